@@ -1,0 +1,215 @@
+"""Names become files, files become a loaded model."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    from dycoke_cli.families.llava import Llava
+
+DEMO = Path(__file__).parent / "demo"
+HUB_IDS = {
+    "llava-video-7b": "lmms-lab/LLaVA-Video-7B-Qwen2",
+    "llava-video-72b": "lmms-lab/LLaVA-Video-72B-Qwen2",
+    "llava-ov-0.5b": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+    "llava-ov-7b": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+    "llava-ov-72b": "llava-hf/llava-onevision-qwen2-72b-ov-hf",
+}
+NAMES = ("demo", *HUB_IDS)
+FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
+ROOM_FOR_7B = 20 * 2**30  # bytes: 16 GB of bfloat16 weights and a run of 64 frames
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's files on this disk, and what its config.json says."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that frames are resized to, in pixels."""
+        return int(self.config.get("vision_config", {}).get("image_size", 384))
+
+
+def locate(name: str) -> Checkpoint:
+    """Find the files of a model: `demo`, a known name, a local folder or a hub id; download what is not on disk.
+
+    Raises ModelError when there is no such model, it cannot be fetched, or it is no model.
+    """
+    folder = _folder(name)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{str(folder)!r} has no config.json, so it is no model", "Name a model's folder") from None
+    except ValueError as error:
+        raise ModelError(f"config.json of {name!r} is damaged: {error}", "Fetch the model again") from None
+    return Checkpoint(name, folder, config)
+
+
+def choose() -> tuple[str, str]:
+    """Pick the model for `auto` and say why: the best real one that is on this disk, else the bundled demo.
+
+    Returns the name, and a notice for the user, empty for a real model.
+    """
+    if on_disk("llava-video-7b") and _cuda_room() >= ROOM_FOR_7B:
+        return "llava-video-7b", ""
+    if on_disk("llava-ov-0.5b"):
+        return "llava-ov-0.5b", ""
+    return "demo", DEMO_NOTICE
+
+
+DEMO_NOTICE = (
+    "Answering with the bundled demo model, trained on drawn shapes: about real footage its answers mean nothing. "
+    "For a real model add --model llava-ov-0.5b (downloads 1.8 GB once), or --model llava-video-7b on a GPU (16 GB)."
+)
+
+
+def on_disk(name: str) -> bool:
+    """Say whether a hub model can be loaded without a download."""
+    return _cached_folder(HUB_IDS.get(name, name)) is not None
+
+
+def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: str) -> "Llava":
+    """Load a LLaVA-OneVision or LLaVA-Video model in either format.
+
+    layout: fields of VideoLayout to use instead of the checkpoint's own.
+    Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
+    """
+    model_class, tokenizer_class = _transformers_classes()
+    from dycoke_cli.families import original_llava
+    from dycoke_cli.families.layout import VideoLayout
+    from dycoke_cli.families.llava import Llava
+
+    config = checkpoint.config
+    if original_llava.is_original(config):
+        built, video_layout = original_llava.model_config(config), original_llava.video_layout(config)
+        options: dict[str, Any] = {"config": built, "key_mapping": original_llava.KEY_MAPPING}
+    elif config.get("model_type") == "llava_onevision":
+        # Conversions of LLaVA-Video lose what no transformers configuration can say; the name is all that is left.
+        video = "llava-video" in f"{checkpoint.name} {config.get('_name_or_path', '')}".lower()
+        video_layout = VideoLayout("grid", time_instruction=True) if video else VideoLayout()
+        options = {}
+    else:
+        kind = config.get("model_type") or config.get("architectures")
+        raise ModelError(
+            f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
+            "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format",
+        )
+    with _quiet():
+        try:
+            model, report = model_class.from_pretrained(
+                checkpoint.folder, dtype=dtype, output_loading_info=True, local_files_only=True, **options
+            )
+            tokenizer = tokenizer_class.from_pretrained(checkpoint.folder, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", "Fetch the model again") from error
+    _refuse_gaps(checkpoint.name, report)
+    return Llava(model.eval().to(device), tokenizer, replace(video_layout, **layout))
+
+
+def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
+    """A layer left at random, or a weight left unused, would answer nonsense without a word."""
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        keys = sorted(str(key) for key in report.get(kind) or ())
+        if keys:
+            shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+            what = kind.replace("_keys", "")
+            raise ModelError(f"{name!r} does not fit its config.json, {what} weights: {shown}", "Fetch the model again")
+
+
+def _transformers_classes() -> tuple[Any, Any]:
+    try:
+        from transformers import Qwen2Tokenizer, LlavaOnevisionForConditionalGeneration
+    except (ImportError, RuntimeError) as error:
+        if find_spec("torchvision") is None:
+            raise
+        raise ModelError(
+            "the installed torchvision does not fit torch, and transformers cannot be imported beside it",
+            "dycoke does not need it: run `pip uninstall torchvision`, or install the build that matches torch",
+        ) from error
+    return LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' own bars and reports off the terminal; what matters is raised as ModelError."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _folder(name: str) -> Path:
+    if name == "demo":
+        return DEMO
+    if Path(name).is_dir():
+        return Path(name)
+    hub_id = HUB_IDS.get(name, name)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id) or name.startswith((".", "/", "~")):
+        raise ModelError(f"no model is called {name!r}", f"Choose {', '.join(NAMES)}, a folder, or a hub id owner/name")
+    return _cached_folder(hub_id) or _download(hub_id)
+
+
+def _cached_folder(hub_id: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=FILES, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError):
+        return None
+    # A download that was cut short leaves a folder without its weights.
+    return folder if _complete(folder) else None
+
+
+def _complete(folder: Path) -> bool:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / shard).exists() for shard in shards)
+    return (folder / "model.safetensors").exists()
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError(f"{hub_id!r} is not on this disk, and HF_HUB_OFFLINE forbids fetching it", "Unset HF_HUB_OFFLINE")
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=FILES))
+    except RepositoryNotFoundError:
+        raise ModelError(f"the hub has no model {hub_id!r}", "Check the name; a private one needs HF_TOKEN") from None
+    except Exception as error:  # the hub client raises whatever its HTTP library does
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{hub_id!r} cannot be fetched: {reason}", "Check the network, or use --model demo") from error
+
+
+def _cuda_room() -> int:
+    """Free bytes of the first CUDA device, 0 without one."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return 0
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0

@@ -1,0 +1,79 @@
+"""How the stock text model is made to read the buffer: one attention function, hung on for the time of a run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+NAME = "dycoke_sdpa"
+
+
+class Pass(Protocol):
+    """One forward pass of the text model.
+
+    It stands in for the cache of transformers, and it answers every layer's attention.
+    """
+
+    def update(self, key: Tensor, value: Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Take in new keys and values (batch, kv_heads, new, head_dim), return those the layer reads."""
+        ...
+
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Attend from `query` (batch, heads, new, head_dim); returns (batch, new, heads, head_dim)."""
+        ...
+
+
+@contextmanager
+def attached(text_model: nn.Module) -> Iterator[None]:
+    """Let `text_model` use our attention inside the block, and what it used before afterwards."""
+    # Registering is idempotent and touches no model. The mask function must be known too: for an unknown name
+    # transformers builds no mask at all.
+    AttentionInterface.register(NAME, _forward)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    before = text_model.config._attn_implementation
+    text_model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        text_model.set_attn_implementation(before)
+
+
+def _forward(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    current: Pass = kwargs["dycoke"]
+    return current.attend(module, query, key, value, kwargs["scaling"]), None
+
+
+def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, mask: Tensor | None) -> Tensor:
+    """Attend without copying keys for each query head: the heads that share keys become extra queries.
+
+    query: (batch, heads, new, head_dim); key, value: (batch, kv_heads, read, head_dim);
+    mask: (batch, 1, new or 1, read) bool, True where a key counts. Returns (batch, new, heads, head_dim).
+    """
+    batch, heads, new, head_dim = query.shape
+    kv_heads = key.shape[1]
+    folded = query.reshape(batch, kv_heads, heads // kv_heads * new, head_dim)
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask.repeat(1, 1, heads // kv_heads, 1)
+    out = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
+    return out.reshape(batch, heads, new, head_dim).transpose(1, 2)
+
+
+def attention_row(query: Tensor, key: Tensor, scaling: float, mask: Tensor | None) -> Tensor:
+    """Give the newest token's attention over all keys, softmax in float32, mean over the heads.
+
+    query: (batch, heads, 1, head_dim); key: (batch, kv_heads, read, head_dim); mask as in `grouped_attention`.
+    Returns (batch, read) float32, rows sum to 1, higher is more attended.
+    """
+    batch, heads, _, head_dim = query.shape
+    kv_heads = key.shape[1]
+    logits = query.reshape(batch, kv_heads, heads // kv_heads, head_dim) @ key.transpose(2, 3)
+    logits = logits.float() * scaling
+    if mask is not None:
+        logits = logits.masked_fill(~mask, float("-inf"))
+    return logits.softmax(dim=-1).mean(dim=(1, 2))

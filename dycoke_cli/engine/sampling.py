@@ -1,0 +1,66 @@
+"""From logits to the next token."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dycoke_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    temperature: 0 takes the likeliest token. top_p: draw from the fewest tokens that hold this probability.
+    seed: the same seed gives the same answer, alone or in a batch. repetition_penalty: above 1 makes tokens that were
+    already generated less likely.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise UsageError(f"temperature {self.temperature} is negative", "Use 0 for greedy, 0.7 for variety")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p {self.top_p} is not above 0 and at most 1", "Use 1 to switch it off")
+        if self.repetition_penalty <= 0:
+            raise UsageError(f"repetition penalty {self.repetition_penalty} is not positive", "Use 1 to switch it off")
+
+
+class Sampler:
+    """Draws one token a row. Each row has a generator of its own, so its draws do not depend on its neighbours."""
+
+    def __init__(self, sampling: Sampling, batch: int, device: torch.device) -> None:
+        self.sampling = sampling
+        self.generators = [torch.Generator(device).manual_seed(sampling.seed) for _ in range(batch)]
+        self.history: list[Tensor] = []  # each (batch,) int64
+
+    def pick(self, logits: Tensor) -> Tensor:
+        """Choose from `logits` (batch, vocabulary); returns (batch,) int64."""
+        logits = self._penalized(logits.float())
+        tokens = self._draw(logits) if self.sampling.temperature > 0 else logits.argmax(dim=-1)
+        if self.sampling.repetition_penalty != 1:
+            self.history.append(tokens)
+        return tokens
+
+    def _penalized(self, logits: Tensor) -> Tensor:
+        if not self.history:
+            return logits
+        seen = torch.stack(self.history, dim=1)
+        picked = logits.gather(1, seen)
+        penalty = self.sampling.repetition_penalty
+        return logits.scatter(1, seen, torch.where(picked < 0, picked * penalty, picked / penalty))
+
+    def _draw(self, logits: Tensor) -> Tensor:
+        probabilities = (logits / self.sampling.temperature).softmax(dim=-1)
+        if self.sampling.top_p < 1:
+            ranked, order = probabilities.sort(dim=-1, descending=True)
+            before = ranked.cumsum(dim=-1) - ranked
+            dropped = (before >= self.sampling.top_p).gather(1, order.argsort(dim=-1))
+            probabilities = probabilities.masked_fill(dropped, 0)
+        draws = [torch.multinomial(row, 1, generator=own) for row, own in zip(probabilities, self.generators, strict=True)]
+        return torch.cat(draws)

@@ -1,0 +1,59 @@
+"""Everything that can go wrong in a way a user can act on.
+
+DyCokeError             1  unexpected
+├── UsageError          2  a flag, option or configuration value is not usable
+├── VideoError          3  the input cannot be read as a video
+├── ModelError          4  the model is unavailable or unsupported
+└── OutOfMemoryError    5  the device has too little memory for the run
+
+Each carries one line that says what and which value, and one line that says what to do.
+"""
+
+
+class DyCokeError(Exception):
+    """A failure with a remedy.
+
+    `message` says what is wrong and names the value; `remedy` says what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(DyCokeError):
+    """A flag, option or configuration value is not usable."""
+
+    exit_code = 2
+
+
+class VideoError(DyCokeError):
+    """The input cannot be read as a video.
+
+    `reason` is a fixed word for machines: missing, empty, not_a_file, not_readable, not_a_video, no_video,
+    no_frames, too_large, timeout, crash, window.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, remedy: str = "", reason: str = "not_a_video") -> None:
+        super().__init__(message, remedy)
+        self.reason = reason
+
+
+class ModelError(DyCokeError):
+    """The model is unavailable or unsupported."""
+
+    exit_code = 4
+
+
+class OutOfMemoryError(DyCokeError):
+    """The device has too little memory for the run."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Everything that differs between networks, one file a family."""

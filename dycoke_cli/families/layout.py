@@ -1,0 +1,84 @@
+"""How a LLaVA model lays a video out as a sequence: frame pooling and newline embeddings."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dycoke_cli.tokens import Grid, VisualTokens
+
+Newline = Literal["one_token", "grid", "frame", "no_token"]
+Pooling = Literal["bilinear", "average", "max"]
+RowNewlines = Literal["complete", "present", "all"]
+
+
+class Block(NamedTuple):
+    """The visual part of a prompt: visual tokens and newlines in order."""
+
+    embeds: Tensor  # (length, hidden)
+    places: Tensor  # (length,) int64, where each would be in the uncompressed block
+    visual: Tensor  # (tokens,) int64, where in the block each visual token is
+
+
+@dataclass(frozen=True)
+class VideoLayout:
+    """What no transformers configuration carries about a LLaVA video model.
+
+    newline: where the newline embedding goes: once at the end, after every row, after every frame, or nowhere.
+    pooling: how the vision tower's patches are reduced by two in each direction.
+    row_newlines: with "grid", which rows of a compressed video keep theirs: those with all their tokens, those with
+        any token, or all. LLaVA learned newlines as ends of whole rows, so a row with holes gives up its own.
+    time_instruction: tell the model the duration and the time of each frame, as LLaVA-Video was trained.
+    """
+
+    newline: Newline = "one_token"
+    pooling: Pooling = "bilinear"
+    row_newlines: RowNewlines = "complete"
+    time_instruction: bool = False
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Reduce (frames, rows, cols, hidden) to half the rows and columns.
+
+        Bilinear rounds odd sizes up, as the models' own code does; average and max round down.
+        """
+        x = features.permute(0, 3, 1, 2)
+        if self.pooling == "bilinear":
+            x = F.interpolate(x.contiguous(), size=[-(-side // 2) for side in x.shape[2:]], mode="bilinear")
+        else:
+            x = F.avg_pool2d(x, 2) if self.pooling == "average" else F.max_pool2d(x, 2)
+        return x.permute(0, 2, 3, 1)
+
+    def length(self, grid: Grid) -> int:
+        """Count the prompt positions of an uncompressed video, newlines included."""
+        newlines = {"one_token": 1, "grid": grid.frames * grid.rows, "frame": grid.frames, "no_token": 0}
+        return grid.total + newlines[self.newline]
+
+    def arrange(self, tokens: VisualTokens, newline: Tensor) -> Block:
+        """Put the newline embedding (hidden,) back between what is left of the video."""
+        at, ends = self._places(tokens)
+        embeds = torch.cat([tokens.features, newline.to(tokens.features).expand(len(ends), -1)])
+        places = torch.cat([at, ends])
+        # A newline at the very end needs no sorting, and tokens out of raster order must stay as they are.
+        order = torch.arange(len(places), device=places.device)
+        if self.newline in ("grid", "frame"):
+            order = places.argsort()
+        visual = torch.empty_like(order)
+        visual[order] = torch.arange(len(order), device=order.device)
+        return Block(embeds[order], places[order], visual[: len(tokens)])
+
+    def _places(self, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
+        """Find where tokens and surviving newlines stand in the uncompressed block."""
+        grid, device = tokens.grid, tokens.index.device
+        if self.newline == "grid":
+            rows = torch.arange(grid.frames * grid.rows, device=device)
+            left = torch.bincount(tokens.index // grid.cols, minlength=len(rows))
+            needed = {"complete": grid.cols, "present": 1, "all": 0}[self.row_newlines]
+            return tokens.index + tokens.index // grid.cols, (rows * (grid.cols + 1) + grid.cols)[left >= needed]
+        if self.newline == "frame":
+            frames = torch.arange(grid.frames, device=device)
+            left = torch.bincount(tokens.frame, minlength=grid.frames)
+            return tokens.index + tokens.frame, (frames * (grid.per_frame + 1) + grid.per_frame)[left > 0]
+        end = [grid.total] if self.newline == "one_token" else []
+        return tokens.index, torch.tensor(end, dtype=torch.int64, device=device)

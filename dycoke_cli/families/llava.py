@@ -1,0 +1,131 @@
+"""LLaVA-OneVision and LLaVA-Video: SigLIP, a two-layer projector, Qwen2."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.families.layout import VideoLayout
+from dycoke_cli.methods.protocol import ModelFacts
+from dycoke_cli.tokens import Prompt, VisualTokens
+
+BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
+END_OF_TURN = "<|im_end|>"
+OnProgress = Callable[[int, int], None]  # done, of how many
+
+
+@dataclass(frozen=True)
+class Llava:
+    """A loaded LLaVA model with its tokenizer and layout: frames and a question in, a prompt out.
+
+    model: transformers' LlavaOnevisionForConditionalGeneration, used for its parts; it is never changed.
+    """
+
+    model: Any
+    tokenizer: Any
+    layout: VideoLayout
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """The part that the engine runs."""
+        return LanguageModel(self.model.model.language_model, self.model.lm_head)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What methods check themselves against."""
+        return ModelFacts(self.language_model.layers, self.layout.newline)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+        configured = self.model.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        ids = [*ids, self.tokenizer.convert_tokens_to_ids(END_OF_TURN)]
+        return frozenset(token for token in ids if token is not None)
+
+    def pixels(self, frames: npt.NDArray[np.uint8]) -> Tensor:
+        """Resize and scale as the models' processor does, aspect ratio not kept.
+
+        frames: (frames, height, width, 3) uint8 RGB. Returns (frames, 3, image, image) in [-1, 1], the model's dtype.
+        Resizing on uint8 is within two levels of 255 of the processor's PIL bicubic, and ten times faster.
+        """
+        side = self.model.config.vision_config.image_size
+        device = self.language_model.device
+        images = torch.from_numpy(frames).permute(0, 3, 1, 2)
+        images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).contiguous()
+        return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
+
+    @torch.inference_mode()
+    def encode(
+        self, frames: npt.NDArray[np.uint8], chunk: int = 8, on_progress: OnProgress | None = None
+    ) -> VisualTokens:
+        """Run the vision tower over (frames, height, width, 3) uint8, `chunk` frames at a time."""
+        pooled = []
+        for start in range(0, len(frames), chunk):
+            pooled.append(self.features(self.pixels(frames[start : start + chunk])))
+            if on_progress is not None:
+                on_progress(min(start + chunk, len(frames)), len(frames))
+        return VisualTokens.whole(torch.cat(pooled))
+
+    @torch.inference_mode()
+    def features(self, pixels: Tensor) -> Tensor:
+        """Turn pixels (frames, 3, image, image) into pooled features (frames, rows, cols, hidden)."""
+        tower = self.model.model.vision_tower
+        # The models use the encoder's output before the tower's last norm, which transformers' own
+        # `last_hidden_state` has already passed.
+        patches = tower.encoder(inputs_embeds=tower.embeddings(pixels)).last_hidden_state
+        projected = self.model.model.multi_modal_projector(patches)
+        side = self.model.config.vision_config.image_size // self.model.config.vision_config.patch_size
+        return self.layout.pool(projected.unflatten(1, (side, side)))
+
+    def question_ids(self, question: str, seconds: Sequence[float], duration_s: float) -> list[int]:
+        """Tokenize what follows the video: the question, after LLaVA-Video's time instruction where it has one.
+
+        seconds: when each sampled frame is shown, from the start of what was sampled; duration_s: its length.
+        """
+        text = question
+        if self.layout.time_instruction:
+            times = ",".join(f"{second:.2f}s" for second in seconds)
+            text = (
+                f"The video lasts for {duration_s:.2f} seconds, and {len(seconds)} frames are uniformly sampled from it. "
+                f"These frames are located at {times}.Please answer the following questions related to this video.\n"
+                f"{question}"
+            )
+        return self.tokenize(AFTER.format(text=text))
+
+    def tokenize(self, text: str) -> list[int]:
+        """Turn text into token ids, special tokens recognised, none added."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    @torch.inference_mode()
+    def prompt(self, tokens: VisualTokens, after: Sequence[int], positions: str, before: str = BEFORE) -> Prompt:
+        """Join the text before the video, the video, and the token ids `after` it.
+
+        positions: "packed" numbers what is there; "original" leaves the gaps of what was compressed away.
+        """
+        device = tokens.index.device
+        block = self.layout.arrange(tokens, self.model.model.image_newline)
+        embed = self.language_model.body.embed_tokens
+        before_ids = torch.tensor(self.tokenize(before), dtype=torch.int64, device=device)
+        after_ids = torch.tensor(list(after), dtype=torch.int64, device=device)
+        embeds = torch.cat([embed(before_ids), block.embeds, embed(after_ids)])
+        start = len(before_ids)
+        if positions == "original":
+            rest = start + self.layout.length(tokens.grid) + torch.arange(len(after_ids), device=device)
+            numbers = torch.cat([torch.arange(start, device=device), start + block.places, rest])
+        else:
+            numbers = torch.arange(len(embeds), device=device)
+        return Prompt(embeds, numbers, start + block.visual)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn answer tokens into text, special tokens left out."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return text

@@ -1,0 +1,85 @@
+"""DyCoke exactly as its authors' released code selects, departures from the paper included.
+
+For reproducing published numbers (KD-TAO/DyCoke, commit dd74634). What differs from the paper:
+
+- keep counts are cut, not rounded, in binary floating point: 25 tokens at k=0.8 keep 4;
+- kept tokens of a compressed frame come out most dissimilar first, not in raster order;
+- the third frame of the last full window stays whole; an odd number of frames loses its last one; up to 4 crash;
+- the last visual token is never pruned;
+- attention is compared with the previous step, and where it is similar (0.9 or more) everything is read.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.methods.protocol import ModelFacts, Selection
+
+GATE = 0.9
+
+
+def check(layer: int, facts: ModelFacts) -> None:
+    """Raise UsageError where the released code crashes or does nothing."""
+    if layer < 1:
+        raise UsageError("variant=official crashes with l=0", "Use -o l=1 or higher, or -o variant=paper")
+    if facts.newline != "one_token":
+        raise UsageError(
+            f"variant=official has no behaviour for models with {facts.newline!r} newlines: the released code crashes",
+            "Use -o variant=paper",
+        )
+
+
+def merge_windows(features: Tensor, k: float) -> Tensor:
+    """Name the tokens that stay, in the released code's order.
+
+    features: (frames, per_frame, hidden). Returns (kept,) int64 into the flattened frames.
+    Raises UsageError for 4 frames or fewer, on which the released code crashes.
+    """
+    frames, per_frame = features.shape[:2]
+    if frames <= 4:
+        raise UsageError(f"variant=official crashes on {frames} frames", "Use 5 or more, or -o variant=paper")
+    keep = int((1 - k) * per_frame)
+    whole = torch.arange(per_frame, device=features.device)
+    kept = []
+    for frame in range(frames - frames % 2):
+        if frame % 2:
+            back = 1
+        elif frame % 4 == 2 and frame + 2 < frames:
+            back = 2
+        else:
+            kept.append(frame * per_frame + whole)
+            continue
+        similarity = F.cosine_similarity(features[frame].float(), features[frame - back].float(), dim=-1)
+        kept.append(frame * per_frame + similarity.sort().indices[:keep])
+    return torch.cat(kept)
+
+
+class OfficialSelector:
+    """The released code's second stage: top share of all visual tokens but the last, or everything."""
+
+    def __init__(self, counts: Tensor, p: float, layer: int) -> None:
+        self.score_layer = layer - 1
+        self.prune_from = layer
+        device = counts.device
+        candidates = (counts - 1).clamp(min=0)
+        self.keep = torch.tensor([int(n * (1 - p)) for n in candidates.tolist()], device=device)[:, None]
+        width = int(counts.max())
+        places = torch.arange(width, device=device)
+        self.rank = places
+        self.exists = places < counts[:, None]
+        self.candidate = places < candidates[:, None]
+        self.previous = torch.zeros(self.exists.shape, device=device)
+
+    def select(self, scores: Tensor) -> Selection:
+        """Rank anew at every step; where attention resembles the previous step's, read all. See `Selector.select`."""
+        seen = scores * self.candidate
+        similarity = F.cosine_similarity(seen, self.previous, dim=-1)
+        self.previous = seen
+        changed = similarity < GATE
+        # First the candidates by score, then the exempt last token, then the places that do not exist.
+        order = scores.masked_fill(~self.candidate, -1.0).masked_fill(~self.exists, -2.0)
+        index = order.sort(dim=-1, descending=True).indices
+        exempt = ~self.candidate.gather(1, index)
+        valid = (self.rank < self.keep) | exempt | ~changed[:, None]
+        return Selection(index, valid & self.exists.gather(1, index), changed)

@@ -1,0 +1,60 @@
+"""Models, clips and reference data that tests share."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from dycoke_cli import checkpoints
+from dycoke_cli.families.llava import Llava
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# Models this small only lose by sharing a matrix between threads.
+torch.set_num_threads(1)
+
+
+@cache
+def golden_model(name: str, **layout: str) -> Llava:
+    """Load a golden checkpoint in float32; its weights are shared by all tests, which must leave it as it is."""
+    checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / name))
+    return checkpoints.load(checkpoint, torch.device("cpu"), torch.float32, **layout)
+
+
+@cache
+def golden_cases(stem: str) -> dict[str, dict[str, Any]]:
+    """Read the descriptions of one file of cases."""
+    cases: dict[str, dict[str, Any]] = json.loads((GOLDEN / "cases" / f"{stem}.json").read_text())["cases"]
+    return cases
+
+
+def golden_tensor(stem: str, name: str) -> torch.Tensor:
+    """Read one tensor of a file of cases."""
+    with safe_open(GOLDEN / "cases" / f"{stem}.safetensors", "pt") as file:
+        tensor: torch.Tensor = file.get_tensor(name)
+    return tensor
+
+
+@cache
+def clip_frames() -> torch.Tensor:
+    """The golden clip: (16, 90, 120, 3) uint8."""
+    with safe_open(GOLDEN / "clips" / "clip_a.safetensors", "pt") as file:
+        frames: torch.Tensor = file.get_tensor("frames_u8")
+    return frames
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Llava:
+    """A tiny LLaVA-OneVision with random weights: 8 layers, 9 tokens a frame."""
+    return golden_model("tiny-ov")
+
+
+@pytest.fixture(scope="session")
+def load_golden() -> Callable[..., Llava]:
+    """Load any golden checkpoint by name."""
+    return golden_model

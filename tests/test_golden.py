@@ -1,0 +1,162 @@
+"""The project against recorded runs of the official DyCoke code (tests/golden/README.md)."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dycoke_cli.engine.generate import Step, Stop, generate
+from dycoke_cli.engine.sampling import Sampling
+from dycoke_cli.errors import UsageError
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke_official import OfficialSelector, merge_windows
+from dycoke_cli.tokens import Prompt, VisualTokens
+from tests.conftest import GOLDEN, clip_frames, golden_cases, golden_model, golden_tensor
+
+IMAGE = -200  # stands for the video in the recorded prompt ids
+DYCOKE_FILES = ("C_dycoke_f08", "C_dycoke_f09", "C_dycoke_f10", "C_dycoke_f16", "C_dycoke_more")
+FRAGILE = {(case["case"], case["step"]) for case in json.loads((GOLDEN / "cases" / "fragile_steps.json").read_text())}
+
+
+def names(*stems: str) -> list[tuple[str, str]]:
+    return [(stem, name) for stem in stems for name in golden_cases(stem)]
+
+
+def official_pixels(model: Llava, frames: int) -> torch.Tensor:
+    """Prepare the clip as the official processor does: PIL bicubic, which ours matches to two levels of 255."""
+    side = model.model.config.vision_config.image_size
+    images = [Image.fromarray(frame).resize((side, side), Image.BICUBIC) for frame in clip_frames()[:frames].numpy()]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def encode(model: Llava, frames: int) -> VisualTokens:
+    return VisualTokens.whole(model.features(official_pixels(model, frames)))
+
+
+def build_prompt(model: Llava, tokens: VisualTokens, ids: list[int]) -> Prompt:
+    at = ids.index(IMAGE)
+    prompt = model.prompt(tokens, ids[at + 1 :], "packed", before="")
+    before = model.language_model.body.embed_tokens(torch.tensor(ids[:at]))
+    embeds = torch.cat([before, prompt.embeds])
+    return Prompt(embeds, torch.arange(len(embeds)), prompt.visual + at)
+
+
+@torch.inference_mode()
+def run(model: Llava, prompt: Prompt, method: Method, case: dict[str, Any], penalty: float = 1.0) -> list[Step]:
+    stop = Stop(model.stop_ids, case["max_new_tokens"])
+    return list(generate(model.language_model, [prompt], method, stop, Sampling(repetition_penalty=penalty)))
+
+
+def assert_logits(steps: list[Step], wanted: torch.Tensor) -> None:
+    got = torch.cat([step.logits for step in steps])[:, : wanted.shape[1]]
+    torch.testing.assert_close(got, wanted[: len(got)], atol=1e-3, rtol=0)
+
+
+def test_preprocessing_is_recorded_pixels() -> None:
+    """The official processor, as these tests imitate it, gives the pixels it was recorded to give."""
+    from safetensors.torch import load_file
+
+    for name, side in (("tiny-ov", 76), ("tiny-ov-tied", 62)):
+        wanted = load_file(GOLDEN / "clips" / f"clip_a_pixels_{side}.safetensors")["pixel_values"]
+        model = golden_model(name)
+        torch.testing.assert_close(official_pixels(model, len(wanted)), wanted)
+        ours = model.pixels(clip_frames()[: len(wanted)].numpy())
+        assert (ours - wanted).abs().max() <= 2.01 / 127.5
+        assert (ours - wanted).abs().mean() < 0.05 / 127.5
+
+
+@pytest.mark.parametrize(("stem", "name"), names("A_baseline_one_token"))
+def test_baseline(stem: str, name: str) -> None:
+    """Without compression: what the language model gets, its logits at every step, and the tokens."""
+    case = golden_cases(stem)[name]
+    model = golden_model(case["checkpoint"])
+    prompt = build_prompt(model, encode(model, case["num_frames"]), case["prompt_ids"])
+    torch.testing.assert_close(prompt.embeds, golden_tensor(stem, f"{name}/inputs_embeds"), atol=1e-4, rtol=0)
+    steps = run(model, prompt, Full(), case, penalty=1.05 if "penalty" in name else 1.0)
+    assert_logits(steps, golden_tensor(stem, f"{name}/logits"))
+    assert [step.tokens[0] for step in steps] == case["tokens"]
+
+
+@pytest.mark.parametrize(("stem", "name"), names("B_newline_positions"))
+def test_newlines_and_pooling(stem: str, name: str) -> None:
+    """Every newline position and pooling mode of the original code, on a sharded LLaVA-Video checkpoint."""
+    case = golden_cases(stem)[name]
+    layout = case["overwrite_config"]
+    model = golden_model(
+        case["checkpoint"], newline=layout["mm_newline_position"], pooling=layout["mm_spatial_pool_mode"]
+    )
+    prompt = build_prompt(model, encode(model, case["num_frames"]), case["prompt_ids"])
+    torch.testing.assert_close(prompt.embeds, golden_tensor(stem, f"{name}/inputs_embeds"), atol=1e-4, rtol=0)
+    steps = run(model, prompt, Full(), case)
+    assert_logits(steps, golden_tensor(stem, f"{name}/logits"))
+    assert [step.tokens[0] for step in steps] == case["tokens"]
+
+
+@pytest.mark.parametrize(("stem", "name"), names("C0_ttm_source_indices", "D_ttm_unit"))
+def test_official_merging(stem: str, name: str) -> None:
+    """`variant=official` keeps the very tokens the official code keeps, in its order, and refuses where it crashes."""
+    case = golden_cases(stem)[name]
+    frames, per_frame = case["num_frames"], case["num_tokens_per_frame"]
+    group, _ = name.split("/")
+    source = "ov/pooled_features" if stem.startswith("C0") else f"{group}/features"
+    features = golden_tensor(stem, source)[: frames * per_frame].unflatten(0, (frames, per_frame))
+    if case["error"] is not None:
+        with pytest.raises(UsageError, match=f"crashes on {frames} frames"):
+            merge_windows(features, case["dycoke_k"])
+        return
+    kept = merge_windows(features, case["dycoke_k"])
+    assert kept.tolist() == golden_tensor(stem, f"{name}/src_index").tolist()
+
+
+@pytest.mark.parametrize(("stem", "name"), names(*DYCOKE_FILES))
+def test_official_run(stem: str, name: str) -> None:
+    """`variant=official` end to end: gate, kept indices, attention, logits and tokens of every step."""
+    case = golden_cases(stem)[name]
+    model = golden_model(case["checkpoint"])
+    method = Dycoke(k=case["dycoke_k"], p=case["dycoke_p"], l=case["dycoke_l"], variant="official")
+    tokens = method.compress(encode(model, case["num_frames"]))
+    assert len(tokens) == case["num_visual_tokens_after_ttm"]
+    prompt = build_prompt(model, tokens, case["prompt_ids"])
+    assert len(prompt) == case["seq_len"]
+    # The official code prunes a stretch of the prompt that starts at a configured place, video or not.
+    start = case["image_token_start_index"]
+    prompt = Prompt(prompt.embeds, prompt.positions, torch.arange(start, start + len(tokens)))
+    steps = run(model, prompt, method, case)
+    logits = golden_tensor(stem, f"{name}/logits")
+    attention = golden_tensor(stem, f"{name}/image_attention")
+    for step, wanted in zip(steps[1:], case["steps"], strict=False):
+        if (name, wanted["step"]) in FRAGILE:
+            return
+        assert step.selection is not None
+        assert step.scores is not None
+        assert bool(step.selection.changed[0]) == wanted["pruned"], step.number
+        row = attention[wanted["step"]]
+        torch.testing.assert_close(step.scores[0, : len(row)], row, atol=1e-5, rtol=1e-3)
+        assert step.selection.valid is not None
+        read = step.selection.index[0][step.selection.valid[0]] + start
+        pruned = sorted(slot for slot in read.tolist() if slot < start + case["image_token_length"])
+        everything = list(range(start, start + case["image_token_length"]))
+        assert pruned == (wanted["kept_visual"] if wanted["pruned"] else everything), step.number
+        torch.testing.assert_close(step.logits[0, : logits.shape[1]], logits[step.number], atol=1e-3, rtol=0)
+    assert [step.tokens[0] for step in steps] == logits.argmax(dim=-1).tolist()[: len(steps)]
+    assert len(steps) == len(logits)
+
+
+@pytest.mark.parametrize("name", golden_cases("D_prune_unit"))
+def test_official_selection(name: str) -> None:
+    """The gate and the choice, on recorded attention that crosses the gate both ways."""
+    case = golden_cases("D_prune_unit")[name]
+    start, length = case["image_token_start_index"], case["image_token_length"]
+    # One more token than the official slice: it never looks at the last one.
+    selector = OfficialSelector(torch.tensor([length + 1]), case["dycoke_p"], layer=3)
+    for step, wanted in enumerate(case["kept_visual"]):
+        attention = golden_tensor("D_prune_unit", f"{name}/attn_step{step}").float().mean(dim=0)
+        selection = selector.select(attention[None, start : start + length + 1])
+        assert bool(selection.changed[0]) == (wanted is not None), step
+        assert selection.valid is not None
+        kept = sorted((selection.index[0][selection.valid[0]] + start).tolist())
+        assert kept == [*(wanted or range(start, start + length)), start + length]
