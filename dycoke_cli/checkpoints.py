@@ -39,9 +39,21 @@ class Checkpoint:
     config: dict[str, Any]
 
     @property
-    def image_size(self) -> int:
-        """Side of the square that frames are resized to, in pixels."""
-        return int(self.config.get("vision_config", {}).get("image_size", 384))
+    def default_frames(self) -> int:
+        """How many frames the model was made for: 64 for LLaVA-Video, 32 for LLaVA-OneVision, 16 for the demo."""
+        if self.folder == DEMO:
+            return 16
+        return 64 if self.is_llava_video else 32
+
+    @property
+    def is_llava_video(self) -> bool:
+        """Say whether this is a LLaVA-Video model.
+
+        The original format says so. Conversions lose what no transformers configuration can say: their name is all
+        that is left.
+        """
+        known_by_name = "llava-video" in f"{self.name} {self.config.get('_name_or_path', '')}".lower()
+        return bool(self.config.get("add_time_instruction")) or known_by_name
 
 
 def locate(name: str) -> Checkpoint:
@@ -82,7 +94,7 @@ def on_disk(name: str) -> bool:
     return _cached_folder(HUB_IDS.get(name, name)) is not None
 
 
-def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: str) -> "Llava":
+def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Llava":
     """Load a LLaVA-OneVision or LLaVA-Video model in either format.
 
     layout: fields of VideoLayout to use instead of the checkpoint's own.
@@ -98,9 +110,7 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
         built, video_layout = original_llava.model_config(config), original_llava.video_layout(config)
         options: dict[str, Any] = {"config": built, "key_mapping": original_llava.KEY_MAPPING}
     elif config.get("model_type") == "llava_onevision":
-        # Conversions of LLaVA-Video lose what no transformers configuration can say; the name is all that is left.
-        video = "llava-video" in f"{checkpoint.name} {config.get('_name_or_path', '')}".lower()
-        video_layout = VideoLayout("grid", time_instruction=True) if video else VideoLayout()
+        video_layout = VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
         options = {}
     else:
         kind = config.get("model_type") or config.get("architectures")
@@ -133,13 +143,13 @@ def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
 
 def _transformers_classes() -> tuple[Any, Any]:
     try:
-        from transformers import Qwen2Tokenizer, LlavaOnevisionForConditionalGeneration
+        from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
     except (ImportError, RuntimeError) as error:
         if find_spec("torchvision") is None:
             raise
         raise ModelError(
             "the installed torchvision does not fit torch, and transformers cannot be imported beside it",
-            "dycoke does not need it: run `pip uninstall torchvision`, or install the build that matches torch",
+            "dycoke does not need it: run `pip uninstall torchvision`, or install the build for your torch",
         ) from error
     return LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
 
@@ -196,7 +206,9 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     if constants.HF_HUB_OFFLINE:
-        raise ModelError(f"{hub_id!r} is not on this disk, and HF_HUB_OFFLINE forbids fetching it", "Unset HF_HUB_OFFLINE")
+        raise ModelError(
+            f"{hub_id!r} is not on this disk, and HF_HUB_OFFLINE forbids fetching it", "Unset HF_HUB_OFFLINE"
+        )
     try:
         return Path(snapshot_download(hub_id, allow_patterns=FILES))
     except RepositoryNotFoundError:

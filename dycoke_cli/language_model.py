@@ -1,6 +1,7 @@
 """The stock text model and its head, with the sizes that the engine needs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 class LanguageModel:
     """A transformers decoder (`body`) and the linear layer over the vocabulary (`head`)."""
 
-    body: nn.Module
+    body: Any
     head: nn.Module
 
     @property

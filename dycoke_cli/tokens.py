@@ -96,11 +96,12 @@ class Prompt:
     embeds: Tensor  # (length, hidden)
     positions: Tensor  # (length,) int64, rotary position of each
     visual: Tensor  # (tokens,) int64, the slots that the visual tokens take, in the order of VisualTokens
+    newlines: int = 0  # how many newline embeddings are in it
 
     def __len__(self) -> int:
         return self.embeds.shape[0]
 
     def split(self, at: int) -> tuple["Prompt", "Prompt"]:
         """Cut into what several questions share and what is left; `at` comes after the last visual token."""
-        shared = Prompt(self.embeds[:at], self.positions[:at], self.visual)
-        return shared, Prompt(self.embeds[at:], self.positions[at:], self.visual)
+        shared = replace(self, embeds=self.embeds[:at], positions=self.positions[:at])
+        return shared, replace(self, embeds=self.embeds[at:], positions=self.positions[at:])

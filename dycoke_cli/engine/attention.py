@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
@@ -22,13 +22,13 @@ class Pass(Protocol):
         """Take in new keys and values (batch, kv_heads, new, head_dim), return those the layer reads."""
         ...
 
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attend from `query` (batch, heads, new, head_dim); returns (batch, new, heads, head_dim)."""
         ...
 
 
 @contextmanager
-def attached(text_model: nn.Module) -> Iterator[None]:
+def attached(text_model: Any) -> Iterator[None]:
     """Let `text_model` use our attention inside the block, and what it used before afterwards."""
     # Registering is idempotent and touches no model. The mask function must be known too: for an unknown name
     # transformers builds no mask at all.
@@ -43,7 +43,7 @@ def attached(text_model: nn.Module) -> Iterator[None]:
 
 
 def _forward(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **kwargs: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     current: Pass = kwargs["dycoke"]
     return current.attend(module, query, key, value, kwargs["scaling"]), None

@@ -14,7 +14,14 @@ class KVBuffer:
     """
 
     def __init__(
-        self, layers: int, batch: int, slots: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
+        self,
+        layers: int,
+        batch: int,
+        slots: int,
+        kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         # Zeros, because unused slots are read under a mask and 0 * NaN is NaN.
         # A slot's heads lie together: choosing a token copies one contiguous piece.

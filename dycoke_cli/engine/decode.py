@@ -1,7 +1,9 @@
 """One decode step: every row reads, scores, selects and grows by one token."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dycoke_cli.engine.attention import attention_row, grouped_attention
 from dycoke_cli.engine.cache import KVBuffer
@@ -79,7 +81,7 @@ class DecodePass:
             return self.buffer.read(layer, self.end)
         return self.buffer.gather(layer, self.chosen[0])
 
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attend from the newest token, and let the selector choose where it watches; see `Pass.attend`."""
         layer = module.layer_idx
         if self.selector is None or self.chosen is None or layer < self.selector.prune_from:

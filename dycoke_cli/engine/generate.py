@@ -9,9 +9,9 @@ from torch import Tensor
 from dycoke_cli.engine.attention import attached
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.decode import DecodePass, ReadingPlan, decode_step
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.engine.prefill import prefill
 from dycoke_cli.engine.sampling import Sampler, Sampling
+from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.tokens import Prompt
 

@@ -1,7 +1,9 @@
 """Prompts go in, side by side; each row's next-token logits come out."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from dycoke_cli.engine.attention import grouped_attention
@@ -35,7 +37,7 @@ class PrefillPass:
             return key, value
         return self.buffer.read(layer, self.mask.shape[-1])
 
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attend causally; see `Pass.attend`."""
         if self.mask is None:
             out: Tensor = sdpa_attention_forward(module, query, key, value, None, scaling=scaling)[0]
@@ -73,4 +75,8 @@ def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Te
 
 def _pad(tensor: Tensor, length: int) -> Tensor:
     """Repeat the last entry of (n, ...) up to `length`; repeats stay finite, which zeros in all layers need not."""
-    return tensor if len(tensor) == length else torch.cat([tensor, tensor[-1:].expand(length - len(tensor), *tensor.shape[1:])])
+    return (
+        tensor
+        if len(tensor) == length
+        else torch.cat([tensor, tensor[-1:].expand(length - len(tensor), *tensor.shape[1:])])
+    )

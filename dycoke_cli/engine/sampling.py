@@ -62,5 +62,7 @@ class Sampler:
             before = ranked.cumsum(dim=-1) - ranked
             dropped = (before >= self.sampling.top_p).gather(1, order.argsort(dim=-1))
             probabilities = probabilities.masked_fill(dropped, 0)
-        draws = [torch.multinomial(row, 1, generator=own) for row, own in zip(probabilities, self.generators, strict=True)]
+        draws = [
+            torch.multinomial(row, 1, generator=own) for row, own in zip(probabilities, self.generators, strict=True)
+        ]
         return torch.cat(draws)

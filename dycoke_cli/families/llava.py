@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.families.layout import VideoLayout
+from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Prompt, VisualTokens
 
@@ -38,9 +38,25 @@ class Llava:
         return LanguageModel(self.model.model.language_model, self.model.lm_head)
 
     @property
+    def family(self) -> str:
+        """The name that records carry."""
+        return "llava_video" if self.layout.time_instruction else "llava_onevision"
+
+    @property
     def facts(self) -> ModelFacts:
         """What methods check themselves against."""
         return ModelFacts(self.language_model.layers, self.layout.newline)
+
+    @property
+    def newline(self) -> Tensor:
+        """The newline embedding: (hidden,)."""
+        newline: Tensor = self.model.model.image_newline
+        return newline
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters, shared ones counted once."""
+        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -94,9 +110,9 @@ class Llava:
         if self.layout.time_instruction:
             times = ",".join(f"{second:.2f}s" for second in seconds)
             text = (
-                f"The video lasts for {duration_s:.2f} seconds, and {len(seconds)} frames are uniformly sampled from it. "
-                f"These frames are located at {times}.Please answer the following questions related to this video.\n"
-                f"{question}"
+                f"The video lasts for {duration_s:.2f} seconds, and {len(seconds)} frames are uniformly sampled "
+                f"from it. These frames are located at {times}.Please answer the following questions related to "
+                f"this video.\n{question}"
             )
         return self.tokenize(AFTER.format(text=text))
 
@@ -112,7 +128,7 @@ class Llava:
         positions: "packed" numbers what is there; "original" leaves the gaps of what was compressed away.
         """
         device = tokens.index.device
-        block = self.layout.arrange(tokens, self.model.model.image_newline)
+        block = self.layout.arrange(tokens, self.newline)
         embed = self.language_model.body.embed_tokens
         before_ids = torch.tensor(self.tokenize(before), dtype=torch.int64, device=device)
         after_ids = torch.tensor(list(after), dtype=torch.int64, device=device)
@@ -123,7 +139,7 @@ class Llava:
             numbers = torch.cat([torch.arange(start, device=device), start + block.places, rest])
         else:
             numbers = torch.arange(len(embeds), device=device)
-        return Prompt(embeds, numbers, start + block.visual)
+        return Prompt(embeds, numbers, start + block.visual, len(block.places) - len(tokens))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn answer tokens into text, special tokens left out."""

@@ -19,7 +19,7 @@ KEY_MAPPING = {
 
 # google/siglip-so400m-patch14-384. The checkpoints leave its last layer out, because they use the output of the one
 # before it.
-SIGLIP_SO400M = {
+SIGLIP_SO400M: dict[str, Any] = {
     "hidden_size": 1152,
     "intermediate_size": 4304,
     "num_hidden_layers": 27,
@@ -65,7 +65,8 @@ def model_config(config: dict[str, Any]) -> Any:
     if vision is None:
         if "siglip-so400m-patch14-384" not in tower:
             raise ModelError(
-                f"the vision tower {tower!r} of this checkpoint is not supported", "Supported: siglip-so400m-patch14-384"
+                f"the vision tower {tower!r} of this checkpoint is not supported",
+                "Supported: siglip-so400m-patch14-384",
             )
         vision = SIGLIP_SO400M
     dropped = -1 - int(config.get("mm_vision_select_layer", -2))

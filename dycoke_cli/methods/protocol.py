@@ -1,5 +1,6 @@
 """What a compression method answers, and when it is asked."""
 
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
@@ -14,7 +15,8 @@ class ModelFacts(NamedTuple):
     newline: str  # where the family inserts newline embeddings: one_token, grid, frame or no_token
 
 
-class Selection(NamedTuple):
+@dataclass(frozen=True)
+class Selection:
     """Which visual tokens of the prompt one decode step reads.
 
     `index` may hold surplus entries, so that its shape never depends on the scores; `valid` says which ones count.

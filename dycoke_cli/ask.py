@@ -1,0 +1,107 @@
+"""Ask a video questions: the whole story, and the library's front door."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli import checkpoints
+from dycoke_cli.answer import Answer
+from dycoke_cli.listener import Listener
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.frames import Frames
+from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.sampling import Sampling, parse_time
+
+if TYPE_CHECKING:
+    from dycoke_cli.families.llava import Llava
+
+OPENING_S = 2.0  # how long to wait to hear that a file is no video before a model is loaded for it
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a run has to say."""
+
+    frames: Frames
+    model: dict[str, str]  # name, family, dtype, device
+    method: dict[str, Any]  # name, options
+    answers: tuple[Answer, ...]
+    baseline: tuple[Answer, ...]  # the uncompressed run's, if one was made
+    load_model_s: float
+
+
+def ask(
+    video: str,
+    questions: Sequence[str],
+    settings: Settings,
+    baseline: bool = False,
+    trace: bool = False,
+    listener: Listener | None = None,
+) -> Outcome:
+    """Answer questions about one video file.
+
+    baseline: run once more without compression, on the same engine, frames and dtype. trace: record which tokens.
+    Raises a DyCokeError for whatever a user can act on.
+    """
+    listener = listener or Listener()
+    name, notice = checkpoints.choose() if settings.model == "auto" else (settings.model, "")
+    checkpoint = checkpoints.locate(name)
+    if notice or name == "demo":
+        listener.notice(notice or checkpoints.DEMO_NOTICE)
+    with VideoReader(settings.decoder, settings.video_timeout) as reader:
+        pending = reader.submit(video, sampling_of(settings, checkpoint.default_frames))
+        pending.wait_until_opened(OPENING_S)
+        listener.progress("Loading the model", 0, 0)
+        began = time.perf_counter()
+        # torch and transformers take seconds to import; the video decodes meanwhile.
+        from dycoke_cli.methods.full import Full
+        from dycoke_cli.methods.options import make_method, method_options
+        from dycoke_cli.session import Clip, Session
+
+        method = make_method(settings.method, settings.options)
+        model = load_model(checkpoint, settings)
+        load_model_s = time.perf_counter() - began
+        frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
+    for warning in frames.info.warnings:
+        listener.notice(warning)
+    clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
+    session = Session(model, clip, method, settings)
+    if baseline:
+        listener.progress("Warming up", 0, 0)
+        session.warm_up()
+    answers = tuple(session.answers(questions, listener, trace))
+    plain: tuple[Answer, ...] = ()
+    if baseline:
+        silent = Listener(progress=listener.progress)
+        plain = tuple(Session(model, clip, Full(), settings).answers(questions, silent))
+    described = {"name": method.name, "options": method_options(method)}
+    return Outcome(frames, describe(name, model), described, answers, plain, load_model_s)
+
+
+def sampling_of(settings: Settings, default_frames: int) -> Sampling:
+    """Say which frames to take: `default_frames` spread evenly unless the settings want something else."""
+    start, end = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
+    frames = settings.frames if settings.frames or settings.fps else default_frames
+    return Sampling(frames, settings.fps, settings.max_frames or default_frames, start, end)
+
+
+def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Llava":
+    """Load a model on the device, in the number format and with the layout that the settings ask for."""
+    from dycoke_cli.device import choose_device, choose_dtype
+
+    device = choose_device(settings.device)
+    wanted = {key: getattr(settings, key) for key in ("newline", "pooling", "row_newlines")}
+    layout = {key: value for key, value in wanted.items() if value is not None}
+    return checkpoints.load(checkpoint, device, choose_dtype(settings.dtype, device), **layout)
+
+
+def describe(name: str, model: "Llava") -> dict[str, str]:
+    """Name the model and how it runs, for records."""
+    language_model = model.language_model
+    return {
+        "name": name,
+        "family": model.family,
+        "dtype": str(language_model.dtype).removeprefix("torch."),
+        "device": str(language_model.device),
+    }

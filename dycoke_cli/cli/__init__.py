@@ -1,0 +1,1 @@
+"""Ask a video a question from a terminal."""

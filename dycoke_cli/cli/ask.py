@@ -1,0 +1,70 @@
+"""`dycoke ask`: parse, call, present."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dycoke_cli.cli import options as opt
+
+
+def ask_command(
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="The video file.")],
+    questions: Annotated[list[str], typer.Argument(metavar="QUESTION", help="One question or several.")],
+    model: opt.Model = None,
+    method: opt.Method = None,
+    option: opt.MethodOption = None,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    newline: opt.Newline = None,
+    pooling: opt.Pooling = None,
+    row_newlines: opt.RowNewlines = None,
+    frames: opt.Frames = None,
+    fps: opt.Fps = None,
+    max_frames: opt.MaxFrames = None,
+    start: opt.Start = None,
+    end: opt.End = None,
+    decoder: opt.Decoder = None,
+    video_timeout: opt.VideoTimeout = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    temperature: opt.Temperature = None,
+    top_p: opt.TopP = None,
+    seed: opt.Seed = None,
+    repetition_penalty: opt.RepetitionPenalty = None,
+    baseline: opt.Baseline = False,
+    as_json: opt.Json = False,
+    trace: opt.TraceFile = None,
+    stats: opt.Stats = None,
+    quiet: opt.Quiet = False,
+    config: opt.Config = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Answer questions about a video.
+
+    The answer goes to stdout; the panel with token counts, times and memory goes to stderr.
+
+    Without --model a real model that is already on this disk is used,
+    else the small bundled demo, which knows nothing but drawn shapes.
+    """
+    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.errors import UsageError
+    from dycoke_cli.settings import merged, parse_options, user_file
+
+    flags["options"] = parse_options(option) if option else None
+    settings, _ = merged(flags, config, user_file=user_file())
+    if any(not question.strip() for question in questions):
+        raise UsageError("the question is empty", 'Ask something: dycoke ask video.mp4 "what happens?"')
+    from dycoke_cli.ask import ask
+    from dycoke_cli.present.records import ask_record, check_writable, trace_record, write_whole
+
+    if trace is not None:
+        check_writable(trace)  # before the work, not after it
+    with Terminal(quiet=quiet, stats=stats, answers=not as_json, several=len(questions) > 1) as terminal:
+        outcome = ask(video, questions, settings, baseline, trace is not None, terminal.listener)
+        terminal.finish(outcome)
+    if as_json:
+        sys.stdout.write(json.dumps(ask_record(outcome), ensure_ascii=False) + "\n")
+    if trace is not None:
+        write_whole(trace, json.dumps(trace_record(outcome)) + "\n")

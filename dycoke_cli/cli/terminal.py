@@ -1,0 +1,124 @@
+"""The two streams of a terminal: answers on stdout; progress, notices and panels on stderr."""
+
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from dycoke_cli.listener import Listener
+from dycoke_cli.present.panel import answer_panel
+
+if TYPE_CHECKING:
+    from dycoke_cli.ask import Outcome
+
+PATIENCE_S = 1.0  # progress shows only for what takes longer
+
+
+class Terminal:
+    """Shows a run to a person while it happens; a context manager that leaves no bar behind.
+
+    quiet: nothing on stderr. stats: show the panel; None: if stderr is a terminal. answers: print answer text on
+    stdout. several: more than one question is asked.
+    """
+
+    def __init__(self, quiet: bool, stats: bool | None, answers: bool, several: bool) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.stats = self.console.is_terminal if stats is None else stats
+        self.answers, self.several = answers, several
+        self.streams = sys.stdout.isatty()
+        self.listener = Listener(self.notice, self.progress, self.question, self.text)
+        self.bar = DelayedBar(self.console)
+        self.pieces: list[str] | None = None  # of the answer that is being given
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.drop()
+        self._end_answer()
+
+    def notice(self, line: str) -> None:
+        """Show one line."""
+        self.console.print(Text(line, style="yellow"), soft_wrap=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Show what is being done."""
+        if self.console.is_terminal and not self.console.quiet:
+            self.bar.update(what, done, total)
+
+    def question(self, question: str) -> None:
+        """The next answer begins."""
+        self.bar.drop()
+        self._end_answer()
+        if self.several and self.answers:
+            self.console.print(Text(f"» {question}", style="dim"), soft_wrap=True)
+        self.pieces = []
+
+    def text(self, piece: str) -> None:
+        """Show a piece of an answer as it comes on a terminal; a pipe gets whole lines."""
+        if self.pieces is None or not self.answers:
+            return
+        if self.streams:
+            sys.stdout.write(piece if self.pieces else piece.lstrip())
+            sys.stdout.flush()
+        self.pieces.append(piece)
+
+    def finish(self, outcome: "Outcome") -> None:
+        """Close the last answer and show the panels."""
+        self.bar.drop()
+        self._end_answer()
+        if self.stats:
+            for number in range(len(outcome.answers)):
+                self.console.print(answer_panel(outcome, number, self.console.width))
+
+    def _end_answer(self) -> None:
+        if self.pieces is not None and self.answers:
+            sys.stdout.write("\n" if self.streams else "".join(self.pieces).strip() + "\n")
+            sys.stdout.flush()
+        self.pieces = None
+
+
+class DelayedBar:
+    """A progress bar that appears only once a run has kept its user waiting."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress: Progress | None = None
+        self.timer: threading.Timer | None = None
+        self.what, self.task = "", TaskID(0)
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Say what is being done and how far it is; a total of 0 is unknown."""
+        if self.progress is None:
+            self.progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+            )
+            # What follows may block for seconds in an import, so a thread has to bring the bar up.
+            self.timer = threading.Timer(PATIENCE_S, self.progress.start)
+            self.timer.daemon = True
+            self.timer.start()
+            self.what = ""
+        if what != self.what:
+            for task in self.progress.task_ids:
+                self.progress.remove_task(task)
+            self.what, self.task = what, self.progress.add_task(what, total=None)
+        self.progress.update(self.task, completed=done, total=total or None)
+
+    def drop(self) -> None:
+        """Take the bar away."""
+        if self.progress is not None and self.timer is not None:
+            self.timer.cancel()
+            self.timer.join()
+            self.progress.stop()
+            self.progress = self.timer = None

@@ -1,0 +1,136 @@
+"""The panel below an answer: what was kept, how long it took, what it used."""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from dycoke_cli.answer import Answer
+    from dycoke_cli.ask import Outcome
+
+BARS = "▁▂▃▄▅▆▇█"
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+NOT_MEASURED = "–"
+
+
+def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
+    """Show the figures of answer `number` beside an uncompressed run, for a terminal of `width` columns.
+
+    What arithmetic knows of that run is always there; times and peaks only if it was measured.
+    """
+    answer = outcome.answers[number]
+    plain = outcome.baseline[number] if outcome.baseline else None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True, padding=(0, 1))
+    table.add_column("", style="dim", ratio=3, min_width=14)
+    table.add_column(str(outcome.method["name"]), justify="right", ratio=2, style="bold")
+    table.add_column("uncompressed", justify="right", ratio=2)
+    if plain is not None:
+        table.add_column("", justify="right", style="green", min_width=6)
+    for label, ours, theirs, gain in _rows(answer, plain):
+        table.add_row(label, ours, theirs, *([gain] if plain is not None else []))
+    parts: list[RenderableType] = [table, *_steps(answer, width - 4)]
+    if plain is not None and plain.answer != answer.answer:
+        parts.append(Text.assemble(("Uncompressed answer: ", "dim"), plain.answer))
+    if plain is None and outcome.method["name"] != "full":
+        parts.append(Text("Times and peaks of an uncompressed run: add --baseline to measure them.", style="dim"))
+    return Panel(Group(*parts), title=_title(outcome), title_align="left", border_style="dim", width=min(width, 100))
+
+
+def _title(outcome: "Outcome") -> Text:
+    options = " ".join(f"{key}={value}" for key, value in outcome.method["options"].items() if key in ("k", "l", "p"))
+    model = outcome.model
+    title = Text.assemble((f"{outcome.method['name']} {options}".strip(), "bold"), f" · {model['name']} ")
+    return title.append(f"{model['dtype']} on {model['device']}", style="dim")
+
+
+def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str, str]]:
+    """Make (label, this run, uncompressed run, how many times less) for every figure."""
+    tokens, memory, time = answer.tokens, answer.memory_bytes, answer.time_s
+    rows = [
+        _count("visual tokens", tokens.visual_prefill, tokens.visual),
+        _count("prompt tokens", tokens.visual_prefill + tokens.newline + tokens.text, tokens.prompt_uncompressed),
+        ("new tokens", str(tokens.generated), str(plain.tokens.generated) if plain else NOT_MEASURED, ""),
+    ]
+    for label, key in (
+        ("video decoding", "decode_video"),
+        ("vision", "vision"),
+        ("prefill", "prefill"),
+        ("first token", "first_token"),
+        ("per token", "per_token"),
+        ("total", "total"),
+    ):
+        theirs = getattr(plain.time_s, key) if plain else None
+        rows.append((label, seconds(getattr(time, key)), seconds(theirs), ratio(theirs, getattr(time, key))))
+    kind = "VRAM" if memory.peak_of == "cuda" else "process"
+    weights = size(memory.weights)
+    rows.append(("weights", weights, weights, ""))
+    rows.append(("KV cache", size(memory.kv), size(memory.kv_uncompressed), ratio(memory.kv_uncompressed, memory.kv)))
+    for label, key in ((f"{kind} peak", "peak"), ("peak above weights", "peak_above_weights")):
+        theirs = getattr(plain.memory_bytes, key) if plain else None
+        rows.append((label, size(getattr(memory, key)), size(theirs), ratio(theirs, getattr(memory, key))))
+    return rows
+
+
+def _count(label: str, ours: int, theirs: int) -> tuple[str, str, str, str]:
+    return label, f"{ours:,}  {ours / theirs:.1%}", f"{theirs:,}", ratio(theirs, ours)
+
+
+def _steps(answer: "Answer", width: int) -> list[Text]:
+    """Draw what each decode step read, and how much of it was recalled."""
+    decode = answer.steps[1:]
+    if not decode:
+        return [Text("One token: it comes out of the prefill, so there was no decode step to prune.", style="dim")]
+    shares = [step.retained for step in decode]
+    recalled, chosen = sum(step.recalled for step in decode), sum(step.reselected for step in decode)
+    room = max(8, width - len("read per step  "))
+    lines = [
+        Text.assemble(("read per step  ", "dim"), (sparkline(shares, room), "cyan")),
+        Text(
+            f"{min(shares):.1%} to {max(shares):.1%} of all visual tokens over {len(decode)} steps; "
+            f"set chosen anew {chosen}×, {recalled:,} tokens recalled",
+            style="dim",
+        ),
+    ]
+    if recalled:
+        lines.insert(
+            1, Text.assemble(("recalled       ", "dim"), (sparkline([s.recalled for s in decode], room), "magenta"))
+        )
+    return lines
+
+
+def sparkline(values: "list[float] | list[int]", width: int) -> str:
+    """Draw values from 0 up as bars, the highest of neighbours where there are more than `width`."""
+    top = max(values)
+    groups = min(width, len(values))
+    bounds = [len(values) * i // groups for i in range(groups + 1)]
+    peaks = [max(values[a:b]) for a, b in pairwise(bounds)]
+    return "".join(BARS[min(len(BARS) - 1, int(peak / top * len(BARS)))] if top else BARS[0] for peak in peaks)
+
+
+def seconds(value: float | None) -> str:
+    """Write a time for people: 4.21 s, 38 ms, or a dash where nothing was measured."""
+    if value is None:
+        return NOT_MEASURED
+    if value >= 0.9995:
+        return f"{value:.2f} s" if value < 99.5 else f"{value:.0f} s"
+    return f"{value * 1e3:.0f} ms" if value >= 0.0095 else f"{value * 1e3:.1f} ms"
+
+
+def size(value: int | None) -> str:
+    """Write bytes for people: 61.3 MiB, or a dash where nothing was measured."""
+    if value is None:
+        return NOT_MEASURED
+    number, unit = float(value), 0
+    while number >= 1000 and unit < len(UNITS) - 1:
+        number, unit = number / 1024, unit + 1
+    return f"{number:.1f} {UNITS[unit]}" if unit else f"{value} B"
+
+
+def ratio(theirs: float | None, ours: float | None) -> str:
+    """Write how many times less this run took, empty where either is unknown."""
+    return f"{theirs / ours:.2f}×" if theirs and ours else ""

@@ -1,0 +1,83 @@
+"""A run as JSON: the object of `ask --json` and the file of `--trace`."""
+
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dycoke_cli.answer import Answer
+    from dycoke_cli.ask import Outcome
+
+SCHEMA = 1
+
+
+def ask_record(outcome: "Outcome") -> dict[str, Any]:
+    """Build the object that `ask --json` prints."""
+    frames = outcome.frames
+    video = {**frames.info.as_json(), "frame_indices": list(frames.indices), "timestamps_s": list(frames.seconds)}
+    baseline = [answer_record(answer) for answer in outcome.baseline]
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "video": video,
+        "model": {**outcome.model, "load_s": outcome.load_model_s},
+        "method": outcome.method,
+        "answers": [answer_record(answer) for answer in outcome.answers],
+        "baseline": baseline[0] if baseline else None,
+    }
+    if len(baseline) > 1:
+        record["baselines"] = baseline
+    return record
+
+
+def answer_record(answer: "Answer") -> dict[str, Any]:
+    """Turn one answer into plain JSON values; the trace goes to a file of its own."""
+    record = asdict(answer)
+    del record["trace"]
+    record["steps"] = list(record["steps"])
+    return record
+
+
+def trace_record(outcome: "Outcome") -> dict[str, Any]:
+    """Build the object of `--trace`: which tokens there are, which entered, and which each step read.
+
+    With several questions the top level holds the first one's steps and `answers` holds everyone's.
+    """
+    traces = [answer.trace for answer in outcome.answers if answer.trace is not None]
+    first = traces[0]
+    record: dict[str, Any] = {
+        "visual": {"frame": first.frame, "row": first.row, "col": first.col},
+        "prefill": first.prefill,
+        "merged_into": first.merged_into,
+        "steps": first.steps,
+        "scores": first.scores,
+    }
+    if len(traces) > 1:
+        record["answers"] = [{"steps": trace.steps, "scores": trace.scores} for trace in traces]
+    return record
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError where `write_whole` would."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{str(path)!r} cannot be written", "Name a file in a folder that exists and is yours")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file completely or not at all. Raises UsageError where the folder does not allow it."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"
+        ) from None

@@ -1,0 +1,132 @@
+"""The decoder process, seen from its parent: started, spoken to, listened to and ended."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from typing import IO, Any
+
+from dycoke_cli.video.canvas import Canvas
+
+
+class ChildFailedError(Exception):
+    """The decoder process gave no answer; the text completes "the decoder process ..."."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what)
+        self.reason = reason  # "crash" or "timeout"
+
+
+def worker_command(handle: str) -> list[str]:
+    """The command that starts the worker on a canvas. -P keeps a numpy.py next to the video from being imported."""
+    return [sys.executable, "-P", "-W", "ignore", "-m", "dycoke_cli.video.worker", handle]
+
+
+class Child:
+    """One decoder process. It ends with `close`, and also when the parent dies, because its standard input ends."""
+
+    def __init__(self) -> None:
+        self.canvas = Canvas.create()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                worker_command(self.canvas.handle),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the same modules as here, installed or not
+                    "OPENBLAS_NUM_THREADS": "1",  # no matrix is multiplied there, and starting threads takes 40 ms
+                },
+                pass_fds=self.canvas.descriptors,
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the child
+            )
+        except BaseException:
+            self._log.close()
+            self.canvas.close()
+            raise
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        assert self._stdin is not None
+        assert self._stdout is not None
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._listener = threading.Thread(target=self._listen, args=(self._stdout,), daemon=True)
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Hands over one request. Raises ChildFailedError when nobody is there to take it."""
+        assert self._stdin is not None
+        try:
+            self._stdin.write(json.dumps(request).encode("ascii") + b"\n")
+            self._stdin.flush()
+        except OSError:
+            raise self._failure() from None
+
+    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+        """Waits for the next message; None when none comes in time. Raises ChildFailedError when it has ended."""
+        try:
+            answer = self._answers.get(timeout=max(0.0, timeout_s))
+        except queue.Empty:
+            # The listener may have been kept from running by the same long import that made this wait so long.
+            try:
+                answer = self._answers.get(timeout=0.5)
+            except queue.Empty:
+                return None
+        if answer is None:
+            raise self._failure()
+        return answer
+
+    def log(self) -> str:
+        """What the decoders wrote to standard error, for a developer."""
+        self._log.seek(0)
+        return self._log.read().decode("utf-8", "replace")
+
+    def kill(self) -> None:
+        """Ends it at once; safe from any thread."""
+        with suppress(OSError):
+            self._process.kill()
+
+    def close(self) -> None:
+        """Ends it and gives everything back."""
+        self.kill()
+        with suppress(subprocess.TimeoutExpired):  # a process stuck in a dead network disk cannot even be killed
+            self._process.wait(5)
+            self._listener.join(5)
+        for file in (self._stdin, self._stdout, self._log):
+            with suppress(OSError):
+                file.close()  # type: ignore[union-attr]
+        self.canvas.close()
+
+    def _listen(self, stdout: IO[bytes]) -> None:
+        with suppress(ValueError):  # half a line from a child that was killed while it wrote
+            for line in stdout:
+                self._answers.put(json.loads(line))
+        self._answers.put(None)
+
+    def _failure(self) -> ChildFailedError:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        status = self._process.returncode
+        if status is None:
+            return ChildFailedError("closed its connection", "crash")
+        if status >= 0:
+            return ChildFailedError(f"ended with status {status}", "crash")
+        try:
+            return ChildFailedError(f"crashed ({signal.Signals(-status).name})", "crash")
+        except ValueError:
+            return ChildFailedError(f"crashed (signal {-status})", "crash")

@@ -1,0 +1,60 @@
+"""One video file opened with PyAV, cut off from the network and from every other file."""
+
+import av
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from dycoke_cli.errors import VideoError
+
+# Playlists (hls, concat, dash, sdp) and numbered pictures (image2) make FFmpeg open what they name: they are not here.
+# The sound formats are, so that a song is told to have no picture rather than to be unreadable.
+_FORMATS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,asf,flv,ogg,rm,gif,mxf,mxf_opatom,nut,ivf,h264,hevc,vvc,obu,av1,"
+    "vc1,dv,wtv,nsv,apng,webp_anim,yuv4mpegpipe,mjpeg,gxf,swf,bink,smk,roq,avs,"
+    "mp3,wav,flac,aac,w64,aiff,amr,ape,caf"
+)
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0\r\n", b"v=0\n", b"<MPD")
+
+
+def open_container(path: str, name: str) -> "av.container.InputContainer":
+    """Opens the file at an absolute path. Raises VideoError.
+
+    FFmpeg's logging is left as it is: a log level would make PyAV's callback take the interpreter lock from decoder
+    threads, which deadlocks when a codec closes.
+    """
+    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+    try:
+        return av.open("file:" + path, options=options, metadata_errors="replace")
+    except (FFmpegError, OSError, ValueError):
+        raise _not_a_video(path, name) from None
+
+
+def video_stream(container: "av.container.InputContainer", name: str) -> "av.video.VideoStream":
+    """The best of the video streams; a cover picture is none. Raises VideoError."""
+    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    stream = best if best in moving else (moving[0] if moving else None)
+    if stream is None:
+        raise VideoError(f"{name} has no video stream, only sound.", "Give a file with a picture.", reason="no_video")
+    if stream.codec_context is None:
+        raise VideoError(
+            f"{name} holds video of a kind that FFmpeg does not know.",
+            "Convert it, for example with ffmpeg -i IN -c:v libx264 OUT.mp4.",
+            reason="not_a_video",
+        )
+    return stream
+
+
+def _not_a_video(path: str, name: str) -> VideoError:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        return VideoError(f"{name} cannot be read: {error.strerror}.", "Check the disk.", reason="not_readable")
+    if head.lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLISTS):
+        return VideoError(f"{name} is a playlist that names other files.", "Give one of the videos it names.")
+    if head[4:8] in (b"ftyp", b"mdat", b"wide"):
+        return VideoError(
+            f"{name} is cut off or damaged: the index of the mp4 file is missing.", "Copy or download it again."
+        )
+    return VideoError(f"{name} is not a video that can be read.", "Give a video file, such as mp4, mkv or webm.")

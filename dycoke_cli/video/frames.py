@@ -1,0 +1,49 @@
+"""What a decoded video is: pixels, where they come from, and when they are shown."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts about the file, as the container and the decoder give them."""
+
+    path: str
+    duration_s: float  # from the first shown frame to the end of the last one
+    fps: float  # average rate over the whole file
+    frames_total: int  # frames really shown, edit lists applied
+    width: int
+    height: int
+    decoder: str  # "decord" or "pyav"
+    decoder_reason: str  # why this one, in a few words
+    warnings: tuple[str, ...] = ()  # one line each, for stderr
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of `video` in `ask --json`, without the sampled frames."""
+        return {
+            "path": self.path,
+            "duration_s": self.duration_s,
+            "fps": self.fps,
+            "frames_total": self.frames_total,
+            "width": self.width,
+            "height": self.height,
+            "decoder": self.decoder,
+            "decoder_reason": self.decoder_reason,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The sampled frames of one video, in the order in which they are shown."""
+
+    pixels: npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB
+    indices: tuple[int, ...]  # (frames,) place in display order, from 0
+    seconds: tuple[float, ...]  # (frames,) time since the first shown frame of the file
+    info: VideoInfo
+
+    def __len__(self) -> int:
+        return len(self.indices)

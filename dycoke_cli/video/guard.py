@@ -1,0 +1,192 @@
+"""Videos read in a process of their own, which may hang or crash: it is killed, replaced and asked again."""
+
+import os
+import queue
+import threading
+import time
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Literal
+
+from dycoke_cli.errors import DyCokeError, UsageError, VideoError
+from dycoke_cli.video.child import Child, ChildFailedError
+from dycoke_cli.video.frames import Frames, VideoInfo
+from dycoke_cli.video.pending import PendingFrames, Progress
+from dycoke_cli.video.sampling import Sampling
+from dycoke_cli.video.source import check_source, shown
+
+Decoder = Literal["auto", "decord", "pyav"]
+
+MAX_PIXELS = 1920 * 1080  # of one frame; above, frames are scaled down while they are decoded
+MAX_BYTES = 4 << 30  # of all frames of one video
+
+
+class VideoReader:
+    """Reads one video after another in one child process; a context manager that leaves nothing behind.
+
+    stall_s: the longest silence of the child before it counts as hung, more for large pictures;
+    timeout_s: the longest time for one video, both attempts together.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder = "auto",
+        timeout_s: float = 120.0,
+        stall_s: float = 20.0,
+        max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        if decoder not in ("auto", "decord", "pyav"):
+            raise UsageError(f"{decoder!r} is not a decoder.", "Choose auto, decord or pyav.")
+        self._decoder, self._timeout_s, self._stall_s = decoder, timeout_s, stall_s
+        self._limits = {"max_pixels": max_pixels, "max_bytes": max_bytes}
+        self._jobs: queue.SimpleQueue[PendingFrames | None] = queue.SimpleQueue()
+        self._child: Child | None = None
+        self._closed = False
+        self._lock = threading.Lock()  # between closing and the start of a child
+        self._attendant: threading.Thread | None = None
+
+    def __enter__(self) -> "VideoReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def child_pid(self) -> int | None:
+        """The number of the child process, if there is one."""
+        return self._child.pid if self._child is not None else None
+
+    def submit(self, path: str | os.PathLike[str], sampling: Sampling) -> PendingFrames:
+        """Starts the reading of one video and returns at once. Raises VideoError for what is no readable file."""
+        if self._closed:
+            raise RuntimeError("this reader is closed")
+        given = os.fspath(path)
+        request: dict[str, Any] = {
+            "path": check_source(path),
+            "given": given,
+            "name": shown(path),
+            "sampling": asdict(sampling),
+            **self._limits,
+        }
+        pending = PendingFrames(request["name"], request)
+        self._jobs.put(pending)
+        if self._attendant is None:
+            self._attendant = threading.Thread(target=self._attend, name="dycoke-video", daemon=True)
+            self._attendant.start()
+        return pending
+
+    def close(self) -> None:
+        """Ends the child; whatever is still pending fails with VideoError."""
+        with self._lock:
+            self._closed = True
+            if self._child is not None:
+                self._child.kill()
+        self._jobs.put(None)
+        if self._attendant is not None:
+            self._attendant.join()
+            self._attendant = None
+
+    def _attend(self) -> None:
+        """Serves one job after another until the reader is closed."""
+        while (job := self._jobs.get()) is not None:
+            try:
+                job.arrive(self._serve(job))
+            except BaseException as error:
+                job.future.set_exception(error)
+            del job  # the frames belong to the caller alone
+        self._drop_child()
+
+    def _serve(self, job: PendingFrames) -> Frames:
+        """Asks once with the chosen decoder and, if the child fails, once more with PyAV alone."""
+        deadline = time.monotonic() + self._timeout_s
+        because, failures = "asked for", []
+        for decoder in (self._decoder, "pyav"):
+            try:
+                return self._ask(job, {**job.request, "decoder": decoder, "because": because}, deadline)
+            except ChildFailedError as error:
+                self._drop_child()
+                failures.append(error)
+                because = f"the first attempt {error}"
+            if self._decoder == "decord" or time.monotonic() >= deadline or self._closed:
+                break
+        told = ", then ".join(f"the decoder process {error}" for error in failures)
+        raise VideoError(
+            f"{job.name} cannot be decoded: {told}.",
+            "Try another copy of it, or convert it with ffmpeg.",
+            reason=failures[-1].reason,
+        )
+
+    def _ask(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> Frames:
+        """Sends one request and follows its progress. Raises ChildFailedError, VideoError, UsageError."""
+        child = self._living_child()
+        child.send(request)
+        patience_s = self._stall_s
+        while True:
+            left_s = deadline - time.monotonic()
+            message = child.receive(min(patience_s, left_s)) if left_s > 0 else None
+            if message is None:
+                late = deadline <= time.monotonic()
+                what = f"took longer than {self._timeout_s:g} s" if late else f"made no progress for {patience_s:.3g} s"
+                raise ChildFailedError(what, "timeout")
+            if message["kind"] == "progress":
+                job.done, job.total = message["done"], message["total"]
+                patience_s = self._stall_s + message.get("allowance_s", patience_s - self._stall_s)
+            elif message["kind"] == "error":
+                raise _error_of(message)
+            elif message["kind"] == "frames":
+                return _frames_of(message, child)
+
+    def _living_child(self) -> Child:
+        with self._lock:
+            if self._closed:
+                raise ChildFailedError("was closed", "crash")
+            if self._child is not None and not self._child.alive:
+                self._child.close()
+                self._child = None
+            if self._child is None:
+                try:
+                    self._child = Child()
+                except OSError as error:
+                    raise ChildFailedError(f"could not be started ({error.strerror})", "crash") from None
+            return self._child
+
+    def _drop_child(self) -> None:
+        with self._lock:
+            if self._child is not None:
+                self._child.close()
+                self._child = None
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    sampling: Sampling,
+    decoder: Decoder = "auto",
+    timeout_s: float = 120.0,
+    on_progress: Progress | None = None,
+) -> Frames:
+    """Reads the frames of one video. Raises VideoError, UsageError."""
+    with VideoReader(decoder, timeout_s) as reader:
+        return reader.submit(path, sampling).result(on_progress)
+
+
+def _frames_of(message: dict[str, Any], child: Child) -> Frames:
+    info = dict(message["info"], warnings=tuple(message["info"]["warnings"]))
+    try:
+        pixels = child.canvas.take(tuple(message["shape"]))
+    except EOFError as error:
+        raise ChildFailedError(f"lost pictures ({error})", "crash") from None
+    return Frames(
+        pixels=pixels,
+        indices=tuple(message["indices"]),
+        seconds=tuple(message["seconds"]),
+        info=VideoInfo(**info),
+    )
+
+
+def _error_of(message: dict[str, Any]) -> DyCokeError:
+    if message["reason"] is None:
+        return UsageError(message["message"], message["remedy"])
+    return VideoError(message["message"], message["remedy"], reason=message["reason"])

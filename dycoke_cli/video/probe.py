@@ -1,0 +1,180 @@
+"""The index of a video, read from its packets without decoding them, and the list of what decord gets right."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+
+from dycoke_cli.errors import VideoError
+from dycoke_cli.video.container import open_container, video_stream
+from dycoke_cli.video.index import Index, shortfall
+from dycoke_cli.video.orientation import Orientation
+
+_SEEKABLE = {"mov": "mp4", "matroska": "matroska"}  # the first of FFmpeg's names for the format -> ours
+_DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores"}
+
+
+@dataclass(frozen=True, eq=False)
+class Packets:
+    """What the packets of one stream say, in the order of the file."""
+
+    pts: npt.NDArray[np.int64]  # (packets,) all zero unless `complete`
+    durations: npt.NDArray[np.int64]  # (packets,)
+    key: npt.NDArray[np.bool_]  # (packets,)
+    hidden: npt.NDArray[np.bool_]  # (packets,) decoded, but cut away by an edit list
+    complete: bool  # each packet is one frame at a moment of its own
+    damaged: bool
+
+    @classmethod
+    def read(cls, container: "av.container.InputContainer", stream: int, beat: Callable[[], None]) -> "Packets":
+        """Walks through the whole file."""
+        rows: list[tuple[int | None, int | None, int, bool, bool]] = []
+        damaged = False
+        try:
+            for packet in container.demux(container.streams[stream]):
+                if packet.size:  # the last one is empty and only asks a decoder to finish
+                    rows.append((packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard))
+                    damaged |= packet.is_corrupt
+                beat()
+        except FFmpegError:
+            damaged = True
+        pts = [row[0] for row in rows]
+        dts = [row[1] for row in rows if row[1] is not None]
+        rising = all(one < two for one, two in pairwise(dts))  # a joined .ts jumps back
+        complete = bool(pts) and None not in pts and len(set(pts)) == len(pts) and rising
+        return cls(
+            pts=np.array(pts if complete else [0] * len(pts), dtype=np.int64),
+            durations=np.array([row[2] for row in rows], dtype=np.int64),
+            key=np.array([row[3] for row in rows], dtype=bool),
+            hidden=np.array([row[4] for row in rows], dtype=bool),
+            complete=complete,
+            damaged=damaged,
+        )
+
+    def closed_gops(self) -> bool:
+        """Whether no frame is shown before the key frame that it is stored after."""
+        rank = np.argsort(np.argsort(self.pts))
+        keys = np.flatnonzero(self.key)
+        return bool(np.all(rank[keys] == keys))
+
+
+def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
+    """Reads the index of the best video stream, calling `beat` on the way. Raises VideoError."""
+    height, width, orientation = _first_picture(path, name, beat)
+    with open_container(path, name) as container:
+        stream = video_stream(container, name)
+        packets = Packets.read(container, stream.index, beat)
+        format_name = container.format.name.split(",")[0]
+        order = np.argsort(packets.pts, kind="stable")
+        order = order[~packets.hidden[order]] if packets.complete else order[:0]
+        base, rate = float(stream.time_base), float(stream.average_rate or 0)
+        seconds = np.asarray((packets.pts[order] - packets.pts[order][:1]) * base, dtype=np.float64)
+        duration_s = _end(seconds, float(packets.durations[order][-1:].sum()) * base, rate)
+        promised_s = _promised_s(container, stream)
+        # A header may count frames that an edit list hides; it is held to its count only where time is missing too.
+        cut = stream.frames > len(packets.pts) and promised_s - duration_s > 1.5 / (rate or 25)
+        damaged = packets.damaged or cut
+        return Index(
+            path=path,
+            name=name,
+            container=_SEEKABLE.get(format_name, format_name),
+            codec=stream.codec_context.codec.canonical_name,
+            stream=stream.index,
+            width=width,
+            height=height,
+            orientation=orientation,
+            pts=packets.pts[order],
+            keys=np.sort(packets.pts[packets.key]),
+            seconds=seconds,
+            duration_s=duration_s,
+            promised=(stream.frames if cut else len(packets.pts)) - int(packets.hidden.sum()),
+            promised_s=promised_s,
+            damaged=damaged,
+            exact=len(order) > 0 and not damaged,
+            seekable=format_name in _SEEKABLE and bool(packets.key.any()),
+            doubt=_doubt(packets, container, stream) or _picture_doubt(width, orientation),
+            warnings=_picture_warnings(orientation) + (() if damaged else shortfall(duration_s, promised_s)),
+        )
+
+
+def _promised_s(container: "av.container.InputContainer", stream: "av.video.stream.VideoStream") -> float:
+    """How long the header says the picture runs; 0 where that cannot be told from how long the sound does."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
+
+
+def _picture_doubt(width: int, orientation: Orientation) -> str | None:
+    if width < 32:
+        return "narrower than 32 pixels"
+    return "mirrored or slanted picture" if orientation.mirrored or not orientation.right_angle else None
+
+
+def _picture_warnings(orientation: Orientation) -> tuple[str, ...]:
+    return () if orientation.right_angle else ("it asks to be turned by an odd angle and is shown unturned",)
+
+
+def _doubt(
+    packets: Packets, container: "av.container.InputContainer", stream: "av.video.stream.VideoStream"
+) -> str | None:
+    """Says in a few words why decord would not give the right frames, or None.
+
+    decord 0.6 ends in silently wrong frames or an endless loop on these; files that pass were right in any order.
+    """
+    codec = stream.codec_context.codec.canonical_name
+    format_name = container.format.name.split(",")[0]
+    doubts = {
+        "decord is not installed": importlib.util.find_spec("decord") is None,
+        codec.upper(): codec not in _DECORD_CODECS,
+        f"{format_name} container": format_name not in _SEEKABLE,
+        "damaged packets": packets.damaged,
+        "packets without times of their own": not packets.complete,
+        "no rate or duration in the header": not (stream.average_rate and (stream.frames or container.duration)),
+        "edit list": bool(packets.hidden.any()),
+        f"{stream.frames} frames in the header, {len(packets.pts)} in the file": (
+            stream.frames not in (0, len(packets.pts))
+        ),
+        "no key frame at the start": not packets.key[:1].any(),
+        "open GOP": not packets.closed_gops(),
+        "times above 2^31": packets.pts.max(initial=0) >= 2**31,
+    }
+    return next((words for words, holds in doubts.items() if holds), None)
+
+
+def _first_picture(path: str, name: str, beat: Callable[[], None]) -> tuple[int, int, Orientation]:
+    """Decodes up to the first frame -> its stored height and width, and how it is turned. Raises VideoError."""
+    with open_container(path, name) as container:
+        stream = video_stream(container, name)
+        packets = container.demux(stream)
+        while True:
+            beat()
+            try:
+                packet = next(packets)
+                for frame in packet.decode():
+                    for data in frame.side_data:
+                        if data.type.name == "DISPLAYMATRIX":
+                            return frame.height, frame.width, Orientation.of_matrix(np.frombuffer(data, np.int32, 9))
+                    return frame.height, frame.width, Orientation()
+            except StopIteration:
+                break
+            except FFmpegError:
+                continue
+        codec = stream.codec_context.codec.canonical_name
+        raise VideoError(
+            f"{name} holds {codec} video, but not one frame of it can be decoded.",
+            "It may be cut off or encrypted: copy or download it again.",
+            reason="no_frames",
+        )
+
+
+def _end(seconds: npt.NDArray[np.float64], last_s: float, rate: float) -> float:
+    """When the last frame ends: by its own duration, else by the rate, else by the usual step."""
+    if not len(seconds):
+        return 0.0
+    step = 1 / rate if rate else float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    return float(seconds[-1] + (last_s or step))

@@ -1,0 +1,120 @@
+"""Which frames of a video are shown to the model: a pure choice over the true times of its frames."""
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dycoke_cli.errors import UsageError, VideoError
+
+# Matroska counts in milliseconds: two equal steps of 30 frames a second differ by this much in such a file.
+CLOCK_S = 1e-3 + 1e-6
+
+Indices = npt.NDArray[np.int64]
+Seconds = npt.NDArray[np.float64]
+
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+
+
+def parse_time(text: str) -> float:
+    """Reads `90`, `1:30` or `0:01:30.5` as seconds. Raises UsageError."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a time.", "Write seconds or clock time: 90, 1:30 or 0:01:30.5.")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    if (match[2] is not None and seconds >= 60) or (match[1] is not None and minutes >= 60):
+        raise UsageError(f"{text!r} has 60 or more in a place of the clock.", "Write 90 or 1:30, not 0:90.")
+    return 3600 * hours + 60 * minutes + seconds
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many frames are taken, and from which part of the video.
+
+    `frames` spreads that many evenly; `fps` takes one every 1/fps seconds; neither takes all of them. A choice of more
+    than `max_frames` becomes `max_frames` spread evenly, as LLaVA-Video does it. The window is start_s <= time < end_s.
+    """
+
+    frames: int | None = None
+    fps: float | None = None
+    max_frames: int | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.fps is not None:
+            raise UsageError(
+                f"{self.frames} frames and {self.fps:g} frames a second exclude each other.", "Give one of the two."
+            )
+        for name in ("frames", "max_frames"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}.", "Take at least one frame.")
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise UsageError(f"fps is {self.fps}.", "Give a number above zero, such as 1 or 0.5.")
+        for name in ("start_s", "end_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"{name} is {value}.", "Give the seconds since the first frame.")
+
+    def choose(self, seconds: Seconds, duration_s: float) -> Indices:
+        """Chooses frames by their times.
+
+        seconds: (frames,) rising from 0; returns (chosen,) rising indices into it, each at most once.
+        Raises VideoError with reason `window` when no frame is shown in the window.
+        """
+        window = self._window(seconds, duration_s)
+        if self.fps is not None:
+            wanted = self._every(seconds[window], 1 / self.fps)
+        else:
+            wanted = self._evenly(seconds[window], self.frames or len(window))
+        if self.max_frames is not None and len(wanted) > self.max_frames:
+            wanted = self._evenly(seconds[window], self.max_frames)
+        return window[wanted]
+
+    def _window(self, seconds: Seconds, duration_s: float) -> Indices:
+        start = 0.0 if self.start_s is None else self.start_s
+        end = math.inf if self.end_s is None else self.end_s
+        asked = f"{start:g} s to {'the end' if self.end_s is None else f'{end:g} s'}"
+        if start >= end:
+            raise VideoError(
+                f"The window {asked} is empty; the video lasts {duration_s:.2f} s.",
+                "Let the end come after the start.",
+                reason="window",
+            )
+        if start >= duration_s and len(seconds) and start > seconds[-1]:
+            raise VideoError(
+                f"The window {asked} lies outside the video, which lasts {duration_s:.2f} s.",
+                f"Choose a start below {duration_s:.2f} s.",
+                reason="window",
+            )
+        inside = np.flatnonzero((seconds >= start - 1e-6) & (seconds < end - 1e-6))
+        # A window between two frames still shows something: the last frame before it.
+        return inside if len(inside) else np.searchsorted(seconds, [start], side="right") - 1
+
+    @staticmethod
+    def _evenly(seconds: Seconds, count: int) -> Indices:
+        total = len(seconds)
+        count = min(count, total)
+        steps = np.diff(seconds)
+        if total < 3 or np.ptp(steps) <= CLOCK_S:
+            return np.linspace(0, total - 1, count, dtype=int)  # LLaVA's own expression
+        if count == 1:
+            return np.zeros(1, dtype=int)
+        moments = np.linspace(seconds[0], seconds[-1], count)
+        chosen = np.unique(np.searchsorted(seconds, moments + 1e-6, side="right") - 1)
+        # Moments in a long pause share one frame; the places they leave go evenly to frames not yet taken.
+        free = np.setdiff1d(np.arange(total), chosen)
+        spare = np.linspace(0, len(free) - 1, count - len(chosen), dtype=int)
+        return np.union1d(chosen, free[spare])
+
+    def _every(self, seconds: Seconds, step_s: float) -> Indices:
+        start = seconds[0] if self.start_s is None else self.start_s
+        count = max(0, math.floor((seconds[-1] + CLOCK_S - start) / step_s)) + 1
+        if count > 64 * len(seconds):  # steps far below one frame: every frame is taken
+            return np.arange(len(seconds))
+        moments = start + step_s * np.arange(count)
+        chosen = np.searchsorted(seconds, moments + CLOCK_S, side="right") - 1
+        return np.unique(chosen.clip(0))

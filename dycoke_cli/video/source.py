@@ -1,0 +1,58 @@
+"""What lies at a path, before anything tries to decode it."""
+
+import errno
+import os
+import stat
+
+from dycoke_cli.errors import VideoError
+
+_KINDS = {
+    stat.S_IFDIR: ("a folder", "Give one video file."),
+    stat.S_IFIFO: ("a pipe", "Save its content to a file first."),
+    stat.S_IFSOCK: ("a socket", "Give a video file."),
+    stat.S_IFCHR: ("a device", "Give a video file."),
+    stat.S_IFBLK: ("a device", "Give a video file."),
+}
+
+
+def check_source(path: str | os.PathLike[str]) -> str:
+    """Returns the absolute path of a readable file that is not empty. Raises VideoError, one sentence for each cause.
+
+    Nothing here can block: a pipe without a writer is seen by its kind and never opened.
+    """
+    name = shown(path)
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise _unreachable(path, error) from None
+    kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
+    if kind is not None:
+        raise VideoError(f"{name} is {kind[0]}, not a video file.", kind[1], reason="not_a_file")
+    if facts.st_size == 0:
+        raise VideoError(f"{name} is empty: it has 0 bytes.", "Copy or download it again.", reason="empty")
+    try:
+        os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+    except OSError as error:
+        raise _unreachable(path, error) from None
+    return os.path.abspath(os.fspath(path))
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """The path in quotes and on one line, whatever characters it holds."""
+    return repr(os.fspath(path))
+
+
+def _unreachable(path: str | os.PathLike[str], error: OSError | ValueError) -> VideoError:
+    name = shown(path)
+    if not isinstance(error, OSError):
+        return VideoError(f"{name} is not a possible file name.", "Check the path.", reason="missing")
+    if error.errno == errno.ELOOP:
+        return VideoError(f"{name} is a link that leads back to itself.", "Give the file itself.", reason="missing")
+    if isinstance(error, PermissionError):
+        return VideoError(f"{name} may not be read by this user.", "Change its permissions.", reason="not_readable")
+    if isinstance(error, FileNotFoundError) and os.path.islink(path):
+        target = shown(os.readlink(path))
+        return VideoError(f"{name} is a link to {target}, which does not exist.", "Repair the link.", reason="missing")
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return VideoError(f"{name} does not exist.", "Check the path.", reason="missing")
+    return VideoError(f"{name} cannot be opened: {error.strerror}.", "Check the path.", reason="not_readable")

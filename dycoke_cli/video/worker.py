@@ -1,0 +1,64 @@
+"""The child that decodes: requests as JSON lines in, answers as JSON lines out, pixels on a shared canvas.
+
+    python -m dycoke_cli.video.worker CANVAS
+
+It holds no torch, so that it starts in a fraction of a second, and may hang or crash without harm to its parent.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+from contextlib import suppress
+
+from dycoke_cli.errors import DyCokeError, VideoError
+from dycoke_cli.video.canvas import Canvas
+from dycoke_cli.video.job import Job
+from dycoke_cli.video.reporter import Reporter
+
+_ADDRESS_SPACE = 24 << 30  # bytes: stops a decoder that reads ahead without bound, far above what a video needs
+
+
+def serve(requests: "queue.SimpleQueue[str]", canvas: Canvas, reporter: Reporter) -> None:
+    """Answers requests one after another, for ever."""
+    while True:
+        request = json.loads(requests.get())
+        try:
+            reporter.send(kind="frames", **Job(request, canvas, reporter).run())
+        except DyCokeError as error:
+            reason = error.reason if isinstance(error, VideoError) else None
+            reporter.send(kind="error", message=error.message, remedy=error.remedy, reason=reason)
+        except MemoryError:
+            message = f"There is too little memory to decode {request['name']}."
+            reporter.send(kind="error", message=message, remedy="Take fewer frames.", reason="too_large")
+
+
+def _limit_resources() -> None:
+    with suppress(ImportError):  # Windows has no such limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with suppress(OSError, ValueError):  # a lower limit is already set, or macOS refuses
+            resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _listen(requests: "queue.SimpleQueue[str]") -> None:
+    """Passes requests on and ends the process with its parent, even while a decoder hangs in C."""
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)
+
+
+def main() -> None:
+    """Runs until the standard input ends."""
+    _limit_resources()
+    reporter = Reporter(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    os.dup2(2, 1)  # whatever a C library prints is not an answer
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    serve(requests, Canvas.inherit(sys.argv[1]), reporter)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The shape of the house: imports go one way, start-up is light, the version is one."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dycoke_cli
+
+PACKAGE = Path(dycoke_cli.__file__).parent
+ROOT = PACKAGE.parent
+
+# What a part may import of the project, besides itself.
+ALLOWED = {
+    "errors": set(),
+    "answer": set(),
+    "textstream": set(),
+    "measure": set(),
+    "listener": set(),
+    "tokens": set(),
+    "language_model": set(),
+    "device": {"errors"},
+    "settings": {"errors"},
+    "video": {"errors"},
+    "methods": {"errors", "tokens"},
+    "families": {"errors", "tokens", "language_model", "methods"},
+    "engine": {"errors", "tokens", "language_model", "methods"},
+    "checkpoints": {"errors", "families"},
+    "present": {"errors", "answer", "ask"},  # ask only for the type of its outcome
+}
+
+
+def imports(path: Path) -> set[str]:
+    """The project's parts that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name.startswith("dycoke_cli."):
+                found.add(name.split(".")[1])
+            elif name == "dycoke_cli" and isinstance(node, ast.ImportFrom):
+                found |= {alias.name for alias in node.names if not alias.name.startswith("_")}
+    return found
+
+
+def test_imports_go_one_way() -> None:
+    """No part reaches for what is built upon it."""
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part in ALLOWED:
+            wrong += [f"{path.name} imports {name}" for name in imports(path) - ALLOWED[part] - {part}]
+    assert wrong == []
+
+
+def test_every_part_is_in_the_table() -> None:
+    """A new part has to say what it stands on, unless it is the front: ask, session, the command line."""
+    parts = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert parts - set(ALLOWED) == {"__init__", "__main__", "ask", "session", "cli"}
+
+
+def test_functions_are_short() -> None:
+    """No function of the package is longer than 50 lines."""
+    long = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno + 1 > 50:
+                signature = node.body[0].lineno - node.lineno
+                if (node.end_lineno or 0) - node.lineno + 1 - signature > 50:
+                    long.append(f"{path.name}:{node.name}")
+    assert long == []
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    """`--help` and `--version` take under half a second, best of three, and load nothing heavy."""
+    code = (
+        "import sys; from dycoke_cli.cli.app import run; run(sys.argv[1:]); "
+        "heavy = {'torch', 'transformers', 'numpy', 'av', 'pydantic'} & set(sys.modules); sys.exit(', '.join(heavy) or 0)"
+    )
+    for arguments in (["--version"], ["--help"], ["ask", "--help"]):
+        best = float("inf")
+        for _ in range(3):
+            began = os.times()
+            done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+            now = os.times()
+            # Processor time: what neighbours on the machine do must not decide.
+            spent = now.children_user + now.children_system - began.children_user - began.children_system
+            best = min(best, spent)
+            assert done.returncode == 0, done.stderr
+        assert best < 0.5, (arguments, best)
+
+
+def test_the_version_is_one() -> None:
+    """The package and its metadata agree, and the help of the command prints it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == dycoke_cli.__version__
+    done = subprocess.run([sys.executable, "-m", "dycoke_cli", "--version"], capture_output=True, text=True)
+    assert done.stdout == f"dycoke {dycoke_cli.__version__}\n"

@@ -1,0 +1,306 @@
+"""Whatever a decoder does to its process, the caller gets right frames or one sentence, soon, and nothing is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dycoke_cli.errors import UsageError, VideoError
+from dycoke_cli.video import child as child_module
+from dycoke_cli.video.canvas import Canvas
+from dycoke_cli.video.guard import VideoReader, read_frames
+from dycoke_cli.video.sampling import Sampling
+from tests.video.clips import clip, looks_right, number, worker_after
+
+ROOT = Path(__file__).parent.parent.parent
+EIGHT = Sampling(frames=8)
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+HANG = "import time; from dycoke_cli.video import {0}; {0}.pictures = lambda *_: time.sleep(60)\n"
+CRASH = """
+import os, signal
+from dycoke_cli.video import {0}
+def crash_late(*arguments, whole={0}.pictures):
+    for picture in whole(*arguments):
+        yield picture
+        os.kill(os.getpid(), signal.{1})
+{0}.pictures = crash_late
+"""
+NO_DOUBT = "from dycoke_cli.video import probe; probe._doubt = lambda *_: None\n"
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Replaces the worker by one that a piece of code has changed first."""
+    return lambda prelude: monkeypatch.setattr(child_module, "worker_command", worker_after(prelude))
+
+
+def _runs(pid):
+    """Whether a process still does anything; one that only waits to be counted does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return not Path("/proc/self").exists()
+
+
+def _ends(pid, within_s=5.0):
+    deadline = time.monotonic() + within_s
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not _runs(pid)
+
+
+def test_a_hanging_decord_is_killed_and_pyav_gives_the_frames(worker):
+    worker(HANG.format("decord_reader"))
+    with VideoReader(stall_s=0.5) as reader:
+        pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
+        while reader.child_pid is None:
+            time.sleep(0.01)
+        first = reader.child_pid
+        frames = pending.result()
+        assert _ends(first)
+    assert [number(picture) for picture in frames.pixels] == list(frames.indices)
+    assert len(frames) == 8
+    assert frames.info.decoder == "pyav"
+    assert frames.info.decoder_reason.startswith("the first attempt made no progress for")
+
+
+@posix
+@pytest.mark.parametrize("fatal", ["SIGKILL", "SIGSEGV", "SIGABRT"])
+def test_a_crash_amid_the_frames_is_followed_by_pyav(fatal, worker, capfd):
+    worker(CRASH.format("decord_reader", fatal))
+    frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
+    assert [number(picture) for picture in frames.pixels] == list(frames.indices)
+    assert len(frames) == 8
+    assert frames.info.decoder_reason == f"the first attempt crashed ({fatal})"
+    assert capfd.readouterr() == ("", "")
+
+
+@posix
+def test_two_failures_are_told_in_one_sentence(worker):
+    worker(HANG.format("decord_reader") + CRASH.format("pyav_reader", "SIGSEGV"))
+    with VideoReader(stall_s=0.5) as reader, pytest.raises(VideoError) as caught:
+        reader.submit(clip("h264_cfr.mp4"), EIGHT).result()
+    assert "made no progress for" in caught.value.message
+    assert "crashed (SIGSEGV)" in caught.value.message
+    assert "h264_cfr.mp4" in caught.value.message
+    assert caught.value.reason == "crash"
+    assert caught.value.exit_code == 3
+
+
+def test_two_hangs_are_a_timeout(worker):
+    worker(HANG.format("decord_reader") + HANG.format("pyav_reader"))
+    with VideoReader(stall_s=0.3) as reader, pytest.raises(VideoError) as caught:
+        reader.submit(clip("one_frame.mp4"), EIGHT).result()
+    assert caught.value.reason == "timeout"
+    assert caught.value.message.count("made no progress") == 2
+
+
+def test_slow_progress_is_no_hang_but_ends_at_the_timeout(worker):
+    worker(
+        "import time; from dycoke_cli.video import decord_reader\n"
+        "def slow(*arguments, whole=decord_reader.pictures):\n"
+        "    for picture in whole(*arguments):\n"
+        "        time.sleep(0.3); yield picture\n"
+        "decord_reader.pictures = slow"
+    )
+    with VideoReader(stall_s=2, timeout_s=30) as reader:
+        frames = reader.submit(clip("h264_cfr.mp4"), EIGHT).result()  # 2.4 s in all
+        assert frames.info.decoder == "decord"
+    began = time.monotonic()
+    with (
+        VideoReader(stall_s=2, timeout_s=1.5) as reader,
+        pytest.raises(VideoError, match=r"took longer than 1\.5 s") as caught,
+    ):
+        reader.submit(clip("h264_cfr.mp4"), EIGHT).result()
+    assert caught.value.reason == "timeout"
+    assert time.monotonic() - began < 5
+
+
+def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(child_module, "worker_command", lambda handle: ["/nonexistent/python"])
+    with pytest.raises(VideoError, match="could not be started"):
+        read_frames(clip("one_frame.mp4"), EIGHT)
+    monkeypatch.setattr(child_module, "worker_command", lambda handle: [sys.executable, "-c", "raise SystemExit(7)"])
+    with pytest.raises(VideoError, match=r"status 7, then .* status 7"):
+        read_frames(clip("one_frame.mp4"), EIGHT)
+
+
+@pytest.mark.parametrize("name", ["h264.ts", "editlist_trim.mp4", "hevc_8bit.mp4", "h264_bf_opengop.mp4"])
+def test_what_decord_gets_wrong_is_noticed_even_when_the_probe_is_blind(name, worker):
+    worker(NO_DOUBT)
+    frames = read_frames(clip(name), Sampling(frames=32))
+    assert frames.info.decoder == "pyav"
+    assert frames.info.decoder_reason.startswith(("decord counts 100 frames", "decord gave another picture"))
+    assert all(looks_right(name, *pair) for pair in zip(frames.pixels, frames.seconds, strict=True))
+
+
+def test_without_decord_pyav_does_it_alone(worker):
+    worker("import sys; sys.modules['decord'] = None")
+    frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
+    assert (frames.info.decoder, frames.info.decoder_reason) == ("pyav", "decord is not installed")
+    assert [number(picture) for picture in frames.pixels] == list(frames.indices)
+    with pytest.raises(UsageError, match="decord is not installed") as caught:
+        read_frames(clip("h264_cfr.mp4"), EIGHT, decoder="decord")
+    assert "pyav" in caught.value.remedy
+
+
+def test_what_libraries_print_is_no_answer_and_never_shown(worker, capfd):
+    worker(
+        "import os; from dycoke_cli.video import decord_reader\n"
+        "def loud(*arguments, whole=decord_reader.pictures):\n"
+        "    os.write(1, b'noise from C\\n'); os.write(2, b'more noise\\n'); print('and from Python')\n"
+        "    yield from whole(*arguments)\n"
+        "decord_reader.pictures = loud"
+    )
+    frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
+    assert frames.info.decoder == "decord"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_child_serves_many_requests_and_survives_errors():
+    with VideoReader() as reader:
+        names = ["two_frames.mp4", "text.mp4", "h264_cfr.mp4", "audio_only.mp4", "one_frame.mp4"]
+        pending = [reader.submit(clip(name), EIGHT) for name in names]
+        kept = pending[0].result()
+        pid, before = reader.child_pid, kept.pixels.copy()
+        with pytest.raises(VideoError):
+            pending[1].result()
+        assert len(pending[2].result()) == 8
+        with pytest.raises(VideoError):
+            pending[3].result()
+        assert len(pending[4].result()) == 1
+        assert reader.child_pid == pid
+        assert np.array_equal(kept.pixels, before)  # earlier frames stay the caller's own
+        assert pending[2].result() is pending[2].result()
+
+
+@posix
+def test_a_child_that_dies_between_requests_is_replaced():
+    with VideoReader() as reader:
+        reader.submit(clip("one_frame.mp4"), EIGHT).result()
+        pid = reader.child_pid
+        os.kill(pid, signal.SIGKILL)
+        assert _ends(pid)
+        frames = reader.submit(clip("two_frames.mp4"), EIGHT).result()
+        assert frames.info.decoder == "decord"
+        assert reader.child_pid != pid
+
+
+def test_closing_does_not_wait_for_a_hanging_child(worker):
+    worker(HANG.format("decord_reader"))
+    with VideoReader() as reader:
+        pending = reader.submit(clip("one_frame.mp4"), EIGHT)
+        while pending.total == 0:
+            time.sleep(0.01)
+        pid, began = reader.child_pid, time.monotonic()
+    assert time.monotonic() - began < 3
+    assert _ends(pid)
+    with pytest.raises(VideoError):
+        pending.result()
+    with pytest.raises(RuntimeError):
+        reader.submit(clip("one_frame.mp4"), EIGHT)
+
+
+PARENT = """
+import sys
+from dycoke_cli.video import child
+from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.sampling import Sampling
+from tests.video.clips import clip, worker_after
+child.worker_command = worker_after({prelude!r})
+with VideoReader() as reader:
+    pending = reader.submit(clip("one_frame.mp4"), Sampling(frames=1))
+    while pending.total == 0:
+        pass
+    print(reader.child_pid, flush=True)
+    pending.result()
+"""
+
+
+@posix
+@pytest.mark.parametrize("fatal", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_child_outlives_its_parent(fatal):
+    code = PARENT.format(prelude=HANG.format("decord_reader"))
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        assert _runs(pid)
+        began = time.monotonic()
+        parent.send_signal(fatal)
+        assert parent.wait(5) != 0
+        assert _ends(pid)
+        assert time.monotonic() - began < 5
+        assert ("KeyboardInterrupt" in parent.stderr.read()) == (fatal == signal.SIGINT)
+
+
+def _open_things():
+    shared = Path("/dev/shm")
+    return (
+        len(list(Path("/proc/self/fd").iterdir())),
+        sorted(shared.iterdir()) if shared.is_dir() else [],
+        sorted(Path(tempfile.gettempdir()).iterdir()),
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what /proc lists")
+def test_fifty_reads_leave_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    read_frames(clip("two_frames.mp4"), EIGHT)
+    before = _open_things()
+    with VideoReader() as reader:
+        for place in range(47):
+            assert len(reader.submit(clip("two_frames.mp4"), EIGHT).result()) == 2
+            if place == 5:
+                inside = _open_things()[0]
+        assert _open_things()[0] == inside
+        pids = [reader.child_pid]
+    for _ in range(3):
+        with VideoReader() as reader:
+            reader.submit(clip("one_frame.mp4"), EIGHT).result()
+            pids.append(reader.child_pid)
+    assert _open_things() == before
+    assert not any(_runs(pid) for pid in pids)
+
+
+def test_the_child_and_what_starts_it_hold_no_torch():
+    code = (
+        "import sys; import dycoke_cli.video.guard, dycoke_cli.video.worker\n"
+        "print(sorted({'torch', 'transformers', 'PIL', 'decord'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_module_beside_the_video_is_not_imported(tmp_path, monkeypatch):
+    for name in ("numpy", "av", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_frames(clip("one_frame.mp4"), EIGHT)) == 1
+
+
+def test_a_canvas_gives_back_what_was_drawn_or_says_that_it_cannot():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    ours = Canvas.create()
+    try:
+        theirs = Canvas.inherit(str(os.dup(int(ours.handle))) if ours.descriptors else ours.handle)
+        for slot in (2, 0, 1):
+            theirs.write(slot, np.asfortranarray(pictures[slot]))
+        assert np.array_equal(ours.take((3, 4, 5, 3)), pictures)
+        with pytest.raises(EOFError):
+            ours.take((1, 4, 5, 3))
+        theirs.close()
+    finally:
+        ours.close()
