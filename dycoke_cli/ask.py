@@ -45,13 +45,13 @@ def ask(
     Raises a DyCokeError for whatever a user can act on.
     """
     listener = listener or Listener()
-    name, notice = checkpoints.choose() if settings.model == "auto" else (settings.model, "")
+    name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
-    if notice or name == "demo":
-        listener.notice(notice or checkpoints.DEMO_NOTICE)
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
         pending = reader.submit(video, sampling_of(settings, checkpoint.default_frames))
         pending.wait_until_opened(OPENING_S)
+        if name == "demo":
+            listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.

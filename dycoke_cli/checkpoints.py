@@ -29,6 +29,11 @@ NAMES = ("demo", *HUB_IDS)
 FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
 ROOM_FOR_7B = 20 * 2**30  # bytes: 16 GB of bfloat16 weights and a run of 64 frames
 
+DEMO_NOTICE = (
+    "Answering with the bundled demo model, trained on drawn shapes: about real footage its answers mean nothing. "
+    "For a real model add --model llava-ov-0.5b (downloads 1.8 GB once), or --model llava-video-7b on a GPU (16 GB)."
+)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -71,22 +76,11 @@ def locate(name: str) -> Checkpoint:
     return Checkpoint(name, folder, config)
 
 
-def choose() -> tuple[str, str]:
-    """Pick the model for `auto` and say why: the best real one that is on this disk, else the bundled demo.
-
-    Returns the name, and a notice for the user, empty for a real model.
-    """
+def choose() -> str:
+    """Pick the model for `auto`: the best real one that is on this disk, else the bundled demo."""
     if on_disk("llava-video-7b") and _cuda_room() >= ROOM_FOR_7B:
-        return "llava-video-7b", ""
-    if on_disk("llava-ov-0.5b"):
-        return "llava-ov-0.5b", ""
-    return "demo", DEMO_NOTICE
-
-
-DEMO_NOTICE = (
-    "Answering with the bundled demo model, trained on drawn shapes: about real footage its answers mean nothing. "
-    "For a real model add --model llava-ov-0.5b (downloads 1.8 GB once), or --model llava-video-7b on a GPU (16 GB)."
-)
+        return "llava-video-7b"
+    return "llava-ov-0.5b" if on_disk("llava-ov-0.5b") else "demo"
 
 
 def on_disk(name: str) -> bool:
@@ -120,8 +114,14 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
         )
     with _quiet():
         try:
+            # Weights of another shape are let through here, to be refused by name below.
             model, report = model_class.from_pretrained(
-                checkpoint.folder, dtype=dtype, output_loading_info=True, local_files_only=True, **options
+                checkpoint.folder,
+                dtype=dtype,
+                output_loading_info=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                **options,
             )
             tokenizer = tokenizer_class.from_pretrained(checkpoint.folder, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -134,7 +134,8 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
 def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
     """A layer left at random, or a weight left unused, would answer nonsense without a word."""
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        keys = sorted(str(key) for key in report.get(kind) or ())
+        # Mismatched ones come with their shapes.
+        keys = sorted(key if isinstance(key, str) else key[0] for key in report.get(kind) or ())
         if keys:
             shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
             what = kind.replace("_keys", "")

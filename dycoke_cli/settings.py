@@ -83,10 +83,10 @@ def _validated(values: dict[str, Any], origins: dict[str, str]) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0])
+        key, problem = str(first["loc"][0]), first["msg"].split(",")[0].lower()
         raise UsageError(
-            f"{key} is {first['input']!r} (from {origins.get(key, '?')}): {first['msg'].lower()}",
-            f"See what {key.replace('_', '-')} takes with: dycoke ask --help",
+            f"{key} is {first['input']!r} (from {origins[key]}): {problem}",
+            f"See what --{key.replace('_', '-')} takes with: dycoke ask --help",
         ) from None
 
 

@@ -39,10 +39,7 @@ def encode(model: Llava, frames: int) -> VisualTokens:
 
 def build_prompt(model: Llava, tokens: VisualTokens, ids: list[int]) -> Prompt:
     at = ids.index(IMAGE)
-    prompt = model.prompt(tokens, ids[at + 1 :], "packed", before="")
-    before = model.language_model.body.embed_tokens(torch.tensor(ids[:at]))
-    embeds = torch.cat([before, prompt.embeds])
-    return Prompt(embeds, torch.arange(len(embeds)), prompt.visual + at)
+    return model.prompt(tokens, ids[at + 1 :], "packed", before=ids[:at])
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from dycoke_cli import __version__
@@ -18,8 +17,8 @@ USAGE = 2
 app = typer.Typer(
     name="dycoke",
     help="Ask a video a question, with DyCoke token compression.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # the rich help needs half a second for its imports alone
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask")(ask_command)
@@ -45,7 +44,7 @@ def run(arguments: list[str] | None = None) -> int:
 
     Every failure ends as one line that says what and which value, and one that says what to do.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="dycoke", standalone_mode=False)
@@ -53,12 +52,9 @@ def run(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         return _complain(error.message, error.remedy, error.exit_code)
-    except click.exceptions.Abort:
-        return INTERRUPTED
-    except click.ClickException as error:
-        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dycoke"
-        return _complain(error.format_message().rstrip("."), f"See {usage} --help", USAGE)
-    except KeyboardInterrupt:
+    except typer.TyperException as error:
+        return _complain(_usage_message(error), _help_for(arguments), USAGE)
+    except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", "", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has had enough; there is nobody left to tell.
@@ -70,6 +66,18 @@ def run(arguments: list[str] | None = None) -> int:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         return _complain(f"unexpected failure, {what}", "Run again with --debug and report what it prints", UNEXPECTED)
     return code if isinstance(code, int) else 0
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """Give the sentence of a parsing error, without its full stop; it knows more than the exception's text."""
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    return str(text).rstrip(".")
+
+
+def _help_for(arguments: list[str]) -> str:
+    known = {command.name for command in app.registered_commands}
+    command = next((f" {argument}" for argument in arguments if argument in known), "")
+    return f"See dycoke{command} --help"
 
 
 def _complain(message: str, remedy: str, code: int) -> int:

@@ -1,26 +1,27 @@
-"""The options that commands share, each declared once."""
+"""The options that commands share, each declared once.
+
+Those that are settings stay text here: `settings.py` reads them, as it reads files and variables.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
-MODEL, FRAMES, ANSWER, OUTPUT = "Model and method", "Frames", "Answer", "Output"
-
+# Model and method
 Model = Annotated[
     str | None,
     Option(
         "--model",
         "-m",
         metavar="NAME",
-        rich_help_panel=MODEL,
         help="demo, llava-video-7b, llava-video-72b, llava-ov-0.5b, llava-ov-7b, llava-ov-72b, a hub id or a folder. "
         "(default: auto)",
     ),
 ]
 Method = Annotated[
     str | None,
-    Option("--method", "-M", metavar="NAME", rich_help_panel=MODEL, help="dycoke or full. (default: dycoke)"),
+    Option("--method", "-M", metavar="NAME", help="dycoke or full. (default: dycoke)"),
 ]
 MethodOption = Annotated[
     list[str] | None,
@@ -28,18 +29,14 @@ MethodOption = Annotated[
         "--option",
         "-o",
         metavar="KEY=VALUE",
-        rich_help_panel=MODEL,
         help="An option of the method; dycoke has k, l, p, gate, variant, positions. (default: k=0.7 l=3 p=0.7)",
     ),
 ]
-Device = Annotated[
-    str | None, Option(metavar="NAME", rich_help_panel=MODEL, help="cpu, cuda or cuda:N. (default: auto)")
-]
+Device = Annotated[str | None, Option(metavar="NAME", help="cpu, cuda or cuda:N. (default: auto)")]
 Dtype = Annotated[
     str | None,
     Option(
         metavar="NAME",
-        rich_help_panel=MODEL,
         help="float32, bfloat16 or float16. (default: bfloat16 on CUDA, float32 elsewhere)",
     ),
 ]
@@ -47,75 +44,54 @@ Newline = Annotated[
     str | None,
     Option(
         metavar="WHERE",
-        rich_help_panel=MODEL,
         help="Newlines between visual tokens: one_token, grid, frame or no_token. (default: the model's)",
     ),
 ]
 Pooling = Annotated[
     str | None,
-    Option(metavar="MODE", rich_help_panel=MODEL, help="bilinear, average or max. (default: the model's)"),
+    Option(metavar="MODE", help="bilinear, average or max. (default: the model's)"),
 ]
 RowNewlines = Annotated[
     str | None,
     Option(
         metavar="WHICH",
-        rich_help_panel=MODEL,
         help="With grid newlines, the compressed rows that keep theirs: complete, present or all. (default: complete)",
     ),
 ]
 
+# Frames
 Frames = Annotated[
-    int | None,
-    Option(
-        "--frames", "-n", metavar="N", rich_help_panel=FRAMES, help="So many, spread evenly. (default: the model's)"
-    ),
+    str | None,
+    Option("--frames", "-n", metavar="N", help="So many, spread evenly. (default: the model's)"),
 ]
-Fps = Annotated[float | None, Option(metavar="F", rich_help_panel=FRAMES, help="So many a second instead.")]
+Fps = Annotated[str | None, Option(metavar="F", help="So many a second instead.")]
 MaxFrames = Annotated[
-    int | None,
-    Option(metavar="N", rich_help_panel=FRAMES, help="With --fps, no more than these. (default: the model's)"),
+    str | None,
+    Option(metavar="N", help="With --fps, no more than these. (default: the model's)"),
 ]
-Start = Annotated[
-    str | None, Option(metavar="TIME", rich_help_panel=FRAMES, help="Look from here on: 90, 1:30 or 0:01:30.5.")
-]
-End = Annotated[str | None, Option(metavar="TIME", rich_help_panel=FRAMES, help="Look up to here.")]
-Decoder = Annotated[str | None, Option(metavar="NAME", rich_help_panel=FRAMES, help="decord or pyav. (default: auto)")]
-VideoTimeout = Annotated[
-    float | None, Option(metavar="SECONDS", rich_help_panel=FRAMES, help="How long decoding may take. (default: 120)")
-]
+Start = Annotated[str | None, Option(metavar="TIME", help="Look from here on: 90, 1:30 or 0:01:30.5.")]
+End = Annotated[str | None, Option(metavar="TIME", help="Look up to here.")]
+Decoder = Annotated[str | None, Option(metavar="NAME", help="decord or pyav. (default: auto)")]
+VideoTimeout = Annotated[str | None, Option(metavar="SECONDS", help="How long decoding may take. (default: 120)")]
 
-MaxNewTokens = Annotated[
-    int | None, Option(metavar="N", rich_help_panel=ANSWER, help="Longest answer, in tokens. (default: 256)")
-]
-Temperature = Annotated[
-    float | None, Option(metavar="T", rich_help_panel=ANSWER, help="0 takes the likeliest token. (default: 0)")
-]
-TopP = Annotated[
-    float | None, Option(metavar="P", rich_help_panel=ANSWER, help="Draw from this much probability. (default: 1)")
-]
-Seed = Annotated[
-    int | None, Option(metavar="N", rich_help_panel=ANSWER, help="The same seed, the same answer. (default: 0)")
-]
-RepetitionPenalty = Annotated[
-    float | None, Option(metavar="X", rich_help_panel=ANSWER, help="Above 1 avoids repeating tokens. (default: 1)")
-]
+# Answer
+MaxNewTokens = Annotated[str | None, Option(metavar="N", help="Longest answer, in tokens. (default: 256)")]
+Temperature = Annotated[str | None, Option(metavar="T", help="0 takes the likeliest token. (default: 0)")]
+TopP = Annotated[str | None, Option(metavar="P", help="Draw from this much probability. (default: 1)")]
+Seed = Annotated[str | None, Option(metavar="N", help="The same seed, the same answer. (default: 0)")]
+RepetitionPenalty = Annotated[str | None, Option(metavar="X", help="Above 1 avoids repeating tokens. (default: 1)")]
 
-Baseline = Annotated[
-    bool, Option("--baseline", rich_help_panel=OUTPUT, help="Also run without compression, and measure both.")
-]
-Json = Annotated[bool, Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object instead of the answer.")]
-TraceFile = Annotated[
-    Path | None, Option("--trace", metavar="FILE", rich_help_panel=OUTPUT, help="Write which tokens each step read.")
-]
+# Output
+Baseline = Annotated[bool, Option("--baseline", help="Also run without compression, and measure both.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON object instead of the answer.")]
+TraceFile = Annotated[Path | None, Option("--trace", metavar="FILE", help="Write which tokens each step read.")]
 Stats = Annotated[
     bool | None,
-    Option("--stats/--no-stats", rich_help_panel=OUTPUT, help="Show the panel. (default: on a terminal)"),
+    Option("--stats/--no-stats", help="Show the panel. (default: on a terminal)"),
 ]
-Quiet = Annotated[bool, Option("--quiet", "-q", rich_help_panel=OUTPUT, help="Nothing on stderr but errors.")]
-Config = Annotated[
-    Path | None, Option(metavar="FILE", rich_help_panel=OUTPUT, help="Settings from this file, not ./dycoke.yaml.")
-]
-Debug = Annotated[bool, Option("--debug", rich_help_panel=OUTPUT, help="Show the traceback of a failure.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+Config = Annotated[Path | None, Option(metavar="FILE", help="Settings from this file, not ./dycoke.yaml.")]
+Debug = Annotated[bool, Option("--debug", help="Show the traceback of a failure.")]
 
 # Which of a command's parameters are settings; files and variables can set these too.
 SETTINGS = {

@@ -18,6 +18,8 @@ from dycoke_cli.tokens import Prompt, VisualTokens
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
 END_OF_TURN = "<|im_end|>"
+# Frames that pass the vision tower together: enough to fill the device, few enough to stay below the prefill's peak.
+CHUNK = {"cpu": 4, "cuda": 16}
 OnProgress = Callable[[int, int], None]  # done, of how many
 
 
@@ -79,11 +81,10 @@ class Llava:
         return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
-    def encode(
-        self, frames: npt.NDArray[np.uint8], chunk: int = 8, on_progress: OnProgress | None = None
-    ) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, `chunk` frames at a time."""
+    def encode(self, frames: npt.NDArray[np.uint8], on_progress: OnProgress | None = None) -> VisualTokens:
+        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time."""
         pooled = []
+        chunk = CHUNK[self.language_model.device.type]
         for start in range(0, len(frames), chunk):
             pooled.append(self.features(self.pixels(frames[start : start + chunk])))
             if on_progress is not None:
@@ -122,15 +123,18 @@ class Llava:
         return ids
 
     @torch.inference_mode()
-    def prompt(self, tokens: VisualTokens, after: Sequence[int], positions: str, before: str = BEFORE) -> Prompt:
-        """Join the text before the video, the video, and the token ids `after` it.
+    def prompt(
+        self, tokens: VisualTokens, after: Sequence[int], positions: str, before: Sequence[int] | None = None
+    ) -> Prompt:
+        """Join the token ids `before` the video (the qwen_1_5 system turn if None), the video, and the ids `after` it.
 
         positions: "packed" numbers what is there; "original" leaves the gaps of what was compressed away.
         """
         device = tokens.index.device
         block = self.layout.arrange(tokens, self.newline)
         embed = self.language_model.body.embed_tokens
-        before_ids = torch.tensor(self.tokenize(before), dtype=torch.int64, device=device)
+        ids = self.tokenize(BEFORE) if before is None else before
+        before_ids = torch.tensor(list(ids), dtype=torch.int64, device=device)
         after_ids = torch.tensor(list(after), dtype=torch.int64, device=device)
         embeds = torch.cat([embed(before_ids), block.embeds, embed(after_ids)])
         start = len(before_ids)

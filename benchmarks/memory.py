@@ -1,0 +1,133 @@
+"""Peak memory of one answer, each way in a process of its own: stock `generate`, ours uncompressed, ours with DyCoke.
+
+    uv run python -m benchmarks.memory [--frames 32] [--device cuda] [--out benchmarks/results/memory.json]
+
+A mid-size LLaVA-OneVision with random weights: 152,064 words as in the 7B, 6 layers, a SigLIP-like tower at 384 px,
+196 tokens a frame. Every arm has the same pixels and makes the same number of tokens. The figure is the peak above what
+was there before the run: weights, and the pixels as that arm takes them. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import transformers
+
+from dycoke_cli.engine.generate import Stop, generate
+from dycoke_cli.engine.sampling import Sampling
+from dycoke_cli.families.layout import VideoLayout
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.measure import PeakMemory
+from dycoke_cli.methods import Dycoke, Full, Method
+
+ARMS: dict[str, Method | None] = {"generate": None, "full": Full(), "dycoke": Dycoke(k=0.7, l=3, p=0.7)}
+NEW_TOKENS = 8
+BEFORE, AFTER = [5] * 14, [6] * 12
+
+
+def mid_size_model(device: torch.device) -> Llava:
+    """Build the model with seeded random weights, float32 on a CPU and bfloat16 on CUDA."""
+    torch.manual_seed(0)
+    vision = transformers.SiglipVisionConfig(
+        hidden_size=384, intermediate_size=1536, num_hidden_layers=4, num_attention_heads=6,
+        image_size=384, patch_size=14, vision_use_head=False,
+    )  # fmt: skip
+    text = transformers.Qwen2Config(
+        vocab_size=152064, hidden_size=512, intermediate_size=2048, num_hidden_layers=6,
+        num_attention_heads=8, num_key_value_heads=2, max_position_embeddings=32768,
+    )  # fmt: skip
+    config = transformers.LlavaOnevisionConfig(
+        vision_config=vision, text_config=text, vision_feature_layer=-1, vision_feature_select_strategy="full"
+    )
+    with torch.device(device):
+        model = transformers.LlavaOnevisionForConditionalGeneration(config).eval()
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return Llava(model.to(device, dtype), None, VideoLayout())
+
+
+def measure(arm: str, frames: int, device: torch.device) -> dict[str, Any]:
+    """Run one arm and give its peak above the start, in bytes; one frame first, so that code and kernels are loaded."""
+    model = mid_size_model(device)
+    video = np.random.default_rng(0).integers(0, 256, (frames, 384, 384, 3), dtype=np.uint8)
+    method = ARMS[arm]
+    run = partial(stock, model) if method is None else partial(ours, model, method)
+    inputs = model.pixels(video) if method is None else video
+    run(inputs[:1])
+    peak = PeakMemory(device)
+    run(inputs)
+    return {"arm": arm, "peak_above_start_bytes": peak.above_start, "peak_of": peak.of}
+
+
+@torch.inference_mode()
+def ours(model: Llava, method: Method, video: npt.NDArray[np.uint8]) -> None:
+    """Answer with this project's engine."""
+    tokens = method.compress(model.encode(video))
+    prompt = model.prompt(tokens, AFTER, method.positions, BEFORE)
+    for _ in generate(model.language_model, [prompt], method, Stop(frozenset(), NEW_TOKENS), Sampling()):
+        pass
+
+
+@torch.inference_mode()
+def stock(model: Llava, pixels: Any) -> None:
+    """Answer with transformers alone, as its documentation shows: pixels in, tokens out."""
+    grid = model.features(pixels[:1]).shape[1:3]
+    visual = len(pixels) * grid[0] * grid[1] + 1
+    ids = torch.tensor([BEFORE + [model.model.config.video_token_index] * visual + AFTER], device=pixels.device)
+    model.model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        pixel_values_videos=pixels[None],
+        min_new_tokens=NEW_TOKENS,
+        max_new_tokens=NEW_TOKENS,
+        do_sample=False,
+    )
+
+
+def compare(frames: int, device: str, arms: Iterable[str] = ARMS) -> dict[str, Any]:
+    """Measure each arm in a fresh process and relate them to the first, stock `generate`."""
+    runs = []
+    for arm in arms:
+        command = [sys.executable, "-m", "benchmarks.memory", "--arm", arm, "--frames", str(frames), "--device", device]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+        if done.returncode:
+            raise RuntimeError(f"{arm} failed: {done.stderr.strip().splitlines()[-1:]}")
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    stock_peak = runs[0]["peak_above_start_bytes"]
+    for run in runs:
+        peak = run["peak_above_start_bytes"]
+        run["ratio_to_generate"] = round(peak / stock_peak, 3) if peak and stock_peak else None
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
+    machine = {"device": name, "torch": torch.__version__, "transformers": transformers.__version__}
+    return {"frames": frames, "new_tokens": NEW_TOKENS, "machine": machine, "runs": runs}
+
+
+def main() -> None:
+    """Measure, print a table and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.arm:
+        print(json.dumps(measure(arguments.arm, arguments.frames, torch.device(arguments.device))))
+        return
+    result = compare(arguments.frames, arguments.device)
+    for run in result["runs"]:
+        print(f"{run['arm']:>10}  {run['peak_above_start_bytes'] / 2**20:8.0f} MiB  {run['ratio_to_generate']:.2f}")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

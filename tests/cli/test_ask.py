@@ -1,0 +1,208 @@
+"""The command as people and scripts meet it: streams, exit codes, keys."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dycoke_cli.cli.app import run
+
+ROOT = Path(__file__).parents[2]
+CUBE = str(ROOT / "sample_videos" / "cube.mp4")
+QUESTION = "what colour is the cube?"
+MEDIA = ROOT / "tests" / "media"
+
+
+@pytest.fixture(autouse=True)
+def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No configuration of whoever runs the tests, and a wide, colourless terminal."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(["ask", *arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """Piped: the answer and a newline on stdout, the demo's warning on stderr, no panel."""
+    code, out, err = ask(capsys, CUBE, QUESTION, "-m", "demo")
+    assert code == 0
+    assert "red" in out.lower()
+    assert out.count("\n") == 1
+    assert "mean nothing" in err
+    assert "--model llava-ov-0.5b" in err
+    assert "visual tokens" not in err
+
+
+def test_quiet_says_nothing_but_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """-q leaves stderr empty."""
+    code, out, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "-q")
+    assert (code, err) == (0, "")
+    assert out.strip()
+
+
+def test_the_panel_shows_what_is_known_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """--stats forces the panel; without a baseline it gives exact counts and no time of a run that was not made."""
+    code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "--stats")
+    assert code == 0
+    rows = {line.strip("│ ").split("  ")[0]: line for line in err.splitlines() if line.startswith("│")}
+    assert "576" in rows["visual tokens"]
+    for label in ("first token", "total", "per token", "peak above weights"):
+        assert rows[label].rstrip("│ ").endswith("–")
+    assert "--baseline" in err
+
+
+def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One object, several questions, baseline and trace; counts agree with each other."""
+    trace_file = tmp_path / "trace.json"
+    flags = ["-m", "demo", "--json", "--baseline", "--trace", str(trace_file), "-q"]
+    code, out, err = ask(capsys, CUBE, QUESTION, "describe the video", *flags)
+    assert (code, err) == (0, "")
+    record: dict[str, Any] = json.loads(out)
+    assert set(record) >= {"schema", "video", "model", "method", "answers", "baseline"}
+    assert record["schema"] == 1
+    assert set(record["video"]) >= {
+        "path", "duration_s", "fps", "frames_total", "decoder", "frame_indices", "timestamps_s"
+    }  # fmt: skip
+    assert len(record["video"]["frame_indices"]) == len(record["video"]["timestamps_s"]) == 16
+    assert record["model"].items() >= {
+        "name": "demo", "family": "llava_onevision", "dtype": "float32", "device": "cpu"
+    }.items()  # fmt: skip
+    assert record["method"]["name"] == "dycoke"
+    assert record["method"]["options"].items() >= {"k": 0.7, "l": 3, "p": 0.7}.items()
+    for answer in (*record["answers"], record["baseline"]):
+        assert set(answer) == {"question", "answer", "finish", "tokens", "steps", "time_s", "memory_bytes"}
+        assert set(answer["tokens"]) >= {"visual", "visual_prefill", "text", "generated"}
+        assert set(answer["steps"][0]) == {"step", "read", "retained", "recalled", "reselected"}
+        assert set(answer["time_s"]) == {
+            "decode_video", "vision", "prefill", "first_token", "decode", "per_token", "total"
+        }  # fmt: skip
+        assert set(answer["memory_bytes"]) >= {"weights", "kv", "peak", "peak_above_weights"}
+        assert len(answer["steps"]) == answer["tokens"]["generated"]
+    first = record["answers"][0]
+    assert (first["tokens"]["visual"], first["tokens"]["visual_prefill"]) == (576, 276)
+    assert first["steps"][1]["read"] == 83
+    assert record["baseline"]["tokens"]["visual_prefill"] == 576
+    trace = json.loads(trace_file.read_text())
+    assert len(trace["visual"]["frame"]) == len(trace["merged_into"]) == 576
+    assert len(trace["prefill"]) == 276
+    assert [len(step) for step in trace["steps"]] == [step["read"] for step in first["steps"]]
+    assert len(trace["answers"]) == 2
+
+
+def test_several_questions_give_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers in order on stdout; the questions beside them on stderr."""
+    questions = ["is there a cube?", QUESTION, "how many objects are there?"]
+    code, out, err = ask(capsys, CUBE, *questions, "-m", "demo")
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    assert [line.removeprefix("» ") for line in err.splitlines() if line.startswith("»")] == questions
+
+
+def test_files_and_variables_reach_the_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """dycoke.yaml, DYCOKE_* and flags meet in the record."""
+    Path("dycoke.yaml").write_text("model: demo\nframes: 4\nmax_new_tokens: 1\noptions: {k: 0.5}\n")
+    monkeypatch.setenv("DYCOKE_METHOD", "dycoke")
+    code, out, _ = ask(capsys, CUBE, QUESTION, "--json", "-n", "6", "-o", "p=0.5")
+    assert code == 0
+    record = json.loads(out)
+    assert len(record["video"]["frame_indices"]) == 6
+    assert record["method"]["options"].items() >= {"k": 0.5, "p": 0.5}.items()
+    assert record["answers"][0]["finish"] == "length"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (["nowhere.mp4", "q"], 3, "nowhere.mp4"),
+        ([str(MEDIA / "text.mp4"), "q"], 3, "text.mp4"),
+        ([str(MEDIA / "zero_bytes.mp4"), "q"], 3, "zero_bytes.mp4"),
+        ([str(MEDIA / "audio_only.mp4"), "q"], 3, "audio_only.mp4"),
+        ([".", "q"], 3, "."),
+        ([CUBE, "q", "--start", "99"], 3, "99"),
+        ([CUBE], 2, "QUESTION"),
+        ([CUBE, " "], 2, "empty"),
+        ([CUBE, "q", "--frames", "x"], 2, "'x'"),
+        ([CUBE, "q", "--frames", "0"], 2, "'0'"),
+        ([CUBE, "q", "--frames", "4", "--fps", "1"], 2, "4 frames"),
+        ([CUBE, "q", "--start", "soon"], 2, "'soon'"),
+        ([CUBE, "q", "-o", "k"], 2, "'k'"),
+        ([CUBE, "q", "-o", "k=2"], 2, "k=2"),
+        ([CUBE, "q", "-o", "l=6", "-m", "demo"], 2, "l=6"),
+        ([CUBE, "q", "-M", "fastest"], 2, "'fastest'"),
+        ([CUBE, "q", "--device", "tpu"], 2, "'tpu'"),
+        ([CUBE, "q", "--dtype", "int8"], 2, "'int8'"),
+        ([CUBE, "q", "--trace", "no/such/folder/t.json"], 2, "t.json"),
+        ([CUBE, "q", "--config", "absent.yaml"], 2, "absent.yaml"),
+        ([CUBE, "q", "--fast"], 2, "--fast"),
+        ([CUBE, "q", "-m", "no-such-model"], 4, "'no-such-model'"),
+        ([CUBE, "q", "-m", "/no/such/model"], 4, "'/no/such/model'"),
+    ],
+    ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line_and_a_remedy(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, what: str
+) -> None:
+    """What is wrong with which value, what to do, the documented exit code, and no traceback."""
+    given, out, err = ask(capsys, *arguments)
+    lines = [line for line in err.splitlines() if "demo model" not in line]
+    assert (given, out) == (code, "")
+    assert len(lines) == 2
+    assert lines[0].startswith("dycoke: ")
+    assert what in lines[0]
+    assert lines[1].strip()
+
+
+def test_an_unexpected_failure_is_exit_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug shows its kind and asks for a report; --debug gives the traceback."""
+    import dycoke_cli.ask
+
+    def broken(*arguments: object, **keywords: object) -> None:
+        raise ZeroDivisionError("three\nlines\nof it")
+
+    monkeypatch.setattr(dycoke_cli.ask, "ask", broken)
+    code, _, err = ask(capsys, CUBE, "q")
+    assert code == 1
+    assert "ZeroDivisionError: three" in err
+    assert len(err.splitlines()) == 2
+    with pytest.raises(ZeroDivisionError):
+        run(["ask", CUBE, "q", "--debug"])
+
+
+def test_interruption_is_exit_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is no failure of ours and shows no traceback."""
+    import dycoke_cli.ask
+
+    def interrupted(*arguments: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dycoke_cli.ask, "ask", interrupted)
+    assert ask(capsys, CUBE, "q")[0] == 130
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bare command tells what there is."""
+    assert run([]) == 0
+    assert "ask" in capsys.readouterr().out
+
+
+def test_the_real_command_from_another_folder(tmp_path: Path) -> None:
+    """`python -m dycoke_cli` in a fresh process: the answer on stdout, warnings as errors."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "dycoke_cli", "ask", CUBE, QUESTION, "-m", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "red" in done.stdout.lower()
+    assert "Traceback" not in done.stderr

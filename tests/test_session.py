@@ -1,0 +1,151 @@
+"""A session's counts, records and traces add up, and shared work changes no answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from dycoke_cli.answer import Answer
+from dycoke_cli.errors import OutOfMemoryError, UsageError
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.listener import Listener
+from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.session import Clip, Session, out_of_memory_explained
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.frames import Frames, VideoInfo
+from tests.conftest import clip_frames
+
+QUESTIONS = ["What happens?", "What happens in the end?", "colour?"]
+SETTINGS = Settings(max_new_tokens=10)
+
+
+def clip(count: int = 8) -> Clip:
+    info = VideoInfo("clip", 16.0, 1.0, 16, 120, 90, "pyav", "test")
+    numbers = tuple(range(count))
+    frames = Frames(np.asarray(clip_frames()[:count]), numbers, tuple(map(float, numbers)), info)
+    return Clip.of(frames, None, None, 0.25)
+
+
+def answers(model: Llava, method: Method, questions: list[str], trace: bool = False) -> list[Answer]:
+    return list(Session(model, clip(), method, SETTINGS).answers(questions, Listener(), trace))
+
+
+@pytest.mark.parametrize("method", [Full(), Dycoke(), Dycoke(positions="original")], ids=repr)
+def test_several_questions_equal_single_ones(tiny: Llava, method: Method) -> None:
+    """One decoding, encoding and prefill for all; each answer, count and set as if asked alone."""
+    together = answers(tiny, method, QUESTIONS)
+    for ours, question in zip(together, QUESTIONS, strict=True):
+        (alone,) = answers(tiny, method, [question])
+        assert (ours.answer, ours.finish, ours.tokens, ours.steps) == (
+            alone.answer, alone.finish, alone.tokens, alone.steps
+        )  # fmt: skip
+        assert ours.memory_bytes.kv == alone.memory_bytes.kv
+    assert together[0].time_s.vision > 0
+    assert together[0].time_s.decode_video == 0.25
+    assert [answer.time_s.vision for answer in together[1:]] == [0, 0]
+
+
+def test_the_same_question_twice(tiny: Llava) -> None:
+    """Even prompts that are equal to the end leave each question a token of its own to run."""
+    first, second = answers(tiny, Dycoke(), ["What?", "What?"])
+    assert (first.answer, first.steps) == (second.answer, second.steps)
+
+
+def test_counts_and_steps_of_dycoke(tiny: Llava) -> None:
+    """8 frames of 9 tokens at K=0.7: two whole frames and six of three; then 30 % of those at every step."""
+    (answer,) = answers(tiny, Dycoke(gate=2.0), ["What happens?"])
+    tokens = answer.tokens
+    assert (tokens.visual, tokens.visual_prefill, tokens.newline) == (72, 36, 1)
+    assert tokens.prompt_uncompressed == 72 + 1 + tokens.text
+    assert tokens.generated == len(answer.steps) == 10
+    assert answer.finish == "length"
+    first, *later = answer.steps
+    assert (first.step, first.read, first.retained, first.recalled, first.reselected) == (0, 36, 0.5, 0, False)
+    assert {step.read for step in later} == {11}
+    assert {step.retained for step in later} == {round(11 / 72, 6)}
+    assert later[0].recalled == 0
+    assert all(step.reselected for step in later)
+    per_token = tiny.language_model.kv_bytes_per_token
+    assert answer.memory_bytes.kv == (36 + 1 + tokens.text + 9) * per_token
+    assert answer.memory_bytes.kv_uncompressed == (tokens.prompt_uncompressed + 9) * per_token
+
+
+def test_times_add_up(tiny: Llava) -> None:
+    """First token and total are the sums of their parts, and nothing is negative."""
+    (answer,) = answers(tiny, Dycoke(), ["What happens?"])
+    time = answer.time_s
+    assert time.first_token == pytest.approx(time.decode_video + time.vision + time.prefill)
+    assert time.total == pytest.approx(time.first_token + time.decode)
+    assert time.per_token is not None
+    assert 0 < time.per_token < time.decode
+
+
+def test_trace_agrees_with_the_steps(tiny: Llava) -> None:
+    """Indices are into all visual tokens; what is read was prefilled; recalls are what the records count."""
+    (answer,) = answers(tiny, Dycoke(gate=0.99), ["What happens?"], trace=True)
+    trace = answer.trace
+    assert trace is not None
+    assert (len(trace.frame), max(trace.frame), max(trace.row), max(trace.col)) == (72, 7, 2, 2)
+    assert trace.steps[0] == trace.prefill == sorted(set(trace.merged_into))
+    for number, (read, record) in enumerate(zip(trace.steps, answer.steps, strict=True)):
+        assert len(read) == record.read
+        assert set(read) <= set(trace.prefill)
+        if number:
+            assert record.recalled == len(set(read) - set(trace.steps[number - 1]))
+            scores = dict(zip(trace.prefill, trace.scores[number], strict=True))
+            if record.reselected:
+                unread = set(trace.prefill) - set(read)
+                assert min(scores[i] for i in read) >= max(scores[i] for i in unread)
+    assert sum(record.recalled for record in answer.steps) > 0
+
+
+def test_full_reads_everything_at_every_step(tiny: Llava) -> None:
+    """Without compression nothing is pruned, recalled or chosen."""
+    (answer,) = answers(tiny, Full(), ["What happens?"])
+    assert {(step.read, step.retained, step.recalled, step.reselected) for step in answer.steps} == {
+        (72, 1.0, 0, False)
+    }
+
+
+def test_text_streams_as_the_answer(tiny: Llava) -> None:
+    """The pieces are the answer, question by question."""
+    heard: list[str] = []
+    listener = Listener(text=heard.append, question=lambda question: heard.append("|"))
+    session = Session(tiny, clip(), Dycoke(), SETTINGS)
+    given = list(session.answers(QUESTIONS, listener))
+    assert [piece.strip() for piece in "".join(heard).split("|")[1:]] == [answer.answer for answer in given]
+
+
+def test_a_window_is_a_video_of_its_own() -> None:
+    """Times start at the window, and its end is the video's at most."""
+    frames = clip().frames
+    window = Clip.of(frames, "0:02", "1:00", 0.0)
+    assert window.seconds[:3] == (-2.0, -1.0, 0.0)
+    assert window.duration_s == 14.0
+
+
+def test_a_method_that_does_not_fit_is_refused_before_any_work(tiny: Llava) -> None:
+    """The session checks the layer against the network."""
+    with pytest.raises(UsageError, match="l=8"):
+        Session(tiny, clip(), Dycoke(l=8), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_running_out_is_one_error(error: Exception) -> None:
+    """However the allocator says it, the user gets one line, a remedy and exit code 5."""
+    with pytest.raises(OutOfMemoryError) as caught, out_of_memory_explained():
+        raise error
+    assert caught.value.exit_code == 5
+    assert "--frames" in caught.value.remedy
+
+
+def test_other_failures_pass_through() -> None:
+    """A bug must not be explained away as a lack of memory."""
+    with pytest.raises(RuntimeError, match="shapes"), out_of_memory_explained():
+        raise RuntimeError("shapes differ")
