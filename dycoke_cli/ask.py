@@ -55,6 +55,7 @@ def ask(
         listener.progress("Loading the model", 0, 0)
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.
+        checkpoints.refuse_broken_torchvision()
         from dycoke_cli.methods.full import Full
         from dycoke_cli.methods.options import make_method, method_options
         from dycoke_cli.session import Clip, Session

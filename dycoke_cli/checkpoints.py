@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,8 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
     layout: fields of VideoLayout to use instead of the checkpoint's own.
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
-    model_class, tokenizer_class = _transformers_classes()
+    from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
+
     from dycoke_cli.families import original_llava
     from dycoke_cli.families.layout import VideoLayout
     from dycoke_cli.families.llava import Llava
@@ -115,7 +117,7 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
     with _quiet():
         try:
             # Weights of another shape are let through here, to be refused by name below.
-            model, report = model_class.from_pretrained(
+            model, report = LlavaOnevisionForConditionalGeneration.from_pretrained(
                 checkpoint.folder,
                 dtype=dtype,
                 output_loading_info=True,
@@ -123,7 +125,7 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
                 ignore_mismatched_sizes=True,
                 **options,
             )
-            tokenizer = tokenizer_class.from_pretrained(checkpoint.folder, local_files_only=True)
+            tokenizer = Qwen2Tokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", "Fetch the model again") from error
@@ -142,17 +144,17 @@ def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
             raise ModelError(f"{name!r} does not fit its config.json, {what} weights: {shown}", "Fetch the model again")
 
 
-def _transformers_classes() -> tuple[Any, Any]:
+def refuse_broken_torchvision() -> None:
+    """Raise ModelError for a torchvision that does not fit torch: transformers' models cannot be imported beside it."""
+    if find_spec("torchvision") is None:
+        return
     try:
-        from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
-    except (ImportError, RuntimeError) as error:
-        if find_spec("torchvision") is None:
-            raise
+        import_module("torchvision")
+    except (ImportError, RuntimeError, OSError) as error:
         raise ModelError(
-            "the installed torchvision does not fit torch, and transformers cannot be imported beside it",
-            "dycoke does not need it: run `pip uninstall torchvision`, or install the build for your torch",
+            "the installed torchvision does not fit torch, and keeps transformers from working",
+            "dycoke does not need it: run `pip uninstall torchvision`, or install the build made for your torch",
         ) from error
-    return LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
 
 
 @contextmanager

@@ -1,8 +1,14 @@
 """Which device a run uses, and in which number format."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from dycoke_cli.errors import UsageError
+
+# Below this, dividing a matrix between threads costs more than it saves, and very much more on a busy machine.
+BYTES_WORTH_THREADS = 64 * 2**20
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,3 +34,15 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return DTYPES[name]
+
+
+@contextmanager
+def suitable_threads(device: torch.device, weight_bytes: int) -> Iterator[None]:
+    """Run a small model on one CPU thread inside the block; others, and everything afterwards, as before."""
+    before = torch.get_num_threads()
+    if device.type == "cpu" and weight_bytes < BYTES_WORTH_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

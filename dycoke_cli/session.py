@@ -1,7 +1,7 @@
 """One video before one model: questions in, measured answers out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
+from dycoke_cli.device import suitable_threads
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Step, Stop, generate, share
 from dycoke_cli.engine.sampling import Sampling
@@ -60,15 +61,18 @@ class Session:
 
     def warm_up(self) -> None:
         """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
-        tokens = self.method.compress(self.model.encode(self.clip.frames.pixels[:WARM_UP_FRAMES]))
-        stop = Stop(frozenset(), 2)
-        model = self.model.language_model
-        for _ in generate(model, [self._prompt(tokens, "")], self.method, stop, self.sampling):
-            pass
+        with out_of_memory_explained(), self._threads():
+            tokens = self.method.compress(self.model.encode(self.clip.frames.pixels[:WARM_UP_FRAMES]))
+            prompt, stop = self._prompt(tokens, ""), Stop(frozenset(), 2)
+            for _ in generate(self.model.language_model, [prompt], self.method, stop, self.sampling):
+                pass
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return suitable_threads(self.model.language_model.device, self.model.weight_bytes)
 
     def answers(self, questions: Sequence[str], listener: Listener, trace: bool = False) -> Iterator[Answer]:
         """Answer one question after the other, telling `listener`; `trace` records which tokens."""
-        with out_of_memory_explained():
+        with out_of_memory_explained(), self._threads():
             self.peak.restart()
             self.watch.restart()
             whole = self.model.encode(

@@ -1,5 +1,6 @@
 """The two streams of a terminal: answers on stdout; progress, notices and panels on stderr."""
 
+import os
 import sys
 import threading
 from types import TracebackType
@@ -33,6 +34,8 @@ class Terminal:
         self.listener = Listener(self.notice, self.progress, self.question, self.text)
         self.bar = DelayedBar(self.console)
         self.pieces: list[str] | None = None  # of the answer that is being given
+        if quiet:
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # a download's bar is the hub client's own
 
     def __enter__(self) -> "Terminal":
         return self
@@ -49,6 +52,7 @@ class Terminal:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show what is being done."""
+        self._end_answer()  # the bar would draw over its line
         if self.console.is_terminal and not self.console.quiet:
             self.bar.update(what, done, total)
 

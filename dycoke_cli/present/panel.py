@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 BARS = "▁▂▃▄▅▆▇█"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 NOT_MEASURED = "–"
+WIDEST, ROOMY = 100, 60  # columns: a wider panel is hard to read across; a narrower one drops the ratios
 
 
 def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
@@ -25,20 +26,22 @@ def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
     """
     answer = outcome.answers[number]
     plain = outcome.baseline[number] if outcome.baseline else None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True, padding=(0, 1))
-    table.add_column("", style="dim", ratio=3, min_width=14)
-    table.add_column(str(outcome.method["name"]), justify="right", ratio=2, style="bold")
-    table.add_column("uncompressed", justify="right", ratio=2)
-    if plain is not None:
-        table.add_column("", justify="right", style="green", min_width=6)
-    for label, ours, theirs, gain in _rows(answer, plain):
-        table.add_row(label, ours, theirs, *([gain] if plain is not None else []))
+    width = min(width, WIDEST)
+    roomy = width >= ROOMY
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), expand=roomy)
+    table.add_column("", style="dim", overflow="fold")
+    table.add_column(str(outcome.method["name"]), justify="right", no_wrap=True, style="bold")
+    table.add_column("uncompressed" if roomy else "full", justify="right", no_wrap=True)
+    if plain is not None and roomy:
+        table.add_column("ratio", justify="right", no_wrap=True, style="green", min_width=6)
+    for row in _rows(answer, plain):
+        table.add_row(*row[: len(table.columns)])
     parts: list[RenderableType] = [table, *_steps(answer, width - 4)]
     if plain is not None and plain.answer != answer.answer:
         parts.append(Text.assemble(("Uncompressed answer: ", "dim"), plain.answer))
     if plain is None and outcome.method["name"] != "full":
         parts.append(Text("Times and peaks of an uncompressed run: add --baseline to measure them.", style="dim"))
-    return Panel(Group(*parts), title=_title(outcome), title_align="left", border_style="dim", width=min(width, 100))
+    return Panel(Group(*parts), title=_title(outcome), title_align="left", border_style="dim", width=width)
 
 
 def _title(outcome: "Outcome") -> Text:
@@ -65,7 +68,9 @@ def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str,
         ("total", "total"),
     ):
         theirs = getattr(plain.time_s, key) if plain else None
-        rows.append((label, seconds(getattr(time, key)), seconds(theirs), ratio(theirs, getattr(time, key))))
+        # Both runs were given the same frames: nothing to compare.
+        gain = "" if key == "decode_video" else ratio(theirs, getattr(time, key))
+        rows.append((label, seconds(getattr(time, key)), seconds(theirs), gain))
     kind = "VRAM" if memory.peak_of == "cuda" else "process"
     weights = size(memory.weights)
     rows.append(("weights", weights, weights, ""))
@@ -88,11 +93,14 @@ def _steps(answer: "Answer", width: int) -> list[Text]:
     shares = [step.retained for step in decode]
     recalled, chosen = sum(step.recalled for step in decode), sum(step.reselected for step in decode)
     room = max(8, width - len("read per step  "))
+    low, high = f"{min(shares):.1%}", f"{max(shares):.1%}"
+    span = low if low == high else f"{low} to {high}"
     lines = [
-        Text.assemble(("read per step  ", "dim"), (sparkline(shares, room), "cyan")),
+        # The prefill, which reads everything, comes first and gives the scale.
+        Text.assemble(("read per step  ", "dim"), (sparkline([step.retained for step in answer.steps], room), "cyan")),
         Text(
-            f"{min(shares):.1%} to {max(shares):.1%} of all visual tokens over {len(decode)} steps; "
-            f"set chosen anew {chosen}×, {recalled:,} tokens recalled",
+            f"{span} of all visual tokens over {_times(len(decode), 'step')}; "
+            f"set chosen anew {chosen}×, {_times(recalled, 'token')} recalled",
             style="dim",
         ),
     ]
@@ -101,6 +109,10 @@ def _steps(answer: "Answer", width: int) -> list[Text]:
             1, Text.assemble(("recalled       ", "dim"), (sparkline([s.recalled for s in decode], room), "magenta"))
         )
     return lines
+
+
+def _times(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def sparkline(values: "list[float] | list[int]", width: int) -> str:

@@ -1,6 +1,7 @@
 """The command as people and scripts meet it: streams, exit codes, keys."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -206,3 +207,23 @@ def test_the_real_command_from_another_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "red" in done.stdout.lower()
     assert "Traceback" not in done.stderr
+
+
+def test_a_torchvision_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    """The wrong build beside torch breaks transformers with a riddle; the user gets the cause and the remedy."""
+    package = tmp_path / "site" / "torchvision"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    metadata = tmp_path / "site" / "torchvision-0.28.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "dycoke_cli", "ask", CUBE, QUESTION, "-q"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 4
+    assert "torchvision does not fit torch" in done.stderr
+    assert "pip uninstall torchvision" in done.stderr

@@ -1,0 +1,48 @@
+"""The same promises on a CUDA device: `pytest -m gpu`."""
+
+import pytest
+import torch
+
+from benchmarks.memory import compare
+from dycoke_cli import checkpoints
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.methods import Dycoke, Full, Method
+from tests.conftest import GOLDEN, clip_frames
+from tests.engine.test_generate import QUESTIONS, answer, prompt_for, read_set, run
+
+pytestmark = pytest.mark.gpu
+
+METHODS = [Full(), Dycoke(), Dycoke(variant="official")]
+
+
+def load(dtype: torch.dtype) -> Llava:
+    checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / "tiny-ov"))
+    return checkpoints.load(checkpoint, torch.device("cuda"), dtype)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_cuda_gives_the_tokens_of_the_cpu(tiny: Llava, method: Method) -> None:
+    """float32 on both: the same tokens and the same sets at every step."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    frames, cuda = clip_frames()[:9].numpy(), load(torch.float32)
+    here = run(tiny, [prompt_for(tiny, frames, QUESTIONS[0], method)], method)
+    there = run(cuda, [prompt_for(cuda, frames, QUESTIONS[0], method)], method)
+    assert answer(there) == answer(here)
+    assert [read_set(step) for step in there] == [read_set(step) for step in here]
+    torch.testing.assert_close(there[-1].logits.cpu(), here[-1].logits, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_half_precision_batches_run(method: Method) -> None:
+    """bfloat16, three videos of different length side by side: finite logits and an answer each."""
+    model = load(torch.bfloat16)
+    prompts = [prompt_for(model, clip_frames()[:count].numpy(), QUESTIONS[0], method) for count in (5, 9, 16)]
+    steps = run(model, prompts, method)
+    assert all(bool(step.logits.isfinite().all()) for step in steps)
+    assert all(answer(steps, row) for row in range(3))
+
+
+def test_peak_above_weights_on_the_device() -> None:
+    """The CPU's promise holds for the device allocator too."""
+    ratios = {run["arm"]: run["ratio_to_generate"] for run in compare(32, "cuda", ("generate", "dycoke"))["runs"]}
+    assert ratios["dycoke"] <= 0.6
