@@ -200,6 +200,7 @@ def test_the_real_command_from_another_folder(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "dycoke_cli", "ask", CUBE, QUESTION, "-m", "demo"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
