@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli import checkpoints
 from dycoke_cli.answer import Answer
+from dycoke_cli.clip import Clip
 from dycoke_cli.listener import Listener
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames
@@ -56,12 +57,14 @@ def ask(
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.
         checkpoints.refuse_broken_torchvision()
+        from dycoke_cli.device import out_of_memory_explained
         from dycoke_cli.methods.full import Full
         from dycoke_cli.methods.options import make_method, method_options
-        from dycoke_cli.session import Clip, Session
+        from dycoke_cli.session import Session
 
         method = make_method(settings.method, settings.options)
-        model = load_model(checkpoint, settings)
+        with out_of_memory_explained():
+            model = load_model(checkpoint, settings)
         load_model_s = time.perf_counter() - began
         frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
     for warning in frames.info.warnings:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from dycoke_cli.errors import UsageError
+from dycoke_cli.errors import OutOfMemoryError, UsageError
 
 # Below this, dividing a matrix between threads costs more than it saves, and very much more on a busy machine.
 BYTES_WORTH_THREADS = 64 * 2**20
@@ -46,3 +46,20 @@ def suitable_threads(device: torch.device, weight_bytes: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def out_of_memory_explained() -> Iterator[None]:
+    """Turn the several ways in which memory runs out into one error with a remedy."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _no_memory() from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise _no_memory() from error
+
+
+def _no_memory() -> OutOfMemoryError:
+    return OutOfMemoryError("the device ran out of memory", "Use fewer --frames, a higher -o k=, or a smaller --model")

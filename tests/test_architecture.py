@@ -23,10 +23,12 @@ ALLOWED = {
     "language_model": set(),
     "device": {"errors"},
     "settings": {"errors"},
+    "clip": {"video"},
     "video": {"errors"},
     "methods": {"errors", "tokens"},
     "families": {"errors", "tokens", "language_model", "methods"},
     "engine": {"errors", "tokens", "language_model", "methods"},
+    "recorder": {"answer", "engine", "families", "measure", "methods", "textstream", "tokens"},
     "checkpoints": {"errors", "families"},
     "present": {"errors", "answer", "ask"},  # ask only for the type of its outcome
 }

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from dycoke_cli.answer import Answer
+from dycoke_cli.clip import Clip
+from dycoke_cli.device import out_of_memory_explained
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke, Full, Method
-from dycoke_cli.session import Clip, Session, out_of_memory_explained
+from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames

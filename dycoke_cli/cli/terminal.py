@@ -30,10 +30,10 @@ class Terminal:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.stats = self.console.is_terminal if stats is None else stats
         self.answers, self.several = answers, several
-        self.streams = sys.stdout.isatty()
-        self.listener = Listener(self.notice, self.progress, self.question, self.text)
+        self.streams = answers and sys.stdout.isatty()
+        self.listener = Listener(self.notice, self.progress, self.question, self.text, self.answered)
         self.bar = DelayedBar(self.console)
-        self.pieces: list[str] | None = None  # of the answer that is being given
+        self.amid_line = False  # stdout holds the beginning of an answer
         if quiet:
             os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # a download's bar is the hub client's own
 
@@ -44,7 +44,8 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.drop()
-        self._end_answer()
+        if self.amid_line:
+            self._write("\n")
 
     def notice(self, line: str) -> None:
         """Show one line."""
@@ -52,40 +53,38 @@ class Terminal:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show what is being done."""
-        self._end_answer()  # the bar would draw over its line
         if self.console.is_terminal and not self.console.quiet:
             self.bar.update(what, done, total)
 
     def question(self, question: str) -> None:
-        """The next answer begins."""
-        self.bar.drop()
-        self._end_answer()
+        """Say which question the next answer is for, where there are several."""
         if self.several and self.answers:
             self.console.print(Text(f"» {question}", style="dim"), soft_wrap=True)
-        self.pieces = []
 
     def text(self, piece: str) -> None:
-        """Show a piece of an answer as it comes on a terminal; a pipe gets whole lines."""
-        if self.pieces is None or not self.answers:
-            return
+        """Show a piece of an answer as it comes, on a terminal."""
+        self.bar.drop()
         if self.streams:
-            sys.stdout.write(piece if self.pieces else piece.lstrip())
-            sys.stdout.flush()
-        self.pieces.append(piece)
+            self._write(piece if self.amid_line else piece.lstrip())
+            self.amid_line = True
+
+    def answered(self, answer: str) -> None:
+        """End an answer's line; a pipe gets it whole."""
+        self.bar.drop()
+        if self.answers:
+            self._write("\n" if self.streams else f"{answer}\n")
+        self.amid_line = False
 
     def finish(self, outcome: "Outcome") -> None:
-        """Close the last answer and show the panels."""
+        """Show the panels."""
         self.bar.drop()
-        self._end_answer()
         if self.stats:
             for number in range(len(outcome.answers)):
                 self.console.print(answer_panel(outcome, number, self.console.width))
 
-    def _end_answer(self) -> None:
-        if self.pieces is not None and self.answers:
-            sys.stdout.write("\n" if self.streams else "".join(self.pieces).strip() + "\n")
-            sys.stdout.flush()
-        self.pieces = None
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 class DelayedBar:

@@ -77,23 +77,25 @@ class DecodePass:
     def update(self, key: Tensor, value: Tensor, layer: int, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
         """Store the new keys and values and give back what this layer reads; see `Pass.update`."""
         self.buffer.write(layer, key, value, self.starts)
-        if self.selector is None or self.chosen is None or layer < self.selector.prune_from:
-            return self.buffer.read(layer, self.end)
-        return self.buffer.gather(layer, self.chosen[0])
+        chosen = self._chosen(layer)
+        return self.buffer.read(layer, self.end) if chosen is None else self.buffer.gather(layer, chosen[0])
 
     def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attend from the newest token, and let the selector choose where it watches; see `Pass.attend`."""
         layer = module.layer_idx
-        if self.selector is None or self.chosen is None or layer < self.selector.prune_from:
-            mask = self.mask
-        else:
-            mask = self.chosen[1]
+        chosen = self._chosen(layer)
+        mask = self.mask if chosen is None else chosen[1]
         out = grouped_attention(query, key, value, scaling, mask)
         if self.selector is not None and layer == self.selector.score_layer:
             self.scores = self.plan.score(attention_row(query, key, scaling, mask))
             self.selection = self.selector.select(self.scores)
             self.chosen = self.plan.slots(self.selection, self.generated)
         return out
+
+    def _chosen(self, layer: int) -> tuple[Tensor, Tensor | None] | None:
+        """Give what a pruned layer reads and its mask; None for a layer that reads all."""
+        pruned = self.selector is not None and layer >= self.selector.prune_from
+        return self.chosen if pruned else None
 
     def get_seq_length(self, layer: int = 0) -> int:
         """Part of the cache interface of transformers."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dycoke_cli.errors import UsageError
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -21,14 +19,6 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     repetition_penalty: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise UsageError(f"temperature {self.temperature} is negative", "Use 0 for greedy, 0.7 for variety")
-        if not 0 < self.top_p <= 1:
-            raise UsageError(f"top-p {self.top_p} is not above 0 and at most 1", "Use 1 to switch it off")
-        if self.repetition_penalty <= 0:
-            raise UsageError(f"repetition penalty {self.repetition_penalty} is not positive", "Use 1 to switch it off")
 
 
 class Sampler:

@@ -1,0 +1,102 @@
+"""What the steps of one answer show, gathered into a record."""
+
+from collections.abc import Iterator
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
+from dycoke_cli.engine.generate import Step, Stop
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.measure import PeakMemory
+from dycoke_cli.methods.protocol import Selection
+from dycoke_cli.textstream import TextStream
+from dycoke_cli.tokens import Prompt, VisualTokens
+
+
+class Recorder:
+    """Follows one answer step by step; tensors stay on their device until the answer is complete.
+
+    tokens: the visual tokens that entered; prompt: what was prefilled for this answer, after `shared` positions that
+    other answers had prefilled.
+    """
+
+    def __init__(self, model: Llava, stop: Stop, tokens: VisualTokens, prompt: Prompt, shared: int) -> None:
+        self.model, self.stop, self.tokens, self.prompt, self.shared = model, stop, tokens, prompt, shared
+        self.stream = TextStream(model.decode)
+        self.seconds: list[float] = []
+        self.selections: list[Selection | None] = []
+        self.scores: list[Tensor | None] = []
+        self.ids: list[int] = []
+
+    def take(self, step: Step, seconds: float) -> str:
+        """Note one step and what it took; gives the text that it adds."""
+        token = step.tokens[0]
+        assert token is not None  # a single row runs until it ends
+        self.seconds.append(seconds)
+        self.selections.append(step.selection)
+        self.scores.append(step.scores)
+        self.ids.append(token)
+        return "" if token in self.stop.ids else self.stream.push(token)
+
+    def times(self, decode_video_s: float, vision_s: float, shared_prefill_s: float) -> Times:
+        """Put the clock readings together with those of the work that was shared."""
+        prefill, later = shared_prefill_s + self.seconds[0], self.seconds[1:]
+        first_token, decode = decode_video_s + vision_s + prefill, sum(later)
+        per_token = median(later) if later else None
+        return Times(decode_video_s, vision_s, prefill, first_token, decode, per_token, first_token + decode)
+
+    def answer(self, question: str, times: Times, peak: PeakMemory, trace: bool) -> Answer:
+        """Make the record."""
+        read = [self._read(selection) for selection in self.selections]
+        return Answer(
+            question=question,
+            answer=self.stream.text.strip(),
+            finish="stop" if self.ids[-1] in self.stop.ids else "length",
+            tokens=self._counts(),
+            steps=tuple(self._records(read)),
+            time_s=times,
+            memory_bytes=self._memory(peak),
+            trace=self._trace(read) if trace else None,
+        )
+
+    def _counts(self) -> TokenCounts:
+        grid, newlines = self.tokens.grid, self.prompt.newlines
+        text = self.shared + len(self.prompt) - len(self.tokens) - newlines
+        uncompressed = text + self.model.layout.length(grid)
+        return TokenCounts(grid.total, len(self.tokens), newlines, text, len(self.ids), uncompressed)
+
+    def _read(self, selection: Selection | None) -> Tensor:
+        """Give what one step read, as positions among the prefill's visual tokens."""
+        if selection is None:
+            return torch.arange(len(self.tokens))
+        index = selection.index[0]
+        return (index if selection.valid is None else index[selection.valid[0]]).cpu()
+
+    def _records(self, read: list[Tensor]) -> Iterator[StepRecord]:
+        total = self.tokens.grid.total
+        for number, (now, selection) in enumerate(zip(read, self.selections, strict=True)):
+            recalled = int((~torch.isin(now, read[number - 1])).sum()) if number else 0
+            changed = selection is not None and bool(selection.changed[0])
+            yield StepRecord(number, len(now), round(len(now) / total, 6), recalled, changed)
+
+    def _memory(self, peak: PeakMemory) -> Memory:
+        counts, per_token = self._counts(), self.model.language_model.kv_bytes_per_token
+        # The last token is never run, so it takes no slot.
+        used = (self.shared + len(self.prompt) + counts.generated - 1) * per_token
+        uncompressed = (counts.prompt_uncompressed + counts.generated - 1) * per_token
+        return Memory(self.model.weight_bytes, used, uncompressed, peak.peak, peak.above_start, peak.of)
+
+    def _trace(self, read: list[Tensor]) -> Trace:
+        whole = VisualTokens.whole(torch.empty(*self.tokens.grid, 0))
+        index = self.tokens.index.cpu()
+        return Trace(
+            frame=whole.frame.tolist(),
+            row=whole.row.tolist(),
+            col=whole.col.tolist(),
+            prefill=index.tolist(),
+            merged_into=self.tokens.survivor.tolist(),
+            steps=[index[now].sort().values.tolist() for now in read],
+            scores=[[] if row is None else row[0].tolist() for row in self.scores],
+        )
