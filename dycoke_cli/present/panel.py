@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-NOT_MEASURED = "–"
+NOT_MEASURED, SHARED = "–", "shared"
 WIDEST, ROOMY = 100, 60  # columns: a wider panel is hard to read across; a narrower one drops the ratios
 
 
@@ -41,7 +41,16 @@ def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
         parts.append(Text.assemble(("Uncompressed answer: ", "dim"), plain.answer))
     if plain is None and outcome.method["name"] != "full":
         parts.append(Text("Times and peaks of an uncompressed run: add --baseline to measure them.", style="dim"))
-    return Panel(Group(*parts), title=_title(outcome), title_align="left", border_style="dim", width=width)
+    question = Text(answer.question, style="dim") if len(outcome.answers) > 1 else None
+    return Panel(
+        Group(*parts),
+        title=_title(outcome),
+        title_align="left",
+        subtitle=question,
+        subtitle_align="left",
+        border_style="dim",
+        width=width,
+    )
 
 
 def _title(outcome: "Outcome") -> Text:
@@ -70,7 +79,9 @@ def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str,
         theirs = getattr(plain.time_s, key) if plain else None
         # Both runs were given the same frames: nothing to compare.
         gain = "" if key == "decode_video" else ratio(theirs, getattr(time, key))
-        rows.append((label, seconds(getattr(time, key)), seconds(theirs), gain))
+        # A later question on the same video finds this done.
+        ours = SHARED if key in ("decode_video", "vision") and not time.vision else seconds(getattr(time, key))
+        rows.append((label, ours, SHARED if ours == SHARED and plain else seconds(theirs), gain))
     kind = "VRAM" if memory.peak_of == "cuda" else "process"
     weights = size(memory.weights)
     rows.append(("weights", weights, weights, ""))
