@@ -69,6 +69,8 @@ def ask(
         frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
     for warning in frames.info.warnings:
         listener.notice(warning)
+    if settings.frames is not None and len(frames) < settings.frames:
+        listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
     clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
     session = Session(model, clip, method, settings)
     if baseline:

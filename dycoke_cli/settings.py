@@ -13,6 +13,7 @@ from dycoke_cli.errors import UsageError
 
 FILE_NAME = "dycoke.yaml"
 PREFIX = "DYCOKE_"
+DEFAULT = "dycoke"  # the method
 
 
 class Settings(BaseModel):
@@ -21,7 +22,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "auto"
-    method: str = "dycoke"
+    method: str = DEFAULT
     options: dict[str, str] = Field(default_factory=dict)
     frames: int | None = Field(None, ge=1)
     fps: float | None = Field(None, gt=0)
@@ -66,6 +67,8 @@ def merged(
     values: dict[str, Any] = {}
     origins = dict.fromkeys(Settings.model_fields, "default")
     for source, layer in layers:
+        if layer.get("method", values.get("method", DEFAULT)) != values.get("method", DEFAULT):
+            values.pop("options", None)  # they belong to the method that this layer replaces
         for key, value in layer.items():
             if key not in Settings.model_fields:
                 raise UsageError(f"{source} sets {key!r}, which is no setting", _suggest(key))

@@ -27,6 +27,15 @@ def test_precedence_and_origins(tmp_path: Path) -> None:
     )
 
 
+def test_options_stay_with_their_method(tmp_path: Path) -> None:
+    """A file's options for dycoke do not reach the method that a flag puts in its place."""
+    (tmp_path / "dycoke.yaml").write_text("method: dycoke\noptions: {k: 0.5}")
+    assert merged({"method": "full"}, None, {}, tmp_path)[0].options == {}
+    assert merged({"method": "dycoke"}, None, {}, tmp_path)[0].options == {"k": "0.5"}
+    (tmp_path / "dycoke.yaml").write_text("options: {k: 0.5}")
+    assert merged({"method": "full"}, None, {}, tmp_path)[0].options == {}
+
+
 def test_a_named_file_replaces_the_found_one(tmp_path: Path) -> None:
     """--config FILE is read instead of ./dycoke.yaml."""
     (tmp_path / "dycoke.yaml").write_text("seed: 1")

@@ -88,7 +88,11 @@ class Job:
             count += 1
             self.reporter.send(kind="progress", done=count, total=len(chosen))
         if count != len(chosen):  # cannot happen by pts; by place only if a decoder is not the same twice
-            raise VideoError(f"{self.request['name']} cannot be decoded twice alike.", reason="no_frames")
+            raise VideoError(
+                f"{self.request['name']} cannot be decoded twice alike.",
+                "Copy or download it again.",
+                reason="no_frames",
+            )
         return {
             "shape": shape,
             "indices": chosen.tolist(),
