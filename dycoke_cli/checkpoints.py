@@ -95,7 +95,7 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
     layout: fields of VideoLayout to use instead of the checkpoint's own.
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
-    from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
+    from transformers import LlavaOnevisionForConditionalGeneration
 
     from dycoke_cli.families import original_llava
     from dycoke_cli.families.layout import VideoLayout
@@ -125,12 +125,20 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
                 ignore_mismatched_sizes=True,
                 **options,
             )
-            tokenizer = Qwen2Tokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
+            tokenizer = _tokenizer(checkpoint.folder)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", "Fetch the model again") from error
     _refuse_gaps(checkpoint.name, report)
     return Llava(model.eval().to(device), tokenizer, replace(video_layout, **layout))
+
+
+def _tokenizer(folder: Path) -> Any:
+    """Load the tokenizer exactly as its file says; the family's own class would put Qwen2's rules in place of it."""
+    from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
+
+    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else Qwen2Tokenizer
+    return kind.from_pretrained(folder, local_files_only=True)
 
 
 def _refuse_gaps(name: str, report: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from dycoke_cli import checkpoints
 from dycoke_cli.errors import ModelError
@@ -79,6 +80,21 @@ def test_transformers_format_is_the_same_model(tmp_path: Path, tiny: Llava, name
     frames = clip_frames()[:3].numpy()
     assert torch.equal(again.encode(frames).features, tiny.encode(frames).features)
     assert again.stop_ids >= {388}
+
+
+@pytest.mark.parametrize("folder", [checkpoints.DEMO, GOLDEN / "checkpoints" / "tiny-ov"], ids=["demo", "golden"])
+def test_the_tokenizer_is_the_files_own(folder: Path) -> None:
+    """Its rules come from tokenizer.json: the demo folds case, which Qwen2's own rules do not."""
+    text = "\nDo you see ANYTHING black?<|im_end|>\n<|im_start|>assistant\n"
+    wanted = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+    assert load(folder).tokenize(text) == wanted
+
+
+def test_a_tokenizer_without_its_json(original: Path) -> None:
+    """vocab.json and merges.txt are enough, as in some older folders."""
+    before = load(original).tokenize("describe this video<|im_end|>")
+    (original / "tokenizer.json").unlink()
+    assert load(original).tokenize("describe this video<|im_end|>") == before
 
 
 def test_conversions_of_llava_video_are_known_by_name(tmp_path: Path, tiny: Llava) -> None:

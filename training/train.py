@@ -1,0 +1,130 @@
+"""Trains the demo model from nothing: `uv run python -m training.train --out dycoke_cli/demo`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from tokenizers import Tokenizer
+from transformers import LlavaOnevisionForConditionalGeneration
+
+from training.language import Course, TokenPool, train_language
+from training.model import build_model, save_model
+from training.pool import Pool, open_pool
+from training.questions import COUNT_QUOTA, TRAIN_QUOTA
+from training.tokenizer import train_tokenizer
+from training.vision import cache_tokens, train_vision
+
+SEED = 7
+POOLS = {
+    "short": {"first_seed": 10_000_000, "clips": 10_000, "frames": 4},
+    "long": {"first_seed": 20_000_000, "clips": 2_500, "frames": 16},
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """Batches of single frames for the vision, at a share of the usual rate, then a course for the language model."""
+
+    vision_steps: int
+    vision_rate: float
+    course: Course
+
+
+ROUNDS = (
+    Round(1100, 1.0, Course("language", 1600, TRAIN_QUOTA)),
+    # Counting is learnt last and slowest, and needs the sharpest view of where one thing ends.
+    Round(700, 0.6, Course("counting", 800, COUNT_QUOTA, rate=0.6, start=0.5, short_share=0.35)),
+)
+
+
+class Log:
+    """Appends one JSON record a line to the run's log, with the seconds since the run began."""
+
+    def __init__(self, path: Path):
+        self.path, self.start = path, time.monotonic()
+
+    def __call__(self, stage: str, record: dict) -> None:
+        """Write and print a record of a stage."""
+        line = json.dumps({"seconds": round(time.monotonic() - self.start, 1), "stage": stage} | record)
+        with self.path.open("a") as log:
+            log.write(line + "\n")
+        print(line, flush=True)
+
+
+def write_curve(log: Path, curve: Path, every: int = 50) -> None:
+    """Keep one record of the log in each `every` steps of a stage, as JSON; a repeated step counts once."""
+    records = map(json.loads, log.read_text().splitlines())
+    latest = {(record["stage"], record["step"]): record for record in records if record["step"] % every == 0}
+    stages: dict[str, list[dict]] = {}
+    for (stage, _), record in latest.items():
+        kept = {name: round(value, 4) for name, value in record.items() if name not in ("stage", "seconds")}
+        stages.setdefault(stage, []).append(kept)
+    rows = (
+        f"{json.dumps(stage)}: [\n  " + ",\n  ".join(map(json.dumps, kept)) + "\n]" for stage, kept in stages.items()
+    )
+    curve.write_text("{" + ",\n".join(rows) + "}\n")
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for the finished model")] = Path("dycoke_cli/demo"),
+    run: Annotated[Path, typer.Option(help="folder for pools, checkpoints and the log")] = Path("training/runs/main"),
+    threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
+) -> None:
+    """Train both stages, going on from the run folder's checkpoints where there are any."""
+    torch.set_num_threads(threads)
+    run.mkdir(parents=True, exist_ok=True)
+    log = Log(run / "log.jsonl")
+    tokenizer = _tokenizer(run)
+    model = build_model(tokenizer, SEED)
+    pools = {name: open_pool(run / name, **made_of) for name, made_of in POOLS.items()}
+    for number in range(len(ROUNDS)):
+        _play_round(number, model, tokenizer, pools, run, log)
+    save_model(model, tokenizer, out)
+    write_curve(log.path, Path(__file__).parent / "curve.json")
+
+
+def _tokenizer(run: Path) -> Tokenizer:
+    # Kept with the run, so that a later change of wording does not spoil its checkpoints.
+    path = run / "tokenizer.json"
+    if not path.exists():
+        train_tokenizer(SEED).save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+def _play_round(
+    number: int,
+    model: LlavaOnevisionForConditionalGeneration,
+    tokenizer: Tokenizer,
+    pools: dict[str, Pool],
+    run: Path,
+    log: Log,
+) -> None:
+    vision_steps, rate, course = ROUNDS[number].vision_steps, ROUNDS[number].vision_rate, ROUNDS[number].course
+    seed, name = SEED + number, f"vision-{number}"
+    see = partial(train_vision, model, pools["short"], vision_steps, rate, seed, partial(log, name))
+    _vision_stage(model, run / f"{name}.pt", see)
+    short, long = (
+        TokenPool(pools[length], cache_tokens(model, pools[length], run / f"{length}-{number}.npy"))
+        for length in ("short", "long")
+    )
+    train_language(model, tokenizer, (short, long), course, seed, run, partial(log, course.name))
+
+
+def _vision_stage(model: LlavaOnevisionForConditionalGeneration, checkpoint: Path, train: Callable[[], None]) -> None:
+    if not checkpoint.exists():
+        train()
+        seeing = {name: value for name, value in model.state_dict().items() if "language_model" not in name}
+        torch.save({name: value for name, value in seeing.items() if name != "lm_head.weight"}, checkpoint)
+    model.load_state_dict(torch.load(checkpoint), strict=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
