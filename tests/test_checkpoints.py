@@ -200,3 +200,33 @@ def test_offline_is_respected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE"):
         checkpoints.locate("lmms-lab/no-such-model")
     assert checkpoints.choose() == "demo"
+
+
+@pytest.fixture
+def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A hub cache that holds the sharded checkpoint as `owner/model`, without a network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    commit = "0" * 40
+    repository = tmp_path / "models--owner--model"
+    shutil.copytree(GOLDEN / "checkpoints" / "tiny-video", repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    return repository / "snapshots" / commit
+
+
+def test_a_cached_hub_model_needs_no_network(hub_cache: Path) -> None:
+    """What is on this disk is used as it is."""
+    assert checkpoints.on_disk("owner/model")
+    assert checkpoints.locate("owner/model").folder == hub_cache
+    assert load(checkpoints.locate("owner/model").folder).layout.newline == "grid"
+
+
+def test_half_a_download_is_not_a_model(hub_cache: Path) -> None:
+    """A shard that never arrived must not pass for a cached model."""
+    (hub_cache / "model-00002-of-00002.safetensors").unlink()
+    assert not checkpoints.on_disk("owner/model")
+    with pytest.raises(ModelError, match="not on this disk"):
+        checkpoints.locate("owner/model")
