@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -14,17 +13,19 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from tokenizers import Tokenizer
-from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
 
-from training.frames import normalise, squash
-from training.model import frame_tokens, load_model
-from training.packing import read_video
+from dycoke_cli import checkpoints
+from dycoke_cli.engine.generate import Stop, generate
+from dycoke_cli.engine.sampling import Sampling
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.methods import Method
+from dycoke_cli.methods.options import make_method
+from dycoke_cli.settings import parse_options
 from training.questions import KINDS, Question, clip_with_questions
-from training.tokenizer import END, question_ids
 
 FIRST_TEST_SEED = 90_000_000
 TARGETS = {"colour": 0.90, "shape": 0.95, "exists": 0.95, "count": 0.85}
+LONGEST = 48
 
 
 @dataclass(frozen=True)
@@ -38,37 +39,23 @@ class Score:
     no_video: float
 
 
-@torch.no_grad()
-def answer_all(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, frames: np.ndarray, questions: list[str]
-) -> list[str]:
-    """Answer questions about frames uint8 (frames, height, width, 3) greedily, the video read once."""
-    tokens = frame_tokens(model, normalise(squash(frames))).flatten(0, 1)[None]
-    cache = read_video(model, tokenizer, tokens)
-    return [_answer(model, tokenizer, cache, question) for question in questions]
+def load_model(folder: Path) -> Llava:
+    """Load a model folder in float32, as `dycoke ask` does on a CPU."""
+    return checkpoints.load(checkpoints.locate(str(folder)), torch.device("cpu"), torch.float32)
 
 
-def _answer(
-    model: LlavaOnevisionForConditionalGeneration,
-    tokenizer: Tokenizer,
-    cache: DynamicCache,
-    question: str,
-    longest: int = 48,
-) -> str:
-    cache, end = copy.deepcopy(cache), tokenizer.token_to_id(END)
-    ids, answer = torch.tensor([question_ids(tokenizer, question)]), []
-    while len(answer) < longest:
-        states = model.model.language_model(input_ids=ids, past_key_values=cache, use_cache=True).last_hidden_state
-        token = int(model.lm_head(states[0, -1]).argmax())
-        if token == end:
-            break
-        answer.append(token)
-        ids = torch.tensor([[token]])
-    return tokenizer.decode(answer)
+@torch.inference_mode()
+def answer_all(model: Llava, method: Method, frames: np.ndarray, questions: list[str]) -> list[str]:
+    """Answer questions about frames uint8 (frames, height, width, 3) greedily, in one batch."""
+    tokens = method.compress(model.encode(frames))
+    prompts = [model.prompt(tokens, model.question_ids(text, (), 0.0), method.positions) for text in questions]
+    steps = list(generate(model.language_model, prompts, method, Stop(model.stop_ids, LONGEST), Sampling()))
+    rows = zip(*(step.tokens for step in steps), strict=True)
+    return [model.decode([token for token in row if token is not None]).strip() for row in rows]
 
 
 def score_clips(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, clips: int, frames: int
+    model: Llava, method: Method, clips: int, frames: int
 ) -> tuple[list[Score], list[tuple[int, Question, str]]]:
     """Ask about `clips` unseen clips: the score of each kind, and (seed, question, given) of each wrong answer."""
     results: dict[str, list[tuple[str, bool, bool]]] = defaultdict(list)
@@ -76,8 +63,8 @@ def score_clips(
     for seed in range(FIRST_TEST_SEED, FIRST_TEST_SEED + clips):
         pixels, questions = clip_with_questions(seed, frames)
         texts = [question.text for question in questions]
-        seeing = answer_all(model, tokenizer, pixels, texts)
-        blind = answer_all(model, tokenizer, np.full_like(pixels, 128), texts)
+        seeing = answer_all(model, method, pixels, texts)
+        blind = answer_all(model, method, np.full_like(pixels, 128), texts)
         for question, given, guessed in zip(questions, seeing, blind, strict=True):
             results[question.kind].append((question.answer, given == question.answer, guessed == question.answer))
             if given != question.answer:
@@ -96,13 +83,15 @@ def main(
     model: Annotated[Path, typer.Option(help="model folder")] = Path("dycoke_cli/demo"),
     clips: Annotated[int, typer.Option(help="unseen clips")] = 150,
     frames: Annotated[int, typer.Option(help="frames read from each clip")] = 16,
+    method: Annotated[str, typer.Option(help="full drops no token; dycoke compresses")] = "full",
+    option: Annotated[list[str] | None, typer.Option(help="an option of the method, as k=0.5")] = None,
     wrong: Annotated[bool, typer.Option(help="list the wrong answers")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Print exact-match accuracy for each kind of question, beside two baselines that see nothing."""
     torch.set_num_threads(1)
-    network, tokenizer = load_model(model)
-    scores, mistakes = score_clips(network, tokenizer, clips, frames)
+    chosen = make_method(method, parse_options(option or []))
+    scores, mistakes = score_clips(load_model(model), chosen, clips, frames)
     if as_json:
         print(json.dumps([vars(score) for score in scores], indent=2))
         return

@@ -109,12 +109,6 @@ def save_model(model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokeniz
     wrapped.save_pretrained(folder)
 
 
-def load_model(folder: Path) -> tuple[LlavaOnevisionForConditionalGeneration, Tokenizer]:
-    """Load the float16 folder as float32, with its tokenizer."""
-    model = LlavaOnevisionForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
-
-
 def parameter_groups(
     module: torch.nn.Module, skip: tuple[str, ...] = ()
 ) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
