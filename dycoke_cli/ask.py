@@ -77,10 +77,8 @@ def ask(
         listener.progress("Warming up", 0, 0)
         session.warm_up()
     answers = tuple(session.answers(questions, listener, trace))
-    plain: tuple[Answer, ...] = ()
-    if baseline:
-        silent = Listener(progress=listener.progress)
-        plain = tuple(Session(model, clip, Full(), settings).answers(questions, silent))
+    silent = Listener(progress=listener.progress)
+    plain = tuple(Session(model, clip, Full(), settings).answers(questions, silent)) if baseline else ()
     described = {"name": method.name, "options": method_options(method)}
     return Outcome(frames, describe(name, model), described, answers, plain, load_model_s)
 
