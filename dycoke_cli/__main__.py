@@ -1,5 +1,7 @@
 """Entry point: `dycoke`, and `python -m dycoke_cli`."""
 
+import contextlib
+import os
 import sys
 
 
@@ -7,7 +9,13 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     from dycoke_cli.cli.app import run
 
-    sys.exit(run())
+    code = run()
+    # By now every file, bar and child process is closed. What is left is taking torch's and transformers' modules
+    # apart, which takes a second and helps nobody.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
