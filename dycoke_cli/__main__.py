@@ -1,6 +1,5 @@
 """Entry point: `dycoke`, and `python -m dycoke_cli`."""
 
-import contextlib
 import os
 import sys
 
@@ -13,8 +12,10 @@ def main() -> None:
     # By now every file, bar and child process is closed. What is left is taking torch's and transformers' modules
     # apart, which takes a second and helps nobody.
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             stream.flush()
+        except (OSError, ValueError):
+            code = code or 1  # output that was lost is no success
     os._exit(code)
 
 

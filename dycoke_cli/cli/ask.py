@@ -66,5 +66,6 @@ def ask_command(
         terminal.finish(outcome)
     if as_json:
         sys.stdout.write(json.dumps(ask_record(outcome), ensure_ascii=False) + "\n")
+        sys.stdout.flush()  # here, where a full disk is still reported
     if trace is not None:
         write_whole(trace, json.dumps(trace_record(outcome)) + "\n")

@@ -210,6 +210,30 @@ def test_the_real_command_from_another_folder(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_lost_output_is_no_success() -> None:
+    """A short record that fits every buffer, to a full disk: a failure that says so, whatever ends the process."""
+    clip = str(MEDIA / "two_frames.mp4")
+    command = [
+        sys.executable,
+        "-m",
+        "dycoke_cli",
+        "ask",
+        clip,
+        "q",
+        "-m",
+        "demo",
+        "-q",
+        "--json",
+        "--max-new-tokens",
+        "1",
+    ]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+
+
 def test_a_torchvision_that_does_not_fit_is_named(tmp_path: Path) -> None:
     """The wrong build beside torch breaks transformers with a riddle; the user gets the cause and the remedy."""
     package = tmp_path / "site" / "torchvision"
