@@ -17,9 +17,10 @@ from dycoke_cli.video.canvas import Canvas
 class ChildFailedError(Exception):
     """The decoder process gave no answer; the text completes "the decoder process ..."."""
 
-    def __init__(self, what: str, reason: str) -> None:
+    def __init__(self, what: str, reason: str, begun: bool = True) -> None:
         super().__init__(what)
         self.reason = reason  # "crash" or "timeout"
+        self.begun = begun  # whether the request was ever looked at; if not, it cannot be to blame
 
 
 def worker_command(handle: str) -> list[str]:
@@ -55,6 +56,7 @@ class Child:
         assert self._stdin is not None
         assert self._stdout is not None
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._begun = False
         self._listener = threading.Thread(target=self._listen, args=(self._stdout,), daemon=True)
         self._listener.start()
 
@@ -71,6 +73,7 @@ class Child:
     def send(self, request: dict[str, Any]) -> None:
         """Hands over one request. Raises ChildFailedError when nobody is there to take it."""
         assert self._stdin is not None
+        self._begun = False
         try:
             self._stdin.write(json.dumps(request).encode("ascii") + b"\n")
             self._stdin.flush()
@@ -89,6 +92,7 @@ class Child:
                 return None
         if answer is None:
             raise self._failure()
+        self._begun = True
         return answer
 
     def log(self) -> str:
@@ -123,10 +127,10 @@ class Child:
             self._process.wait(1)
         status = self._process.returncode
         if status is None:
-            return ChildFailedError("closed its connection", "crash")
+            return ChildFailedError("closed its connection", "crash", self._begun)
         if status >= 0:
-            return ChildFailedError(f"ended with status {status}", "crash")
+            return ChildFailedError(f"ended with status {status}", "crash", self._begun)
         try:
-            return ChildFailedError(f"crashed ({signal.Signals(-status).name})", "crash")
+            return ChildFailedError(f"crashed ({signal.Signals(-status).name})", "crash", self._begun)
         except ValueError:
-            return ChildFailedError(f"crashed (signal {-status})", "crash")
+            return ChildFailedError(f"crashed (signal {-status})", "crash", self._begun)

@@ -120,6 +120,16 @@ class VideoReader:
         )
 
     def _ask(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> Frames:
+        """Asks, and asks again if the child had ended before it was asked. Raises as `_converse` does."""
+        try:
+            return self._converse(job, request, deadline)
+        except ChildFailedError as error:
+            if error.begun:
+                raise
+            self._drop_child()
+        return self._converse(job, request, deadline)
+
+    def _converse(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> Frames:
         """Sends one request and follows its progress. Raises ChildFailedError, VideoError, UsageError."""
         child = self._living_child()
         child.send(request)

@@ -8,7 +8,7 @@ _BEAT_S = 0.25
 
 
 class Reporter:
-    """Messages as JSON lines, each of one `kind`: beat, progress, frames or error."""
+    """Messages as JSON lines, each of one `kind`: begun, beat, progress, frames or error."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out

@@ -24,6 +24,7 @@ def serve(requests: "queue.SimpleQueue[str]", canvas: Canvas, reporter: Reporter
     """Answers requests one after another, for ever."""
     while True:
         request = json.loads(requests.get())
+        reporter.send(kind="begun")
         try:
             reporter.send(kind="frames", **Job(request, canvas, reporter).run())
         except DyCokeError as error:
