@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
 
-from training.questions import Question
+from training.question import Question
 from training.tokenizer import BEFORE_VIDEO, answer_ids, question_ids
 
 IGNORED = -100
@@ -55,9 +55,12 @@ def packed_mask(owners: torch.Tensor, prefix: int) -> torch.Tensor:
 
 
 def read_video(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor
-) -> DynamicCache:
-    """Run the text before the video and visual tokens (clips, tokens, width) once: their keys and values."""
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor, layer: int
+) -> tuple[DynamicCache, torch.Tensor]:
+    """Run the text before the video and visual tokens (clips, tokens, width) once.
+
+    Returns their keys and values, and the visual tokens' states (clips, tokens, width) after `layer` layers.
+    """
     before = torch.tensor([tokenizer.encode(BEFORE_VIDEO, add_special_tokens=False).ids])
     text = model.model.language_model
     clips = tokens.shape[0]
@@ -65,15 +68,23 @@ def read_video(
     prefix = torch.cat((text.embed_tokens(before).expand(clips, -1, -1), tokens, newline), dim=1)
     cache = DynamicCache(config=text.config)
     # Without a mask the attention is causal, and faster than under one that says the same.
-    text(inputs_embeds=prefix, attention_mask={"full_attention": None}, past_key_values=cache, use_cache=True)
-    return cache
+    states = text(
+        inputs_embeds=prefix,
+        attention_mask={"full_attention": None},
+        past_key_values=cache,
+        use_cache=True,
+        output_hidden_states=True,
+    ).hidden_states[layer]
+    return cache, states[:, before.shape[1] : -1]
 
 
 def packed_logits(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor, pack: Pack
+    model: LlavaOnevisionForConditionalGeneration, cache: DynamicCache, pack: Pack
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the logits (answer tokens, vocabulary) and targets (answer tokens) of all the answers in a pack."""
-    cache = read_video(model, tokenizer, tokens)
+    """Give the logits (answer tokens, vocabulary) and targets (answer tokens) of all the answers in a pack.
+
+    cache: the keys and values of the video, from `read_video`.
+    """
     prefix = cache.get_seq_length()
     text = model.model.language_model
     states = text(
