@@ -136,7 +136,7 @@ def _show(summary: "Summary", described: dict[str, Any] | None) -> None:
 
     if described is None:
         console = Console(highlight=False)
-        for table in summary_tables(summary):
+        for table in summary_tables(summary, console.width):
             console.print(table)
     else:
         record = {"schema": SCHEMA, **described, **summary_record(summary)}

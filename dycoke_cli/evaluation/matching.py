@@ -28,7 +28,7 @@ def checked_match(text: str) -> Match:
     """Read the name of a way to compare. Raises UsageError."""
     for name in get_args(Match):
         if text == name:
-            return name  # type: ignore[no-any-return]
+            return name
     raise UsageError(f"match is {text!r}", f"Choose from {', '.join(get_args(Match))}")
 
 

@@ -10,19 +10,20 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from dycoke_cli.evaluation.statistics import Interval
     from dycoke_cli.evaluation.summary import Score, Summary
 
 SCHEMA = 1
 NOTHING = "–"
 NO_TYPE = "(no type)"
+ROOMY = 60  # columns: a narrower terminal gets what matters most
 
 
-def summary_tables(summary: "Summary") -> Iterator[RenderableType]:
-    """Make what `eval` prints: accuracies, differences, retained tokens, and what was not answered."""
+def summary_tables(summary: "Summary", width: int) -> Iterator[RenderableType]:
+    """Make what `eval` prints, for a terminal of `width` columns: accuracies, differences, retained tokens, and what
+    was not answered."""
     yield _accuracies(summary)
     if summary.differences:
-        yield _differences(summary)
+        yield _differences(summary, width >= ROOMY)
     if summary.retained:
         yield _retained(summary)
     if summary.failures:
@@ -31,51 +32,58 @@ def summary_tables(summary: "Summary") -> Iterator[RenderableType]:
         yield Text(f"Incomplete: {len(summary.records)} of {summary.expected} answers.", style="yellow")
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
+def _table(title: str, first: str, *figures: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
+    table.add_column(first, overflow="fold")
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def _accuracies(summary: "Summary") -> Table:
-    table = _table("Accuracy")
-    table.add_column("type", overflow="fold")
-    table.add_column("method", overflow="fold")
-    for name in ("n", "accuracy", "95 % interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if summary.failures:
-        table.add_column("not answered", justify="right", min_width=8)
-    rows = [(score.type or NO_TYPE, score, "") for score in summary.by_type]
-    rows += [("all", score, "bold") for score in summary.overall]
-    for number, (kind, score, style) in enumerate(rows):
-        again = number > 0 and rows[number - 1][0] == kind and rows[number - 1][2] == style
-        last = number + 1 == len(rows) or rows[number + 1][0] != kind or rows[number + 1][2] != style
-        cells = [Text("" if again else kind), Text(score.method), *_cells(score)]
-        cells = cells if summary.failures else cells[:-1]
-        table.add_row(*cells, style=style, end_section=last and number + 1 < len(rows))
+    """Group the methods below each type; with a single method the types are the rows."""
+    single = len(summary.overall) == 1
+    title = f"Accuracy of {summary.overall[0].method}" if single else "Accuracy"
+    table = _table(title, "type" if single else "method", "n", "accuracy", "95 % interval")
+    groups: dict[str, list[Score]] = {}
+    for score in summary.by_type:
+        groups.setdefault(score.type or NO_TYPE, []).append(score)
+    for kind, scores in groups.items():
+        if not single:
+            table.add_row(Text(kind, style="cyan"))
+        for score in scores:
+            table.add_row(Text(kind if single else f"  {score.method}"), *_figures(score))
+    if not single and groups:
+        table.add_row(Text("all", style="bold cyan"))
+    for score in summary.overall:
+        label = "all" if single else f"  {score.method}" if groups else score.method
+        table.add_row(Text(label), *_figures(score), style="bold")
     return table
 
 
-def _cells(score: "Score") -> list[Text]:
-    share = NOTHING if score.accuracy is None else f"{score.accuracy:.1%}"
-    low_high = NOTHING if score.interval is None else f"{score.interval[0]:.1%} to {score.interval[1]:.1%}"
-    return [Text(str(score.n)), Text(share), Text(low_high), Text(str(score.unanswered or ""))]
+def _figures(score: "Score") -> tuple[str, str, str]:
+    if score.accuracy is None or score.interval is None:
+        return str(score.n), NOTHING, NOTHING
+    low, high = score.interval
+    return str(score.n), f"{score.accuracy:.1%}", f"{low * 100:.1f} to {high:.1%}"
 
 
-def _differences(summary: "Summary") -> Table:
-    first = summary.overall[0].method
-    table = _table(f"Difference to {first}, same questions, in percentage points")
-    table.add_column("method", overflow="fold")
-    for name in ("accuracy", "95 % interval", "better", "worse", "videos"):
-        table.add_column(name, justify="right", no_wrap=name != "videos")
+def _differences(summary: "Summary", roomy: bool) -> Table:
+    title = f"Difference to {summary.overall[0].method} on the same questions, in percentage points"
+    counts = ("better", "worse") if roomy else ()
+    table = _table(title, "method", "points", "95 % interval", *counts, "videos")
     for method, found in summary.differences:
-        counts = (found.better, found.worse, found.videos)
-        table.add_row(Text(method), points(found.difference), _span(found.interval), *map(str, counts))
+        interval = NOTHING if found.interval is None else " to ".join(map(points, found.interval))
+        questions = [str(getattr(found, name)) for name in counts]
+        table.add_row(Text(method), points(found.difference), interval, *questions, str(found.videos))
     return table
-
-
-def _span(interval: "Interval | None") -> str:
-    return NOTHING if interval is None else f"{points(interval[0])} to {points(interval[1])}"
 
 
 def points(share: float) -> str:
@@ -85,10 +93,7 @@ def points(share: float) -> str:
 
 
 def _retained(summary: "Summary") -> Table:
-    table = _table("Visual tokens, of all of the video")
-    table.add_column("method", overflow="fold")
-    for name in ("entered", "read per step"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table("Visual tokens, as shares of the whole video", "method", "entered", "read per step")
     for row in summary.retained:
         per_step = NOTHING if row.per_step is None else f"{row.per_step:.1%}"
         table.add_row(Text(row.method), f"{row.prefill:.1%}", per_step)
@@ -96,11 +101,9 @@ def _retained(summary: "Summary") -> Table:
 
 
 def _failures(summary: "Summary") -> Table:
-    table = _table("Not answered")
-    table.add_column("answers", justify="right")
-    table.add_column("why", overflow="fold")
+    table = _table("Not answered", "why", "answers")
     for failure in summary.failures:
-        table.add_row(str(failure.answers), Text(failure.error))
+        table.add_row(Text(failure.error), str(failure.answers))
     return table
 
 
