@@ -65,24 +65,25 @@ def eval_command(
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
-    from dycoke_cli.errors import DyCokeError
     from dycoke_cli.evaluation.matching import checked_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
 
     asked = read_questions(questions, checked_match(match))
     refuse_missing_videos(asked, questions)
     from dycoke_cli.evaluation.ledger import Ledger
-    from dycoke_cli.evaluation.run import Evaluation
     from dycoke_cli.evaluation.summary import summarise
 
-    settings, arms = _arms(flags, methods or [], option or [], baseline, config)
     stopped: BaseException | None = None
     terminal = Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True)
     with terminal, Ledger(output) as ledger:
+        terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
+        from dycoke_cli.evaluation.run import Evaluation
+
+        settings, arms = _arms(flags, methods or [], option or [], baseline, config)
         evaluation = Evaluation(asked, arms, settings)
         try:
             evaluation.run(ledger, terminal.listener)
-        except (KeyboardInterrupt, DyCokeError) as error:
+        except (KeyboardInterrupt, Exception) as error:
             stopped = error  # what was answered so far is shown first
         records = evaluation.records(ledger)
     summary = summarise(records, [arm.label for arm in arms], len(evaluation.tasks))

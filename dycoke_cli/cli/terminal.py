@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
@@ -113,7 +112,9 @@ class DelayedBar:
     def update(self, what: str, done: int, total: int) -> None:
         """Say what is being done and how far it is; a total of 0 is unknown."""
         if self.progress is None:
-            counts: list[ProgressColumn] = [MofNCompleteColumn(), TimeRemainingColumn()] if self.counted else []
+            counts: list[ProgressColumn] = []
+            if self.counted:
+                counts = [TextColumn("{task.fields[count]}"), TimeRemainingColumn()]
             self.progress = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -131,8 +132,9 @@ class DelayedBar:
         if what != self.what:
             for task in self.progress.task_ids:
                 self.progress.remove_task(task)
-            self.what, self.task = what, self.progress.add_task(what, total=None)
-        self.progress.update(self.task, completed=done, total=total or None)
+            self.what, self.task = what, self.progress.add_task(what, total=None, count="")
+        count = f"{done} of {total}" if total else ""
+        self.progress.update(self.task, completed=done, total=total or None, count=count)
 
     def drop(self) -> None:
         """Take the bar away."""

@@ -16,7 +16,6 @@ from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
 from dycoke_cli.listener import Listener
-from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.pending import PendingFrames
@@ -131,6 +130,8 @@ class Evaluation:
         for warning in frames.info.warnings:
             listener.notice(f"{tasks[0].question.video}: {warning}")
         clip = Clip.of(frames, self.settings.start, self.settings.end, pending.seconds)
+        from dycoke_cli.session import Session
+
         arms = dict.fromkeys(task.arm for task in tasks)
         sessions = {arm: Session(model, clip, arm.method, self.settings) for arm in arms}
         silent = Listener()

@@ -21,26 +21,29 @@ ROOMY = 60  # columns: a narrower terminal gets what matters most
 def summary_tables(summary: "Summary", width: int) -> Iterator[RenderableType]:
     """Make what `eval` prints, for a terminal of `width` columns: accuracies, differences, retained tokens, and what
     was not answered."""
+    first = summary.overall[0].method
+    yield _title("Accuracy" if len(summary.overall) > 1 else f"Accuracy of {first}")
     yield _accuracies(summary)
     if summary.differences:
+        yield _title(f"Difference to {first} on the same questions, in percentage points")
         yield _differences(summary, width >= ROOMY)
     if summary.retained:
+        yield _title("Visual tokens, as shares of the whole video")
         yield _retained(summary)
     if summary.failures:
+        yield _title("Not answered")
         yield _failures(summary)
     if not summary.complete:
         yield Text(f"Incomplete: {len(summary.records)} of {summary.expected} answers.", style="yellow")
 
 
-def _table(title: str, first: str, *figures: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+def _title(text: str) -> Text:
+    # Not the table's own title, which would be folded to the width of the table.
+    return Text(text, style="bold")
+
+
+def _table(first: str, *figures: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, overflow="fold")
     for name in figures:
         table.add_column(name, justify="right", no_wrap=True)
@@ -50,8 +53,7 @@ def _table(title: str, first: str, *figures: str) -> Table:
 def _accuracies(summary: "Summary") -> Table:
     """Group the methods below each type; with a single method the types are the rows."""
     single = len(summary.overall) == 1
-    title = f"Accuracy of {summary.overall[0].method}" if single else "Accuracy"
-    table = _table(title, "type" if single else "method", "n", "accuracy", "95 % interval")
+    table = _table("type" if single else "method", "n", "accuracy", "95 % interval")
     groups: dict[str, list[Score]] = {}
     for score in summary.by_type:
         groups.setdefault(score.type or NO_TYPE, []).append(score)
@@ -76,9 +78,8 @@ def _figures(score: "Score") -> tuple[str, str, str]:
 
 
 def _differences(summary: "Summary", roomy: bool) -> Table:
-    title = f"Difference to {summary.overall[0].method} on the same questions, in percentage points"
     counts = ("better", "worse") if roomy else ()
-    table = _table(title, "method", "points", "95 % interval", *counts, "videos")
+    table = _table("method", "points", "95 % interval", *counts, "videos")
     for method, found in summary.differences:
         interval = NOTHING if found.interval is None else " to ".join(map(points, found.interval))
         questions = [str(getattr(found, name)) for name in counts]
@@ -93,7 +94,7 @@ def points(share: float) -> str:
 
 
 def _retained(summary: "Summary") -> Table:
-    table = _table("Visual tokens, as shares of the whole video", "method", "entered", "read per step")
+    table = _table("method", "entered", "read per step")
     for row in summary.retained:
         per_step = NOTHING if row.per_step is None else f"{row.per_step:.1%}"
         table.add_row(Text(row.method), f"{row.prefill:.1%}", per_step)
@@ -101,7 +102,7 @@ def _retained(summary: "Summary") -> Table:
 
 
 def _failures(summary: "Summary") -> Table:
-    table = _table("Not answered", "why", "answers")
+    table = _table("why", "answers")
     for failure in summary.failures:
         table.add_row(Text(failure.error), str(failure.answers))
     return table

@@ -1,6 +1,7 @@
 """Question files: the same in YAML and JSONL, and every mistake named with its place."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_the_sample_questions() -> None:
     )
     assert questions[3].accepted == ("yes",)
     refuse_missing_videos(questions, SAMPLES / "questions.yaml")
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    """What the README shows can be copied."""
+    readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(- \{video.*?)```", readme, re.DOTALL)
+    questions = read_questions(write(tmp_path, example))
+    assert [question.expected for question in questions] == [("red", "dark red"), ("B. a dog",), ("barbecue",)]
 
 
 def test_yaml_and_jsonl_say_the_same(tmp_path: Path) -> None:
