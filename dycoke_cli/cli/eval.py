@@ -60,7 +60,7 @@ def eval_command(
     An item has video (a path relative to the file), question and answer (one text or a list of right ones);
     it may have options (the answer is then one of them, or its letter), type, and match (exact or contains).
 
-    Case, articles and punctuation around words do not count. Intervals are 95 %: Wilson's for accuracies,
+    Case, articles and punctuation around words do not count. Intervals are 95%: Wilson's for accuracies,
     a bootstrap over videos for the difference of each method to the first one.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}

@@ -1,6 +1,7 @@
 """The output file of `eval`: a line for each answer, kept at once, so that a run can go on where another ended."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -25,6 +26,8 @@ class Ledger:
 
     def __enter__(self) -> "Ledger":
         if self.path is not None:
+            if self.path.exists() and not self.path.is_file():
+                raise UsageError(f"{str(self.path)!r} is no file to write to", "Name a file, existing or new")
             try:
                 self.file = self.path.open("a+b")
                 self._load(self.path)
@@ -89,7 +92,8 @@ class Ledger:
     def _close(self) -> None:
         if self.file is not None:
             file, self.file = self.file, None
-            file.close()
+            with suppress(OSError):  # a full disk was told of when it was met
+                file.close()
 
 
 def _parsed(line: bytes) -> Record | None:

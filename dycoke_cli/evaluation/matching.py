@@ -16,7 +16,7 @@ ARTICLES = {"a", "an", "the"}
 AROUND = ".,;:!?…'\"`*_()[]{}<>“”‘’«»¿¡。，、；：！？（）「」"
 
 _LEAD_IN = re.compile(
-    r"(the\s+)?((best|correct|right)\s+)?(answer|option|choice)(\s+is)?(\s*:\s*|\s+)(?=\S)", re.IGNORECASE
+    r"\W*(the\s+)?((best|correct|right)\s+)?(answer|option|choice)\b[\s:*]*(is\b)?[\s:*]*(?=\S)", re.IGNORECASE
 )
 _LETTER = re.compile(r"\W*([A-Za-z])\W*")
 _LETTER_AND_TEXT = re.compile(r"\W*([A-Z])\s*[).\]:,\n]\W*(.+)", re.DOTALL)

@@ -19,6 +19,7 @@ from dycoke_cli.video.source import check_source
 
 # The settings that an answer depends on, besides model, method and frames.
 ANSWERING = (
+    "decoder",
     "max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty", "newline", "pooling", "row_newlines"
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from dycoke_cli.cli.app import run
+from dycoke_cli.cli.terminal import DelayedBar
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.run import Evaluation
@@ -290,6 +291,22 @@ def test_tables_fit_the_terminal(width: int) -> None:
     for figures in ("1 100.0% 20.7 to 100.0%", "1 0.0% 0.0 to 79.3%", "2 50.0% 9.5 to 90.5%", "50.0% 20.0%"):
         assert any(" ".join(line.split()).endswith(figures) for line in shown.splitlines()), figures
     assert "Incomplete: 6 of 7" in shown
+
+
+def test_the_bar_counts() -> None:
+    """How many are done shows as soon as it is known of how many."""
+    console = Console(width=80, file=io.StringIO(), force_terminal=True)
+    bar = DelayedBar(console, counted=True)
+    with console.capture() as captured:
+        bar.update("Loading the model", 0, 0)
+        assert bar.progress is not None
+        bar.progress.start()
+        bar.update("Answering", 3, 8)
+        bar.progress.refresh()
+        bar.drop()
+    first, last = captured.get().split("Answering", 1)
+    assert " of " not in first
+    assert "3 of 8" in last
 
 
 def test_points() -> None:

@@ -1,6 +1,7 @@
 """The output file: nothing kept is lost, and nothing of others is touched."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,11 +70,32 @@ def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
         kept(path)
 
 
-@pytest.mark.parametrize("place", [".", "no/such/folder/out.jsonl"])
+@pytest.mark.parametrize("place", [".", "/dev/null", "no/such/folder/out.jsonl"])
 def test_an_output_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     """Said before the work."""
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match=r"cannot be written|is no file"):
         kept(tmp_path / place)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_full_disk_is_told_of_and_costs_no_kept_answer(tmp_path: Path) -> None:
+    """A line that does not fit is an error; the next run drops its beginning and keeps the others."""
+    import resource
+
+    path = tmp_path / "out.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Ledger(path) as ledger:
+        ledger.add(record("1"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, before[1]))
+        try:
+            with pytest.raises(UsageError, match="cannot be written: File too large"):
+                ledger.add(record("2"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "1" in kept(path)
+    with Ledger(path) as ledger:
+        ledger.add(record("3"))
+    assert {"1", "3"} <= set(kept(path))
 
 
 def test_without_a_file_nothing_is_kept() -> None:

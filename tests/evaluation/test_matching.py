@@ -71,6 +71,10 @@ OPTIONS = ("a cube", "a ball", "Vitamin B", "answer the phone")
         ("Answer: (B) a ball", 1),
         ("Option B", 1),
         ("The best answer is: a ball", 1),
+        ("**Answer:** B", 1),
+        ("The correct option is **(B)**", 1),
+        ("Optional", None),
+        ("Answer", None),
         ("C. Vitamin B", 2),
         ("vitamin b", 2),
         ("answer the phone", 3),
@@ -98,6 +102,12 @@ def test_multiple_choice(answer: str, chosen: int | None) -> None:
 def test_multiple_choice_that_contains(answer: str, chosen: int | None) -> None:
     """Among other words the text of exactly one option counts."""
     assert chosen_option(answer, OPTIONS, "contains") == chosen
+
+
+def test_a_sign_is_part_of_an_answer() -> None:
+    """What leads in to an answer goes, and takes nothing of it along."""
+    assert chosen_option("Answer: -3", ("3", "-3")) == 1
+    assert chosen_option("The answer is 5%.", ("5", "5%")) == 1
 
 
 def test_options_that_are_letters() -> None:
