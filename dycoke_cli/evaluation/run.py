@@ -66,7 +66,8 @@ class Evaluation:
     def run(self, ledger: Ledger, listener: Listener) -> None:
         """Answer what is left and keep it. Interrupted at any point, the ledger holds all that was answered."""
         tasks = self.left(ledger)
-        if kept := len(self.tasks) - len(tasks):
+        missing = {task.key for task in tasks}  # an item that is there twice is asked once
+        if kept := sum(task.key not in missing for task in self.tasks):
             listener.notice(f"{kept} of {len(self.tasks)} answers are kept from before")
         self._rescore(ledger)
         if not tasks:

@@ -100,7 +100,7 @@ def test_json_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_table_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     """Accuracy by type and method with n and interval; one method has no differences; stderr has the notice alone."""
     code, out, err = evaluate(capsys, "-M", "dycoke:k=0.5")
-    assert code == 0
+    assert code == 0, err
     rows = [line.split() for line in out.splitlines()]
     assert "Accuracy of dycoke:k=0.5" in out
     assert ["colour", "2", "100.0%", "34.2", "to", "100.0%"] in rows
@@ -141,11 +141,21 @@ def test_only_the_rest_is_answered(capsys: pytest.CaptureFixture[str], folder: P
     new = {"video": "ring.mp4", "question": "is there a star?", "answer": "no", "type": "exists"}
     write(folder, [new, *ITEMS])
     code, _, err = evaluate(capsys, "--output", "out.jsonl", "--baseline")
-    assert code == 0
+    assert code == 0, err
     assert "4 of 10 answers are kept from before" in err
     assert len(lines(output)) == 10
     result(capsys, "--output", "out.jsonl", "-M", "dycoke", "--max-new-tokens", "7")
     assert len(lines(output)) == 15
+
+
+def test_an_item_that_is_there_twice_is_asked_once(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Both count, one is answered, and nothing is said to be kept that was not there."""
+    write(folder, [ITEMS[0], ITEMS[1], ITEMS[0]])
+    code, out, err = evaluate(capsys, "--json", "--output", "out.jsonl")
+    assert code == 0, err
+    assert json.loads(out)["overall"][0]["n"] == 3
+    assert len(lines(Path("out.jsonl"))) == 2
+    assert "kept" not in err
 
 
 def test_a_corrected_question_file_is_scored_anew(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -153,7 +163,7 @@ def test_a_corrected_question_file_is_scored_anew(capsys: pytest.CaptureFixture[
     result(capsys, "--output", "out.jsonl")
     write(folder, [{**item, "answer": "yes"} if item["type"] == "exists" else item for item in ITEMS])
     code, out, err = evaluate(capsys, "--json", "--output", "out.jsonl")
-    assert code == 0
+    assert code == 0, err
     assert "4 of 4 answers are kept" in err
     assert "mean nothing" not in err
     assert next(row for row in json.loads(out)["accuracy"] if row["type"] == "exists")["correct"] == 1
@@ -166,7 +176,7 @@ def test_another_video_under_the_same_name_is_asked_again(capsys: pytest.Capture
     result(capsys, "--output", "out.jsonl")
     shutil.copy(ROOT / "sample_videos" / "portrait.mp4", folder / "ring.mp4")
     code, _, err = evaluate(capsys, "--output", "out.jsonl")
-    assert code == 0
+    assert code == 0, err
     assert "2 of 4 answers are kept" in err
 
 
