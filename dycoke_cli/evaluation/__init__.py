@@ -1,1 +1,1 @@
-"""Accuracy on a question file: reading, matching, answering, statistics. Only `run` and `arm` know a model."""
+"""Accuracy on a question file: reading, matching, answering, statistics. Only `run` runs a model."""
