@@ -2,9 +2,11 @@
 
 DyCokeError             1  unexpected
 ├── UsageError          2  a flag, option or configuration value is not usable
+├── InputError          3  an input file cannot be read
 ├── VideoError          3  the input cannot be read as a video
 ├── ModelError          4  the model is unavailable or unsupported
-└── OutOfMemoryError    5  the device has too little memory for the run
+├── OutOfMemoryError    5  the device has too little memory for the run
+└── FailedItemsError    6  a run over many items has ended, and some of them failed
 
 Each carries one line that says what and which value, and one line that says what to do.
 """
@@ -33,6 +35,12 @@ class UsageError(DyCokeError):
     exit_code = 2
 
 
+class InputError(DyCokeError):
+    """An input file cannot be read."""
+
+    exit_code = 3
+
+
 class VideoError(DyCokeError):
     """The input cannot be read as a video.
 
@@ -57,3 +65,9 @@ class OutOfMemoryError(DyCokeError):
     """The device has too little memory for the run."""
 
     exit_code = 5
+
+
+class FailedItemsError(DyCokeError):
+    """A run over many items has ended, and some of them failed."""
+
+    exit_code = 6

@@ -43,14 +43,26 @@ class Session:
             for _ in generate(self.model.language_model, [prompt], self.method, stop, self.sampling):
                 pass
 
-    def answers(self, questions: Sequence[str], listener: Listener, trace: bool = False) -> Iterator[Answer]:
-        """Answer one question after the other, telling `listener`; `trace` records which tokens."""
+    def encode(self, listener: Listener) -> VisualTokens:
+        """Encode the clip; the result serves the sessions of every method over it."""
+        with out_of_memory_explained(), self._threads():
+            looked = partial(listener.progress, "Looking at the frames")
+            return self.model.encode(self.clip.frames.pixels, on_progress=looked)
+
+    def answers(
+        self, questions: Sequence[str], listener: Listener, trace: bool = False, encoded: VisualTokens | None = None
+    ) -> Iterator[Answer]:
+        """Answer one question after the other, telling `listener`; `trace` records which tokens.
+
+        `encoded` is what `encode` gave: decoding and encoding are then shared work that was done before, and neither
+        their time nor their memory is in these answers' figures.
+        """
         with out_of_memory_explained(), self._threads():
             self.peak.restart()
             self.watch.restart()
-            looked = partial(listener.progress, "Looking at the frames")
-            whole = self.model.encode(self.clip.frames.pixels, on_progress=looked)
-            vision_s, decode_s = self.watch.lap(), self.clip.decode_s
+            whole = encoded if encoded is not None else self.encode(listener)
+            vision_s = self.watch.lap() if encoded is None else 0.0
+            decode_s = self.clip.decode_s if encoded is None else 0.0
             listener.progress("Reading the video", 0, 0)
             tokens = self.method.compress(whole)
             del whole  # a compressed run must not hold what it dropped

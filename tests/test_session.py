@@ -46,6 +46,18 @@ def test_several_questions_equal_single_ones(tiny: Llava, method: Method) -> Non
     assert [answer.time_s.vision for answer in together[1:]] == [0, 0]
 
 
+def test_methods_share_one_encoding(tiny: Llava) -> None:
+    """What one session encoded serves another method's: the same answers, and no time counted that was not spent."""
+    encoded = Session(tiny, clip(), Full(), SETTINGS).encode(Listener())
+    for method in (Dycoke(), Full()):
+        alone = answers(tiny, method, QUESTIONS)
+        given = list(Session(tiny, clip(), method, SETTINGS).answers(QUESTIONS, Listener(), encoded=encoded))
+        for ours, theirs in zip(given, alone, strict=True):
+            assert (ours.answer, ours.tokens, ours.steps) == (theirs.answer, theirs.tokens, theirs.steps)
+        assert (given[0].time_s.vision, given[0].time_s.decode_video) == (0, 0)
+        assert given[0].time_s.first_token == given[0].time_s.prefill > 0
+
+
 def test_the_same_question_twice(tiny: Llava) -> None:
     """Even prompts that are equal to the end leave each question a token of its own to run."""
     first, second = answers(tiny, Dycoke(), ["What?", "What?"])

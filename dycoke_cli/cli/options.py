@@ -23,6 +23,16 @@ Method = Annotated[
     str | None,
     Option("--method", "-M", metavar="NAME", help="dycoke or full. (default: dycoke)"),
 ]
+Methods = Annotated[
+    list[str] | None,
+    Option(
+        "--method",
+        "-M",
+        metavar="NAME[:K=V,...]",
+        help="A method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat it to compare several; the "
+        "first is what others are compared with. (default: dycoke)",
+    ),
+]
 MethodOption = Annotated[
     list[str] | None,
     Option(

@@ -7,7 +7,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from dycoke_cli.listener import Listener
@@ -23,16 +32,17 @@ class Terminal:
     """Shows a run to a person while it happens; a context manager that leaves no bar behind.
 
     quiet: nothing on stderr. stats: show the panel; None: if stderr is a terminal. answers: print answer text on
-    stdout. several: more than one question is asked.
+    stdout. several: more than one question is asked. counted: progress says how many are done and how long the rest
+    takes.
     """
 
-    def __init__(self, quiet: bool, stats: bool | None, answers: bool, several: bool) -> None:
+    def __init__(self, quiet: bool, stats: bool | None, answers: bool, several: bool, counted: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.stats = self.console.is_terminal if stats is None else stats
         self.answers, self.several = answers, several
         self.streams = answers and sys.stdout.isatty()
         self.listener = Listener(self.notice, self.progress, self.question, self.text, self.answered)
-        self.bar = DelayedBar(self.console)
+        self.bar = DelayedBar(self.console, counted)
         self.amid_line = False  # stdout holds the beginning of an answer
         if quiet:
             os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # a download's bar is the hub client's own
@@ -88,10 +98,13 @@ class Terminal:
 
 
 class DelayedBar:
-    """A progress bar that appears only once a run has kept its user waiting."""
+    """A progress bar that appears only once a run has kept its user waiting.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    counted: it says how many are done and how long the rest takes.
+    """
+
+    def __init__(self, console: Console, counted: bool = False) -> None:
+        self.console, self.counted = console, counted
         self.progress: Progress | None = None
         self.timer: threading.Timer | None = None
         self.what, self.task = "", TaskID(0)
@@ -99,10 +112,14 @@ class DelayedBar:
     def update(self, what: str, done: int, total: int) -> None:
         """Say what is being done and how far it is; a total of 0 is unknown."""
         if self.progress is None:
+            counts: list[ProgressColumn] = []
+            if self.counted:
+                counts = [TextColumn("{task.fields[count]}"), TimeRemainingColumn()]
             self.progress = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
+                *counts,
                 TimeElapsedColumn(),
                 console=self.console,
                 transient=True,
@@ -115,8 +132,9 @@ class DelayedBar:
         if what != self.what:
             for task in self.progress.task_ids:
                 self.progress.remove_task(task)
-            self.what, self.task = what, self.progress.add_task(what, total=None)
-        self.progress.update(self.task, completed=done, total=total or None)
+            self.what, self.task = what, self.progress.add_task(what, total=None, count="")
+        count = f"{done} of {total}" if total else ""
+        self.progress.update(self.task, completed=done, total=total or None, count=count)
 
     def drop(self) -> None:
         """Take the bar away."""

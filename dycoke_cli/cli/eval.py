@@ -1,0 +1,160 @@
+"""`dycoke eval`: parse, call, present."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dycoke_cli.cli import options as opt
+
+if TYPE_CHECKING:
+    from dycoke_cli.evaluation.arm import Arm
+    from dycoke_cli.evaluation.run import Evaluation
+    from dycoke_cli.evaluation.summary import Summary
+    from dycoke_cli.settings import Settings
+
+
+def eval_command(
+    questions: Annotated[
+        Path, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
+    ],
+    model: opt.Model = None,
+    methods: opt.Methods = None,
+    option: opt.MethodOption = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Also run without compression, and compare with that.")
+    ] = False,
+    match: Annotated[
+        str, typer.Option(metavar="HOW", help="exact or contains, for questions that do not say. (default: exact)")
+    ] = "exact",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Keep each answer here; run again to answer only what is missing."),
+    ] = None,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    newline: opt.Newline = None,
+    pooling: opt.Pooling = None,
+    row_newlines: opt.RowNewlines = None,
+    frames: opt.Frames = None,
+    fps: opt.Fps = None,
+    max_frames: opt.MaxFrames = None,
+    start: opt.Start = None,
+    end: opt.End = None,
+    decoder: opt.Decoder = None,
+    video_timeout: opt.VideoTimeout = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    temperature: opt.Temperature = None,
+    top_p: opt.TopP = None,
+    seed: opt.Seed = None,
+    repetition_penalty: opt.RepetitionPenalty = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    config: opt.Config = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Score methods on a file of questions: accuracy by type, and how sure the differences are.
+
+    An item has video (a path relative to the file), question and answer (one text or a list of right ones);
+    it may have options (the answer is then one of them, or its letter), type, and match (exact or contains).
+
+    Case, articles and punctuation around words do not count. Intervals are 95%: Wilson's for accuracies,
+    a bootstrap over videos for the difference of each method to the first one.
+    """
+    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.evaluation.matching import checked_match
+    from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
+
+    asked = read_questions(questions, checked_match(match))
+    refuse_missing_videos(asked, questions)
+    from dycoke_cli.evaluation.ledger import Ledger
+    from dycoke_cli.evaluation.summary import summarise
+
+    stopped: BaseException | None = None
+    terminal = Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True)
+    with terminal, Ledger(output) as ledger:
+        terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
+        from dycoke_cli.evaluation.run import Evaluation
+
+        settings, arms = _arms(flags, methods or [], option or [], baseline, config)
+        evaluation = Evaluation(asked, arms, settings)
+        try:
+            evaluation.run(ledger, terminal.listener)
+        except (KeyboardInterrupt, Exception) as error:
+            stopped = error  # what was answered so far is shown first
+        records = evaluation.records(ledger)
+    summary = summarise(records, [arm.label for arm in arms], len(evaluation.tasks))
+    if records:
+        _show(summary, _described(questions, evaluation, arms) if as_json else None)
+    _end(summary, stopped)
+
+
+def _arms(
+    flags: dict[str, Any], methods: list[str], option: list[str], baseline: bool, config: Path | None
+) -> "tuple[Settings, list[Arm]]":
+    """Read the settings and the methods; a file's options belong to the method that it names, as everywhere."""
+    from dycoke_cli.errors import UsageError
+    from dycoke_cli.evaluation.arm import Arm, refuse_twins, split_arm
+    from dycoke_cli.settings import merged, parse_options, user_file
+
+    if option and len(methods) > 1:
+        raise UsageError(
+            f"-o {option[0]} could belong to any of {len(methods)} methods",
+            f"Write it like -M {methods[0]}:{option[0]}",
+        )
+    arms = []
+    named: list[tuple[str | None, dict[str, str]]] = [split_arm(text) for text in methods]
+    for name, own in named or [(None, {})]:
+        options = {**parse_options(option), **own}
+        settings, _ = merged({**flags, "method": name, "options": options or None}, config, user_file=user_file())
+        arms.append(Arm.of(settings.method, settings.options))
+    full = Arm.of("full", {})
+    if baseline and full not in arms:
+        arms.insert(0, full)
+    refuse_twins(arms)
+    return settings, arms
+
+
+def _described(questions: Path, evaluation: "Evaluation", arms: "list[Arm]") -> dict[str, Any]:
+    """Say for the JSON object what was asked, of what, and how."""
+    tasks = evaluation.tasks
+    asked = {
+        "path": str(questions),
+        "questions": len({task.item for task in tasks}),
+        "videos": len({task.question.path for task in tasks}),
+    }
+    return {"questions": asked, **evaluation.described, "methods": [arm.described for arm in arms]}
+
+
+def _show(summary: "Summary", described: dict[str, Any] | None) -> None:
+    """Print the result: tables, or one object that begins with what `described` says."""
+    from rich.console import Console
+
+    from dycoke_cli.present.scores import SCHEMA, summary_record, summary_tables
+
+    if described is None:
+        console = Console(highlight=False)
+        for table in summary_tables(summary, console.width):
+            console.print(table)
+    else:
+        record = {"schema": SCHEMA, **described, **summary_record(summary)}
+        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.flush()  # here, where a full disk is still reported
+
+
+def _end(summary: "Summary", stopped: BaseException | None) -> None:
+    """End a run as it went. Raises what stopped it, and FailedItemsError where answers are missing."""
+    from dycoke_cli.errors import FailedItemsError
+
+    if stopped is not None:
+        raise stopped
+    if summary.failures:
+        videos = len({failure.video for failure in summary.failures})
+        noun = "video" if videos == 1 else "videos"
+        raise FailedItemsError(
+            f"{summary.unanswered} of {summary.expected} answers are missing: {videos} {noun} could not be read",
+            "Mend or replace what is listed, and run again; with --output only these are asked again",
+        )

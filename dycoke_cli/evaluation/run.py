@@ -1,0 +1,144 @@
+"""A question file before several methods of one model: what is done, what is left, and the answering."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli import checkpoints
+from dycoke_cli.ask import load_model, sampling_of
+from dycoke_cli.clip import Clip
+from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained
+from dycoke_cli.errors import UsageError, VideoError
+from dycoke_cli.evaluation.arm import Arm
+from dycoke_cli.evaluation.ledger import Ledger
+from dycoke_cli.evaluation.question import Question
+from dycoke_cli.evaluation.record import Record
+from dycoke_cli.evaluation.task import Task, tasks_of
+from dycoke_cli.listener import Listener
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.pending import PendingFrames
+
+if TYPE_CHECKING:
+    from dycoke_cli.families.llava import Llava
+
+
+class Evaluation:
+    """Asks every question with every arm; each video is decoded and encoded once.
+
+    Raises a DyCokeError for a model or a setting that cannot be used.
+    """
+
+    def __init__(self, questions: Sequence[Question], arms: Sequence[Arm], settings: Settings) -> None:
+        self.settings = settings
+        self.name = checkpoints.choose() if settings.model == "auto" else settings.model
+        self.checkpoint = checkpoints.locate(self.name)
+        self.sampling = sampling_of(settings, self.checkpoint.default_frames)
+        self.device = choose_device(settings.device)
+        self.dtype = str(choose_dtype(settings.dtype, self.device)).removeprefix("torch.")
+        self.tasks = tasks_of(questions, arms, self.checkpoint, self.dtype, self.sampling, settings)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The model and the frames in records; a run with nothing left to do never loads the model."""
+        model = {"name": self.name, "dtype": self.dtype, "device": str(self.device)}
+        return {"model": model, "frames": asdict(self.sampling)}
+
+    def records(self, ledger: Ledger) -> dict[tuple[int, str], Record]:
+        """Give what is known, by item and arm, in the order of the file, scored by the answers that it has now."""
+        known = ((task, ledger.records.get(task.key)) for task in self.tasks)
+        return {
+            (task.item, task.arm.label): record.about(task.question, task.arm.label)
+            for task, record in known
+            if record is not None
+        }
+
+    def left(self, ledger: Ledger) -> list[Task]:
+        """Give the tasks without an answer; those whose video could not be read come again."""
+        left: dict[str, Task] = {}
+        for task in self.tasks:
+            record = ledger.records.get(task.key)
+            if record is None or record.answer is None:
+                left.setdefault(task.key, task)
+        return list(left.values())
+
+    def run(self, ledger: Ledger, listener: Listener) -> None:
+        """Answer what is left and keep it. Interrupted at any point, the ledger holds all that was answered."""
+        tasks = self.left(ledger)
+        missing = {task.key for task in tasks}  # an item that is there twice is asked once
+        if kept := sum(task.key not in missing for task in self.tasks):
+            listener.notice(f"{kept} of {len(self.tasks)} answers are kept from before")
+        self._rescore(ledger)
+        if not tasks:
+            return
+        for done, record in enumerate(self._answered(tasks, listener), 1):
+            ledger.add(record)
+            listener.progress("Answering", done, len(tasks))
+
+    def _rescore(self, ledger: Ledger) -> None:
+        """Note in the file where its questions have other right answers, types or labels than when it was written."""
+        for key, task in {task.key: task for task in reversed(self.tasks)}.items():
+            record = ledger.records.get(key)
+            if record is not None and (scored := record.about(task.question, task.arm.label)) != record:
+                ledger.add(scored)
+
+    def _answered(self, tasks: Sequence[Task], listener: Listener) -> Iterator[Record]:
+        """Answer tasks grouped by video, while the next video is being read."""
+        groups: dict[Path, list[Task]] = {}
+        for task in tasks:
+            groups.setdefault(task.question.path, []).append(task)
+        following = [*groups][1:]
+        with VideoReader(self.settings.decoder, self.settings.video_timeout) as reader:
+            coming = self._submit(reader, tasks[0].question.path)
+            model = self._load(tasks, listener)
+            listener.progress("Answering", 0, len(tasks))
+            for group in groups.values():
+                now = coming
+                if following:
+                    coming = self._submit(reader, following.pop(0))
+                yield from self._answer_video(model, now, group, listener)
+
+    def _submit(self, reader: VideoReader, path: Path) -> PendingFrames | VideoError:
+        try:
+            return reader.submit(path, self.sampling)
+        except VideoError as error:
+            return error
+
+    def _load(self, tasks: Sequence[Task], listener: Listener) -> "Llava":
+        if self.name == "demo":
+            listener.notice(checkpoints.DEMO_NOTICE)
+        listener.progress("Loading the model", 0, 0)
+        checkpoints.refuse_broken_torchvision()
+        with out_of_memory_explained():
+            model = load_model(self.checkpoint, self.settings)
+        for arm in dict.fromkeys(task.arm for task in tasks):
+            arm.method.check(model.facts)
+        return model
+
+    def _answer_video(
+        self, model: "Llava", pending: PendingFrames | VideoError, tasks: Sequence[Task], listener: Listener
+    ) -> Iterator[Record]:
+        """Answer every task of one video; one that cannot be read gives each of them its error."""
+        try:
+            if isinstance(pending, VideoError):
+                raise pending
+            frames = pending.result()
+        except (VideoError, UsageError) as error:  # a decoder that the user insists on may not fit a video
+            for task in tasks:
+                yield Record.failed(task.key, task.arm.label, task.question, error.message)
+            return
+        for warning in frames.info.warnings:
+            listener.notice(f"{tasks[0].question.video}: {warning}")
+        clip = Clip.of(frames, self.settings.start, self.settings.end, pending.seconds)
+        from dycoke_cli.session import Session
+
+        arms = dict.fromkeys(task.arm for task in tasks)
+        sessions = {arm: Session(model, clip, arm.method, self.settings) for arm in arms}
+        silent = Listener()
+        encoded = next(iter(sessions.values())).encode(silent)
+        for arm, session in sessions.items():
+            mine = [task for task in tasks if task.arm == arm]
+            answers = session.answers([task.question.prompt for task in mine], silent, encoded=encoded)
+            for task, answer in zip(mine, answers, strict=True):
+                yield Record.of(task.key, arm.label, task.question, answer)

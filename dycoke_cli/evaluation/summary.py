@@ -1,0 +1,125 @@
+"""What the records of an evaluation come to: shares with their intervals, differences, and what was not answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dycoke_cli.evaluation.record import Record
+from dycoke_cli.evaluation.statistics import Difference, Interval, paired_difference, wilson_interval
+
+
+@dataclass(frozen=True)
+class Score:
+    """How often one method is right, of the questions that it answered."""
+
+    method: str
+    type: str | None  # of the questions; None where they have none, and for all of them together
+    n: int  # answered
+    correct: int
+    accuracy: float | None  # None where nothing was answered
+    interval: Interval | None  # 95 %, as if questions were independent
+    unanswered: int  # questions whose video could not be read
+
+
+@dataclass(frozen=True)
+class Retained:
+    """How much of the videos one method read, as shares of all visual tokens."""
+
+    method: str
+    prefill: float  # that entered the language model, mean over questions
+    per_step: float | None  # read at a decode step, mean over questions that had any
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video that could not be read, and how many answers that cost."""
+
+    video: str
+    error: str
+    answers: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of an evaluation."""
+
+    by_type: tuple[Score, ...]  # types in the order of the file, methods in the order given
+    overall: tuple[Score, ...]
+    differences: tuple[tuple[str, Difference], ...]  # of every later method to the first one
+    retained: tuple[Retained, ...]
+    failures: tuple[Failure, ...]
+    expected: int  # answers that a complete run has
+    records: Mapping[tuple[int, str], Record]  # by item and method
+
+    @property
+    def complete(self) -> bool:
+        """Whether every question was put to every method."""
+        return len(self.records) == self.expected
+
+    @property
+    def unanswered(self) -> int:
+        """Answers that unreadable videos cost."""
+        return sum(failure.answers for failure in self.failures)
+
+
+def summarise(records: Mapping[tuple[int, str], Record], methods: Sequence[str], expected: int) -> Summary:
+    """Sum up records of `methods`, by the item of the question file and the method, of `expected` in all."""
+    types = list(dict.fromkeys(record.type for record in records.values()))
+    named: list[str | None] = [kind for kind in types if kind is not None]
+    # Questions without a type come last, and say nothing new where no question has one.
+    kinds = [*named, None] if named and None in types else named
+    tables = {
+        method: {item: record for (item, name), record in records.items() if name == method} for method in methods
+    }
+    by_type = [
+        _score(method, kind, [record for record in tables[method].values() if record.type == kind])
+        for kind in kinds
+        for method in methods
+    ]
+    overall = [_score(method, None, list(tables[method].values())) for method in methods]
+    compared = [(method, _difference(tables[method], tables[methods[0]])) for method in methods[1:]]
+    retained = [_retained(method, list(tables[method].values())) for method in methods]
+    return Summary(
+        tuple(by_type),
+        tuple(overall),
+        tuple((method, difference) for method, difference in compared if difference is not None),
+        tuple(row for row in retained if row is not None),
+        tuple(_failures(list(records.values()))),
+        expected,
+        records,
+    )
+
+
+def _score(method: str, kind: str | None, records: Sequence[Record]) -> Score:
+    answered = [record for record in records if record.answer is not None]
+    n, correct = len(answered), sum(bool(record.correct) for record in answered)
+    accuracy, interval = (correct / n, wilson_interval(correct, n)) if n else (None, None)
+    return Score(method, kind, n, correct, accuracy, interval, len(records) - n)
+
+
+def _difference(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Difference | None:
+    """Compare on the items that both answered; None where there are none."""
+    both = [item for item in ours if item in theirs and None not in (ours[item].answer, theirs[item].answer)]
+    if not both:
+        return None
+    return paired_difference(
+        [ours[item].video for item in both],
+        [bool(ours[item].correct) for item in both],
+        [bool(theirs[item].correct) for item in both],
+    )
+
+
+def _retained(method: str, records: Sequence[Record]) -> Retained | None:
+    counted = [record.tokens for record in records if record.tokens is not None]
+    steps = [record.read_per_step for record in records if record.read_per_step is not None]
+    if not counted:
+        return None
+    prefill = sum(tokens["visual_prefill"] / tokens["visual"] for tokens in counted) / len(counted)
+    return Retained(method, prefill, sum(steps) / len(steps) if steps else None)
+
+
+def _failures(records: Sequence[Record]) -> list[Failure]:
+    failed: dict[tuple[str, str], int] = {}
+    for record in records:
+        if record.error is not None:
+            failed[record.video, record.error] = failed.get((record.video, record.error), 0) + 1
+    return [Failure(video, error, answers) for (video, error), answers in failed.items()]

@@ -1,0 +1,75 @@
+"""What there is to do: every question for every method, each under a key that says what its answer depends on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import dycoke_cli
+from dycoke_cli.checkpoints import FILES, Checkpoint
+from dycoke_cli.errors import VideoError
+from dycoke_cli.evaluation.arm import Arm
+from dycoke_cli.evaluation.question import Question
+from dycoke_cli.fingerprint import file_fingerprint, folder_fingerprint
+from dycoke_cli.methods.options import method_options
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.sampling import Sampling
+from dycoke_cli.video.source import check_source
+
+# The settings that an answer depends on, besides model, method and frames.
+ANSWERING = (
+    "decoder",
+    "max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty", "newline", "pooling", "row_newlines"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question for one method."""
+
+    key: str
+    item: int  # place of the question in its file, from 1
+    question: Question
+    arm: Arm
+
+
+def tasks_of(
+    questions: Sequence[Question],
+    arms: Sequence[Arm],
+    checkpoint: Checkpoint,
+    dtype: str,
+    sampling: Sampling,
+    settings: Settings,
+) -> list[Task]:
+    """List what is to be done, question by question.
+
+    A key changes with the version of dycoke, model and weights, number format, method and options, frames, settings of
+    the answer, the video's content and the question as the model reads it; not with where the files lie.
+    """
+    shared = {
+        "version": dycoke_cli.__version__,
+        "model": checkpoint.name,
+        "weights": folder_fingerprint(checkpoint.folder, FILES),
+        "dtype": dtype,
+        "frames": asdict(sampling),
+        **{name: getattr(settings, name) for name in ANSWERING},
+    }
+    videos = {question.path: _identity(question.path) for question in questions}
+    tasks = []
+    for item, question in enumerate(questions, 1):
+        for arm in arms:
+            method = {"name": arm.method.name, "options": method_options(arm.method)}
+            own = {"video": videos[question.path], "prompt": question.prompt, "method": method}
+            text = json.dumps({**shared, **own}, sort_keys=True)
+            tasks.append(Task(hashlib.sha256(text.encode()).hexdigest()[:32], item, question, arm))
+    return tasks
+
+
+def _identity(path: Path) -> str:
+    """Identify a video; one that cannot be read is told by nothing, and its failure is never kept as an answer."""
+    try:
+        check_source(path)
+        return file_fingerprint(path)
+    except (VideoError, OSError):
+        return ""

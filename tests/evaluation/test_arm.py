@@ -1,0 +1,30 @@
+"""Methods as users name them."""
+
+import pytest
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.evaluation.arm import Arm, refuse_twins, split_arm
+from dycoke_cli.methods import Dycoke, Full
+
+
+def test_methods_with_their_own_options() -> None:
+    """NAME:key=value,... becomes a method, and its label is what was written."""
+    arm = Arm.of(*split_arm("dycoke:k=0.5,p=0.9"))
+    assert arm == Arm("dycoke:k=0.5,p=0.9", Dycoke(k=0.5, p=0.9))
+    assert Arm.of(*split_arm("full")) == Arm("full", Full())
+    assert arm.described["options"].items() >= {"k": 0.5, "l": 3, "p": 0.9}.items()
+
+
+@pytest.mark.parametrize("text", ["", ":k=1", "dycoke:", "dycoke:k", "dycoke:k=0.5,", "dycoke:q=1", "docoke"])
+def test_bad_methods(text: str) -> None:
+    """Whatever is not a method with options of its own is refused."""
+    with pytest.raises(UsageError):
+        Arm.of(*split_arm(text))
+
+
+def test_the_same_method_twice() -> None:
+    """A difference of a method to itself says nothing."""
+    arms = [Arm.of("dycoke", {}), Arm.of("full", {}), Arm.of("dycoke", {"k": "0.7"})]
+    refuse_twins(arms[:2])
+    with pytest.raises(UsageError, match=r"'dycoke' and 'dycoke:k=0\.7' are the same"):
+        refuse_twins(arms)

@@ -1,0 +1,114 @@
+"""The output file: nothing kept is lost, and nothing of others is touched."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.evaluation.ledger import Ledger
+from dycoke_cli.evaluation.question import Question
+from dycoke_cli.evaluation.record import Record
+from tests.evaluation.records import record
+
+
+def kept(path: Path) -> dict[str, Record]:
+    with Ledger(path) as ledger:
+        return dict(ledger.records)
+
+
+def test_the_ledger_keeps_what_it_is_given(tmp_path: Path) -> None:
+    """A line each, there at once, read back equal; the last of a key counts."""
+    path = tmp_path / "out.jsonl"
+    with Ledger(path) as ledger:
+        ledger.add(record("1", None))
+        ledger.add(record("2"))
+        assert len(path.read_text().splitlines()) == 2
+        ledger.add(record("1", question="ü\u2028?"))
+    assert kept(path) == {"1": record("1", question="ü\u2028?"), "2": record("2")}
+    assert [json.loads(line)["key"] for line in path.read_text().split("\n")[:-1]] == ["1", "2", "1"]
+
+
+def test_any_torn_last_line_is_repaired(tmp_path: Path) -> None:
+    """Cut at any byte, the whole lines stay, the rest goes, and what is added later stands on a line of its own."""
+    path = tmp_path / "out.jsonl"
+    with Ledger(path) as ledger:
+        ledger.add(record("1"))
+        first = path.stat().st_size
+        ledger.add(record("2"))
+    whole = path.read_bytes()
+    for cut in range(first, len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        expected = {"1", "2"} if cut >= len(whole) - 1 else {"1"}
+        assert set(kept(path)) == expected
+        with Ledger(path) as ledger:
+            ledger.add(record("3"))
+        assert set(kept(path)) == {*expected, "3"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"my notes", b"my notes\n", b'{"video": "a"}\n', b'{"schema": 2, "key": "1"}\n', b"[]\n", b"\xff\n"]
+)
+def test_files_of_others_are_left_alone(tmp_path: Path, content: bytes) -> None:
+    """A question file, notes or a record of another version: refused with its line, and not one byte changed."""
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="line 1 is no record"):
+        kept(path)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
+    """Only the end can be torn by us; anything else is for the user to see."""
+    path = tmp_path / "out.jsonl"
+    with Ledger(path) as ledger:
+        ledger.add(record("1"))
+        ledger.add(record("2"))
+    path.write_bytes(path.read_bytes()[10:])
+    with pytest.raises(UsageError, match="line 1"):
+        kept(path)
+
+
+@pytest.mark.parametrize("place", [".", "/dev/null", "no/such/folder/out.jsonl"])
+def test_an_output_that_cannot_be_written(tmp_path: Path, place: str) -> None:
+    """Said before the work."""
+    with pytest.raises(UsageError, match=r"cannot be written|is no file"):
+        kept(tmp_path / place)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_full_disk_is_told_of_and_costs_no_kept_answer(tmp_path: Path) -> None:
+    """A line that does not fit is an error; the next run drops its beginning and keeps the others."""
+    import resource
+
+    path = tmp_path / "out.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Ledger(path) as ledger:
+        ledger.add(record("1"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, before[1]))
+        try:
+            with pytest.raises(UsageError, match="cannot be written: File too large"):
+                ledger.add(record("2"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "1" in kept(path)
+    with Ledger(path) as ledger:
+        ledger.add(record("3"))
+    assert {"1", "3"} <= set(kept(path))
+
+
+def test_without_a_file_nothing_is_kept() -> None:
+    """The ledger of a run without --output lives as long as the run."""
+    with Ledger(None) as ledger:
+        ledger.add(record("1"))
+        assert set(ledger.records) == {"1"}
+
+
+def test_a_kept_answer_is_scored_by_the_file_as_it_is_now() -> None:
+    """The answer is the model's; right or wrong is the question file's."""
+    question = Question("b.mp4", Path("b.mp4"), "q?", ("blue",), (), "hue")
+    again = record().about(question, "dycoke:k=0.7")
+    assert (again.answer, again.correct, again.expected, again.type) == ("red", False, ("blue",), "hue")
+    assert (again.video, again.method, again.tokens) == ("b.mp4", "dycoke:k=0.7", record().tokens)
+    assert record(correct=None).about(question, "dycoke").correct is None
