@@ -125,7 +125,7 @@ def _background(timeline: Timeline, text: str, answer: str) -> bool:
 
 def _position(timeline: Timeline, text: str, answer: str) -> bool:
     shown = seen(timeline, only(timeline, text))
-    at_end = re.search(r"end", text) or "does" in text and "go" in text
+    at_end = re.search(r"end", text) or ("does" in text and "go" in text)
     at = shown[-1 if at_end else 0][1]
     return answer == place(at[2], at[3])
 
