@@ -36,7 +36,7 @@ class Round:
     course: Course
 
 
-ROUNDS = (Round(1800, 1.0, Course("language", 4000, TRAIN_QUOTA)),)
+ROUNDS = (Round(1800, 1.0, Course("language", 3600, TRAIN_QUOTA)),)
 
 
 class Log:
