@@ -14,6 +14,7 @@ from dycoke_cli.families.llava import Llava
 from dycoke_cli.listener import Listener
 from dycoke_cli.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.methods import Method
+from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.recorder import Recorder
 from dycoke_cli.settings import Settings
 from dycoke_cli.tokens import Prompt, VisualTokens
@@ -24,10 +25,12 @@ WARM_UP_FRAMES = 4
 class Session:
     """Runs a method over one clip: encodes and prefills it once, then answers each question from there.
 
-    Times and peaks are measured for every question; shared work is counted in the first one's.
+    `method` keeps what settings.retain says, where that is set. Times and peaks are measured for every question;
+    shared work is counted in the first one's.
     """
 
     def __init__(self, model: Llava, clip: Clip, method: Method, settings: Settings) -> None:
+        method = with_retain(method, settings.retain, model.facts, model.grid(len(clip.frames)))
         method.check(model.facts)
         self.model, self.clip, self.method = model, clip, method
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)

@@ -14,7 +14,7 @@ from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames, VideoInfo
-from tests.conftest import clip_frames
+from tests.conftest import clip_frames, golden_model
 
 QUESTIONS = ["What happens?", "What happens in the end?", "colour?"]
 SETTINGS = Settings(max_new_tokens=10)
@@ -123,6 +123,24 @@ def test_a_window_is_a_video_of_its_own() -> None:
     window = Clip.of(frames, "0:02", "1:00", 0.0)
     assert window.seconds[:3] == (-2.0, -1.0, 0.0)
     assert window.duration_s == 14.0
+
+
+def test_a_budget_becomes_options(tiny: Llava) -> None:
+    """settings.retain decides how many visual tokens enter, whatever the method's own options said."""
+    settings = SETTINGS.model_copy(update={"retain": 0.5})
+    session = Session(tiny, clip(), Dycoke(k=0.1), settings)
+    assert session.method.options()["k"] == pytest.approx(2 / 3)
+    (answer,) = session.answers(["What happens?"], Listener())
+    assert abs(answer.tokens.visual_prefill - 36) <= 8
+    with pytest.raises(UsageError, match=r"full cannot retain 0\.5"):
+        Session(tiny, clip(), Full(), settings)
+
+
+@pytest.mark.parametrize("pooling", ["bilinear", "average"])
+def test_the_grid_is_known_before_encoding(pooling: str) -> None:
+    """Budgets are checked against the shape that the vision tower will give."""
+    model = golden_model("tiny-ov", pooling=pooling)
+    assert model.grid(2) == model.encode(clip_frames()[:2].numpy()).grid
 
 
 def test_a_method_that_does_not_fit_is_refused_before_any_work(tiny: Llava) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from dycoke_cli.families.layout import VideoLayout
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.tokens import Prompt, VisualTokens
+from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
@@ -48,6 +48,12 @@ class Llava:
     def facts(self) -> ModelFacts:
         """What methods check themselves against."""
         return ModelFacts(self.language_model.layers, self.layout.newline)
+
+    def grid(self, frames: int) -> Grid:
+        """Say how many visual tokens so many frames become."""
+        vision = self.model.config.vision_config
+        side = vision.image_size // vision.patch_size
+        return Grid(frames, *self.layout.pooled(side, side))
 
     @property
     def newline(self) -> Tensor:

@@ -4,9 +4,18 @@ A new method is one file and one line in `METHODS`.
 """
 
 from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.dynamic import Dynamic
 from dycoke_cli.methods.full import Full
-from dycoke_cli.methods.protocol import Method, ModelFacts, Selection, Selector
+from dycoke_cli.methods.protocol import Method, ModelFacts, Selection, Selector, Thinner
+from dycoke_cli.methods.random import Random
+from dycoke_cli.methods.uniform import Uniform
 
-METHODS: dict[str, type] = {method.name: method for method in (Dycoke, Full)}
+METHODS: dict[str, type[Method]] = {
+    "dycoke": Dycoke,
+    "dynamic": Dynamic,
+    "full": Full,
+    "random": Random,
+    "uniform": Uniform,
+}
 
-__all__ = ["METHODS", "Dycoke", "Full", "Method", "ModelFacts", "Selection", "Selector"]
+__all__ = ["METHODS", "Dycoke", "Dynamic", "Full", "Method", "ModelFacts", "Selection", "Selector", "Thinner"]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+SHOWN = ("k", "l", "p", "retain", "keep")
 NOT_MEASURED, SHARED = "–", "shared"
 WIDEST, ROOMY = 100, 60  # columns: a wider panel is hard to read across; a narrower one drops the ratios
 
@@ -54,7 +55,9 @@ def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
 
 
 def _title(outcome: "Outcome") -> Text:
-    options = " ".join(f"{key}={value}" for key, value in outcome.method["options"].items() if key in ("k", "l", "p"))
+    # The options that decide how much is read; a chain's say whose they are.
+    shown = {key: value for key, value in outcome.method["options"].items() if key.split(".")[-1] in SHOWN}
+    options = " ".join(f"{key}={value:.4g}" for key, value in shown.items())
     model = outcome.model
     title = Text.assemble((f"{outcome.method['name']} {options}".strip(), "bold"), f" · {model['name']} ")
     return title.append(f"{model['dtype']} on {model['device']}", style="dim")
