@@ -41,7 +41,8 @@ class Session:
     def warm_up(self) -> None:
         """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
         with out_of_memory_explained(), self._threads():
-            tokens = self.method.compress(self.model.encode(self.clip.frames.pixels[:WARM_UP_FRAMES]))
+            few = self.clip.frames.pixels[:WARM_UP_FRAMES]
+            tokens = self.method.compress(self.model.encode(few, saliency=self.method.needs_saliency))
             prompt, stop = self._prompt(tokens, ""), Stop(frozenset(), 2)
             for _ in generate(self.model.language_model, [prompt], self.method, stop, self.sampling):
                 pass
@@ -52,7 +53,7 @@ class Session:
             self.peak.restart()
             self.watch.restart()
             looked = partial(listener.progress, "Looking at the frames")
-            whole = self.model.encode(self.clip.frames.pixels, on_progress=looked)
+            whole = self.model.encode(self.clip.frames.pixels, looked, self.method.needs_saliency)
             vision_s, decode_s = self.watch.lap(), self.clip.decode_s
             listener.progress("Reading the video", 0, 0)
             tokens = self.method.compress(whole)

@@ -79,6 +79,12 @@ class VisualTokens:
             raise ValueError(f"{self.grid.total - len(self)} tokens are missing: a first stage must come first")
         return self.features.unflatten(0, (self.grid.frames, self.grid.per_frame))
 
+    def saliency_by_frame(self) -> Tensor:
+        """Give the saliency as (frames, per_frame). Raises ValueError where nobody asked for it in time."""
+        if self.saliency is None:
+            raise ValueError("these tokens carry no saliency: encode the video with it")
+        return self.saliency.unflatten(0, (self.grid.frames, self.grid.per_frame))
+
     def keep(self, kept: Tensor, merged_into: Tensor | None = None) -> "VisualTokens":
         """Return the tokens at the positions `kept` (kept,) int64, in that order.
 
