@@ -30,8 +30,8 @@ class Session:
     """
 
     def __init__(self, model: Llava, clip: Clip, method: Method, settings: Settings) -> None:
-        method = with_retain(method, settings.retain, model.facts, model.grid(len(clip.frames)))
         method.check(model.facts)
+        method = with_retain(method, settings.retain, model.facts, model.grid(len(clip.frames)))
         self.model, self.clip, self.method = model, clip, method
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
@@ -68,9 +68,12 @@ class Session:
                 self.peak.restart()
                 decode_s = vision_s = prefill_s = 0.0
 
-    def _run(self, prompt: Prompt, buffer: KVBuffer, shared: int, recorder: Recorder, listener: Listener) -> None:
+    def _run(
+        self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, listener: Listener
+    ) -> None:
         """Answer one question from where the shared prefill ended."""
-        buffer.rewind([shared])
+        if buffer is not None:
+            buffer.rewind([shared])
         model = self.model.language_model
         steps = generate(model, [prompt], self.method, self.stop, self.sampling, buffer)
         for step, seconds in timed(steps, self.watch):
@@ -87,8 +90,10 @@ class Session:
         after = self.model.question_ids(question, self.clip.seconds, self.clip.duration_s)
         return self.model.prompt(tokens, after, self.method.positions)
 
-    def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer, list[Prompt], int]:
+    def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer | None, list[Prompt], int]:
         """Prefill what all questions have in common; a single question is prefilled in one piece."""
+        if self.method.thinner() is not None:
+            return None, prompts, 0  # what it drops depends on the question
         slots = max(map(len, prompts)) + self.stop.max_new_tokens
         if len(prompts) == 1:
             return KVBuffer.empty(self.model.language_model, 1, slots), prompts, 0

@@ -138,6 +138,19 @@ class Prompt:
     def __len__(self) -> int:
         return self.embeds.shape[0]
 
+    def only(self, chosen: Tensor) -> "Prompt":
+        """Leave out all visual tokens but `chosen` (chosen,) int64, places in `visual`; positions keep their gaps."""
+        stays = torch.ones(len(self), dtype=torch.bool, device=self.embeds.device)
+        stays[self.visual] = False
+        stays[self.visual[chosen]] = True
+        moved = stays.cumsum(0) - 1
+        return replace(
+            self,
+            embeds=self.embeds[stays],
+            positions=self.positions[stays],
+            visual=moved[self.visual[chosen]],
+        )
+
     def split(self, at: int) -> tuple["Prompt", "Prompt"]:
         """Cut into what several questions share and what is left; `at` comes after the last visual token."""
         shared = replace(self, embeds=self.embeds[:at], positions=self.positions[:at])

@@ -6,6 +6,7 @@ A new method is one file and one line in `METHODS`.
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.dynamic import Dynamic
 from dycoke_cli.methods.evs import Evs
+from dycoke_cli.methods.fastv import Fastv
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.holitom import Holitom
 from dycoke_cli.methods.kmeans import Kmeans
@@ -20,6 +21,7 @@ METHODS: dict[str, type[Method]] = {
     "dycoke": Dycoke,
     "dynamic": Dynamic,
     "evs": Evs,
+    "fastv": Fastv,
     "full": Full,
     "holitom": Holitom,
     "kmeans": Kmeans,
@@ -30,4 +32,4 @@ METHODS: dict[str, type[Method]] = {
     "visionzip": Visionzip,
 }
 
-__all__ = ["METHODS", "Dycoke", "Dynamic", "Full", "Method", "ModelFacts", "Selection", "Selector", "Thinner"]
+__all__ = ["METHODS", "Dycoke", "Dynamic", "Fastv", "Full", "Method", "ModelFacts", "Selection", "Selector", "Thinner"]

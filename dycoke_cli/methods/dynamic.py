@@ -57,12 +57,12 @@ def check_dynamic(method: str, layer: int, p: float) -> None:
         raise UsageError(f"{method} option l={layer} is negative", "Try -o l=3")
 
 
-def check_layer(method: str, layer: int, facts: ModelFacts) -> None:
+def check_layer(method: str, layer: int, facts: ModelFacts, lowest: int = 0) -> None:
     """Raise UsageError for a layer that the network does not have."""
     if layer >= facts.layers:
         raise UsageError(
             f"{method} option l={layer} is beyond the last layer of this model",
-            f"It has {facts.layers} layers: use -o l=0 to -o l={facts.layers - 1}",
+            f"It has {facts.layers} layers: use -o l={lowest} to -o l={facts.layers - 1}",
         )
 
 

@@ -49,7 +49,10 @@ class Selector(Protocol):
 class Thinner(Protocol):
     """What a method does inside the prefill: from `layer` on, only the visual tokens it chooses exist."""
 
-    layer: int  # the first layer that runs without the others, at least 1; the layer before it is watched
+    @property
+    def layer(self) -> int:
+        """The first layer that runs without the others, at least 1; the layer before it is watched."""
+        ...
 
     def choose(self, scores: Tensor) -> Tensor:
         """Name the visual tokens of one prompt that go on.

@@ -14,7 +14,7 @@ from dycoke_cli.tokens import Grid
 from tests.methods.conftest import Make
 
 FACTS = ModelFacts(8, "one_token", saliency=True)
-CHAINS = ["random+dynamic", "uniform+dynamic", "full+dynamic"]
+CHAINS = ["random+dynamic", "vidcom2+dynamic", "kmeans+dynamic", "full+dynamic"]
 EVERY = [*METHODS, *CHAINS]
 SHAPES = [
     (1, 1, 1),
@@ -155,6 +155,8 @@ def test_saliency_is_asked_for_or_not_needed(name: str, make_tokens: Make) -> No
         ("full", 0.5, Grid(32, 14, 14), "1 only"),
         ("dynamic", 0.5, Grid(32, 14, 14), "1 only"),
         ("full+dynamic", 0.5, Grid(32, 14, 14), "1 only"),
+        ("evs+dynamic", 0.1, Grid(5, 14, 14), "0.2 to 1"),
+        ("fastv", 0.5, Grid(32, 14, 14), "0.625 to 1"),
     ],
 )
 def test_a_budget_out_of_range_is_refused_with_the_range(name: str, retain: float, grid: Grid, span: str) -> None:
@@ -163,6 +165,25 @@ def test_a_budget_out_of_range_is_refused_with_the_range(name: str, retain: floa
         with_retain(make_method(name, {}), retain, FACTS, grid)
     assert span in caught.value.remedy
     assert caught.value.exit_code == 2
+
+
+def test_a_budget_for_two_spenders_is_refused() -> None:
+    """How much each of them keeps is the user's to say."""
+    method = make_method("evs+fastv", {})
+    with pytest.raises(UsageError, match="what evs and fastv each keep"):
+        with_retain(method, 0.7, FACTS, Grid(8, 3, 3))
+    assert with_retain(method, None, FACTS, Grid(8, 3, 3)) is method
+
+
+def test_steps_watch_only_layers_where_the_tokens_still_are() -> None:
+    """Dynamic pruning after FastV looks at a layer that holds what FastV kept; else it is refused, with the layer."""
+    with pytest.raises(UsageError, match="layer 2 is watched") as caught:
+        make_method("fastv+dynamic", {}).check(FACTS)
+    assert "l=6" in caught.value.remedy
+    make_method("fastv+dynamic", {"dynamic.l": "6"}).check(FACTS)
+    make_method("fastv+dynamic", {"p": "0"}).check(FACTS)
+    with pytest.raises(UsageError, match=r"fastv option l=8 .* last layer"):
+        make_method("fastv", {"l": "8"}).check(FACTS)
 
 
 def test_chains_take_their_options_and_their_budget() -> None:
@@ -189,6 +210,8 @@ def test_chains_take_their_options_and_their_budget() -> None:
         ("random+dynamic", {"p": "much"}, "dynamic option p is 'much'", "p=1"),
         ("random", {"retain": "0"}, "retain=0.0 is not above 0", "retain="),
         ("dycoke", {"variant": "official", "select": "once"}, "select=dynamic", "select"),
+        ("fastv", {"l": "0"}, "fastv option l=0 is below 1", "l=5"),
+        ("fastv", {"keep": "-0.1"}, r"fastv option keep=-0\.1", "keep"),
     ],
 )
 def test_wrong_chains_and_options_are_refused(name: str, options: dict[str, str], message: str, remedy: str) -> None:
