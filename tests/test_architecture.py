@@ -83,7 +83,7 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         "heavy = {'torch', 'transformers', 'numpy', 'av'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )
-    for arguments in (["--version"], ["--help"], ["ask", "--help"]):
+    for arguments in (["--version"], ["--help"], ["ask", "--help"], ["methods", "--help"]):
         best = float("inf")
         for _ in range(3):
             began = os.times()
