@@ -76,7 +76,7 @@ def ask(
     session = Session(model, clip, method, settings)
     method = session.method  # a budget has become options
     if len(frames) < FEW_FRAMES and method.name != "full":
-        listener.notice(f"{len(frames)} frames are few to compare with each other: expect little from {method.name}")
+        listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
     if baseline:
         listener.progress("Warming up", 0, 0)
         session.warm_up()

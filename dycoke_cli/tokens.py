@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dycoke_cli.groups import sum_by_group
+
 
 class Grid(NamedTuple):
     """How many visual tokens a video had before any compression."""
@@ -114,13 +116,9 @@ class VisualTokens:
         place = torch.zeros_like(merged_into).scatter_(0, kept, torch.arange(len(kept), device=kept.device))
         group = place[merged_into[joined]]
         share = torch.ones(len(joined), device=kept.device) if weights is None else weights[joined].float()
-
-        def total(values: Tensor) -> Tensor:
-            return values.new_zeros(len(kept), *values.shape[1:]).index_add_(0, group, values)
-
-        share = torch.where(total(share)[group] > 0, share, 1.0)
-        sums = total(self.features[joined].float() * share[:, None])
-        means = (sums / total(share)[:, None]).to(self.features.dtype)
+        share = torch.where(sum_by_group(share, group, len(kept))[group] > 0, share, 1.0)
+        sums = sum_by_group(self.features[joined].float() * share[:, None], group, len(kept))
+        means = (sums / sum_by_group(share, group, len(kept))[:, None]).to(self.features.dtype)
         alone = torch.bincount(group, minlength=len(kept)) == 1
         left = self.keep(kept, merged_into)
         return replace(left, features=torch.where(alone[:, None], left.features, means))

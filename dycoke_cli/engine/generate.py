@@ -62,8 +62,8 @@ def generate(
     """
     room = stop.max_new_tokens
     with attached(model.body):
-        logits, buffers, left, thinned = _fill(model, prompts, method, buffer, room)
-        plan = ReadingPlan([prompt.visual for prompt in left], buffers[-1].lengths, room, model.device)
+        logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room)
+        plan = ReadingPlan(visual, buffers[-1].lengths, room, model.device)
         selector = method.selector(plan.counts)
         sampler = Sampler(sampling, len(prompts), model.device)
         positions = torch.stack([prompt.positions[-1] for prompt in prompts])
@@ -84,12 +84,12 @@ def generate(
 
 def _fill(
     model: LanguageModel, prompts: list[Prompt], method: Method, buffer: KVBuffer | None, room: int
-) -> tuple[Tensor, list[KVBuffer], list[Prompt], Thinned | None]:
+) -> tuple[Tensor, list[KVBuffer], list[Tensor], Thinned | None]:
     """Prefill the prompts; see `thinned_prefill` for what comes back."""
     thinner = method.thinner()
     if thinner is None:
         buffer = buffer or KVBuffer.empty(model, len(prompts), max(map(len, prompts)) + room)
-        return prefill(model, buffer, prompts), [buffer], prompts, None
+        return prefill(model, buffer, prompts), [buffer], [prompt.visual for prompt in prompts], None
     if buffer is not None:
         raise ValueError(f"method {method.name} acts inside the prefill: it needs whole prompts, not a filled buffer")
     return thinned_prefill(model, prompts, thinner, room)

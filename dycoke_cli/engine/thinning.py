@@ -45,27 +45,35 @@ class WatchedPass(PrefillPass):
 
 def thinned_prefill(
     model: LanguageModel, prompts: list[Prompt], thinner: Thinner, room: int
-) -> tuple[Tensor, list[KVBuffer], list[Prompt], Thinned]:
+) -> tuple[Tensor, list[KVBuffer], list[Tensor], Thinned]:
     """Run prompts through the model, dropping visual tokens before layer `thinner.layer`.
 
     room: how many tokens may be generated. Returns the logits of each prompt's last position (batch, vocabulary), one
-    buffer for the layers before the cut and one for those after it, what is left of the prompts there, and what was
-    kept.
+    buffer for the layers before the cut and one for those after it, the slots of the visual tokens in the latter, and
+    what was kept.
     """
-    cut = thinner.layer
-    shallow = KVBuffer.empty(model, len(prompts), max(map(len, prompts)) + room, range(cut))
-    watched = WatchedPass(shallow, prompts, cut - 1)
-    hidden = _run_layers(model, prompts, watched)
-    assert watched.row is not None
-    kept, left = [], []
-    for prompt, row, attention in zip(prompts, hidden, watched.row, strict=True):
-        chosen = thinner.choose(attention[prompt.visual])
-        kept.append(chosen)
-        left.append(replace(prompt, embeds=row[: len(prompt)]).only(chosen))
-    deep = KVBuffer.empty(model, len(left), max(map(len, left)) + room, range(cut, model.layers))
+    shallow, left, thinned = _run_until_cut(model, prompts, thinner, room)
+    deep = KVBuffer.empty(model, len(left), max(map(len, left)) + room, range(thinner.layer, model.layers))
     hidden = _run_layers(model, left, PrefillPass(deep, max(map(len, left))))
     logits: Tensor = model.head(model.body.norm(last_rows(hidden, left)))[:, 0]
-    return logits, [shallow, deep], left, Thinned(cut, tuple(kept))
+    return logits, [shallow, deep], [prompt.visual for prompt in left], thinned
+
+
+def _run_until_cut(
+    model: LanguageModel, prompts: list[Prompt], thinner: Thinner, room: int
+) -> tuple[KVBuffer, list[Prompt], Thinned]:
+    """Run the layers that see everything; what is left then is a prompt again, of hidden states."""
+    cut = thinner.layer
+    buffer = KVBuffer.empty(model, len(prompts), max(map(len, prompts)) + room, range(cut))
+    watched = WatchedPass(buffer, prompts, cut - 1)
+    hidden = _run_layers(model, prompts, watched)
+    assert watched.row is not None
+    kept = tuple(thinner.choose(row[prompt.visual]) for prompt, row in zip(prompts, watched.row, strict=True))
+    left = [
+        replace(prompt, embeds=states[: len(prompt)]).only(chosen)
+        for prompt, states, chosen in zip(prompts, hidden, kept, strict=True)
+    ]
+    return buffer, left, Thinned(cut, kept)
 
 
 def _run_layers(model: LanguageModel, prompts: list[Prompt], current: PrefillPass) -> Tensor:

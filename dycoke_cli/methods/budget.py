@@ -26,7 +26,8 @@ def with_retain(method: Method, retain: float | None, facts: ModelFacts, grid: G
         span = f"{low:.4g} to {high:.4g}" if low < high else f"{high:.4g} only"
         raise UsageError(
             f"method {method.name} cannot retain {retain:.4g} of these visual tokens",
-            f"On {grid.frames} frames and {facts.layers} layers it can meet --retain {span}",
+            f"On {grid.frames} frames and {facts.layers} layers it can meet --retain {span}; "
+            f"see `dycoke methods {method.name}`",
         )
     return method.retaining(min(max(retain, low), high), facts, grid)
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.groups import sum_by_group
 from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.first_stage import FirstStage
 from dycoke_cli.tokens import VisualTokens
@@ -78,7 +79,7 @@ def cluster(units: Tensor, count: int, rounds: int) -> tuple[Tensor, Tensor]:
     centres = units[torch.arange(count, device=units.device) * len(units) // count]
     owner = (units @ centres.T).argmax(dim=1)
     for _ in range(rounds):
-        sums = torch.zeros_like(centres).index_add_(0, owner, units)
+        sums = sum_by_group(units, owner, count)
         used = torch.bincount(owner, minlength=count) > 0
         centres = torch.where(used[:, None], F.normalize(sums, dim=-1), centres)
         before, owner = owner, (units @ centres.T).argmax(dim=1)

@@ -142,7 +142,7 @@ def test_very_few_frames_are_warned_about(
     """Below one window there is little to compress; an uncompressed run does not care."""
     code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "-n", frames, "-M", method)
     assert code == 0
-    assert ("3 frames are few" in err) == warned
+    assert ("Fewer than 4 frames" in err) == warned
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """`dycoke methods` says what there is, from the methods themselves."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from dycoke_cli.cli.app import run
 from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.options import make_method
+
+ROOT = Path(__file__).parents[2]
 
 
 def methods(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -65,6 +68,14 @@ def test_a_chain_is_explained_stage_by_stage(capsys: pytest.CaptureFixture[str])
     """Both pages, in order."""
     _, out, _ = methods(capsys, "evs+dynamic")
     assert out.index("evs · ") < out.index("dynamic · ")
+
+
+def test_the_readme_names_every_method() -> None:
+    """Its table is written by hand; what it leaves out does not exist for a reader."""
+    table = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    for name, kind in METHODS.items():
+        (row,) = [line for line in table if f"`{name}`" in line.split("|")[1]]
+        assert row.split("|")[2].strip() == (", ".join(kind.acts) or "never")
 
 
 def test_an_unknown_method_is_one_line_and_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:

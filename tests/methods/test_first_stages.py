@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.groups import sum_by_group
 from dycoke_cli.methods.holitom import density_peaks, segment
 from dycoke_cli.methods.kmeans import cluster, find_medoids, rotate
 from dycoke_cli.methods.options import make_method
@@ -37,6 +38,13 @@ def test_merging_is_a_weighted_mean_and_leaves_the_lonely_alone() -> None:
     assert merged.survivor.tolist() == [0, 0, 2, -1]
     assert torch.equal(tokens.merge(kept, into).features[0], torch.tensor([0.5, 0.5]))
     assert torch.equal(tokens.merge(kept, into, torch.zeros(4)).features[0], torch.tensor([0.5, 0.5]))
+
+
+def test_sums_by_group() -> None:
+    """Rows in any order, a group of one, one of none."""
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert sum_by_group(values, torch.tensor([3, 0, 3]), 4).tolist() == [[3, 4], [0, 0], [0, 0], [6, 8]]
+    assert sum_by_group(values[:, 0], torch.tensor([1, 1, 1]), 2).tolist() == [0, 9]
 
 
 def test_merging_twice_keeps_track() -> None:
