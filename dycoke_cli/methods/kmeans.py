@@ -1,6 +1,6 @@
 """Spherical k-means over the whole video, with each token's place turned into its feature.
 
-Source: the equations of the SimpleCluster preprint (2026); no code was at hand. Taken here, where they leave it open:
+Source: the SimpleCluster preprint (2026), from a description of it; neither its text nor code was at hand. Taken here:
 base 10,000 for the rotary frequencies; the first centres lie evenly spread in raster order; ten rounds at most; a
 cluster that loses all its tokens gets the token that fits worst where it is.
 """
@@ -32,7 +32,7 @@ class Kmeans(FirstStage):
     """
 
     name = "kmeans"
-    source = "SimpleCluster preprint, 2026; equations only"
+    source = "SimpleCluster preprint, 2026, from a description"
 
     rounds: int = 10
 
