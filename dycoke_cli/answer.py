@@ -21,7 +21,7 @@ class StepRecord:
     """One step: 0 is the prefill, each later one a decode step."""
 
     step: int
-    read: int  # visual keys that the pruned layers read; those are all layers where no layer is pruned
+    read: int  # visual keys read by the layers that read fewest: the pruned ones, those after a cut in the prefill
     retained: float  # share of all visual tokens of the video
     recalled: int  # read now and not at the step before
     reselected: bool  # the set was chosen anew
