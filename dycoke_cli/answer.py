@@ -8,11 +8,12 @@ class TokenCounts:
     """Prompt and answer, in tokens. The prompt's length is visual_prefill + newline + text."""
 
     visual: int  # of the whole video, before any compression
-    visual_prefill: int  # that entered the language model
+    visual_prefill: int  # that entered the language model: its first layer
     newline: int  # newline embeddings between the visual tokens
     text: int  # of the prompt, the template included
     generated: int  # new tokens, the one that ends the answer included
     prompt_uncompressed: int  # length of the prompt with every visual token and newline
+    prefill_retention: float  # share of all visual tokens that a layer of the prefill works on, mean over the layers
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class StepRecord:
     """One step: 0 is the prefill, each later one a decode step."""
 
     step: int
-    read: int  # visual keys that the pruned layers read
+    read: int  # visual keys read by the layers that read fewest: the pruned ones, those after a cut in the prefill
     retained: float  # share of all visual tokens of the video
     recalled: int  # read now and not at the step before
     reselected: bool  # the set was chosen anew

@@ -17,6 +17,7 @@ from dycoke_cli.video.sampling import Sampling, parse_time
 if TYPE_CHECKING:
     from dycoke_cli.families.llava import Llava
 
+FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
 OPENING_S = 2.0  # how long to wait to hear that a file is no video before a model is loaded for it
 
 
@@ -73,12 +74,16 @@ def ask(
         listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
     clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
     session = Session(model, clip, method, settings)
+    method = session.method  # a budget has become options
+    if len(frames) < FEW_FRAMES and method.name != "full":
+        listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
     if baseline:
         listener.progress("Warming up", 0, 0)
         session.warm_up()
     answers = tuple(session.answers(questions, listener, trace))
     silent = Listener(progress=listener.progress)
-    plain = tuple(Session(model, clip, Full(), settings).answers(questions, silent)) if baseline else ()
+    unlimited = settings.model_copy(update={"retain": None})
+    plain = tuple(Session(model, clip, Full(), unlimited).answers(questions, silent)) if baseline else ()
     described = {"name": method.name, "options": method_options(method)}
     return Outcome(frames, describe(name, model), described, answers, plain, load_model_s)
 

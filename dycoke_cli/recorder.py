@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.engine.generate import Step, Stop
+from dycoke_cli.engine.thinning import Thinned
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods.protocol import Selection
@@ -29,6 +30,7 @@ class Recorder:
         self.selections: list[Selection | None] = []
         self.scores: list[Tensor | None] = []
         self.ids: list[int] = []
+        self.thinned: Thinned | None = None
 
     def take(self, step: Step, seconds: float) -> str:
         """Note one step and what it took; gives the text that it adds."""
@@ -38,6 +40,7 @@ class Recorder:
         self.selections.append(step.selection)
         self.scores.append(step.scores)
         self.ids.append(token)
+        self.thinned = step.thinned
         return "" if token in self.stop.ids else self.stream.push(token)
 
     def times(self, decode_video_s: float, vision_s: float, shared_prefill_s: float) -> Times:
@@ -65,14 +68,34 @@ class Recorder:
         grid, newlines = self.tokens.grid, self.prompt.newlines
         text = self.shared + len(self.prompt) - len(self.tokens) - newlines
         uncompressed = text + self.model.layout.length(grid)
-        return TokenCounts(grid.total, len(self.tokens), newlines, text, len(self.ids), uncompressed)
+        retention = self._visual_cells() / (grid.total * self._layers)
+        return TokenCounts(
+            grid.total, len(self.tokens), newlines, text, len(self.ids), uncompressed, round(retention, 6)
+        )
+
+    @property
+    def _layers(self) -> int:
+        return self.model.language_model.layers
+
+    def _visual_cells(self) -> int:
+        """Count the visual tokens of the prefill, summed over the layers."""
+        entered = len(self.tokens)
+        if self.thinned is None:
+            return entered * self._layers
+        cut = self.thinned.layer
+        return entered * cut + len(self.thinned.kept[0]) * (self._layers - cut)
+
+    def _left(self) -> Tensor:
+        """Give what the prefill did not drop on the way, as positions among its visual tokens."""
+        return torch.arange(len(self.tokens)) if self.thinned is None else self.thinned.kept[0].cpu()
 
     def _read(self, selection: Selection | None) -> Tensor:
         """Give what one step read, as positions among the prefill's visual tokens."""
+        left = self._left()
         if selection is None:
-            return torch.arange(len(self.tokens))
+            return left
         index = selection.index[0]
-        return (index if selection.valid is None else index[selection.valid[0]]).cpu()
+        return left[(index if selection.valid is None else index[selection.valid[0]]).cpu()]
 
     def _records(self, read: list[Tensor]) -> Iterator[StepRecord]:
         total = self.tokens.grid.total
@@ -81,10 +104,16 @@ class Recorder:
             changed = selection is not None and bool(selection.changed[0])
             yield StepRecord(number, len(now), round(len(now) / total, 6), recalled, changed)
 
+    def _scores(self, row: Tensor) -> list[float]:
+        """Give scores of what is left as scores of all that entered; what was dropped has 0."""
+        values: list[float] = torch.zeros(len(self.tokens)).index_copy_(0, self._left(), row.cpu()).tolist()
+        return values
+
     def _memory(self, peak: PeakMemory) -> Memory:
         counts, per_token = self._counts(), self.model.language_model.kv_bytes_per_token
         # The last token is never run, so it takes no slot.
-        used = (self.shared + len(self.prompt) + counts.generated - 1) * per_token
+        others = self.shared + len(self.prompt) - len(self.tokens) + counts.generated - 1
+        used = (others * self._layers + self._visual_cells()) * (per_token // self._layers)
         uncompressed = (counts.prompt_uncompressed + counts.generated - 1) * per_token
         return Memory(self.model.weight_bytes, used, uncompressed, peak.peak, peak.above_start, peak.of)
 
@@ -98,5 +127,5 @@ class Recorder:
             prefill=index.tolist(),
             merged_into=self.tokens.survivor.tolist(),
             steps=[index[now].sort().values.tolist() for now in read],
-            scores=[[] if row is None else row[0].tolist() for row in self.scores],
+            scores=[[] if row is None else self._scores(row[0]) for row in self.scores],
         )

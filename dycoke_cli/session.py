@@ -14,6 +14,7 @@ from dycoke_cli.families.llava import Llava
 from dycoke_cli.listener import Listener
 from dycoke_cli.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.methods import Method
+from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.recorder import Recorder
 from dycoke_cli.settings import Settings
 from dycoke_cli.tokens import Prompt, VisualTokens
@@ -24,11 +25,13 @@ WARM_UP_FRAMES = 4
 class Session:
     """Runs a method over one clip: encodes and prefills it once, then answers each question from there.
 
-    Times and peaks are measured for every question; shared work is counted in the first one's.
+    `method` keeps what settings.retain says, where that is set. Times and peaks are measured for every question;
+    shared work is counted in the first one's.
     """
 
     def __init__(self, model: Llava, clip: Clip, method: Method, settings: Settings) -> None:
         method.check(model.facts)
+        method = with_retain(method, settings.retain, model.facts, model.grid(len(clip.frames)))
         self.model, self.clip, self.method = model, clip, method
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
@@ -38,16 +41,20 @@ class Session:
     def warm_up(self) -> None:
         """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
         with out_of_memory_explained(), self._threads():
-            tokens = self.method.compress(self.model.encode(self.clip.frames.pixels[:WARM_UP_FRAMES]))
+            few = self.clip.frames.pixels[:WARM_UP_FRAMES]
+            tokens = self.method.compress(self.model.encode(few, saliency=self.method.needs_saliency))
             prompt, stop = self._prompt(tokens, ""), Stop(frozenset(), 2)
             for _ in generate(self.model.language_model, [prompt], self.method, stop, self.sampling):
                 pass
 
-    def encode(self, listener: Listener) -> VisualTokens:
-        """Encode the clip; the result serves the sessions of every method over it."""
+    def encode(self, listener: Listener, saliency: bool = False) -> VisualTokens:
+        """Encode the clip; the result serves the sessions of every method over it.
+
+        saliency: with the vision tower's attention, which some of those methods need though this one may not.
+        """
         with out_of_memory_explained(), self._threads():
             looked = partial(listener.progress, "Looking at the frames")
-            return self.model.encode(self.clip.frames.pixels, on_progress=looked)
+            return self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
 
     def answers(
         self, questions: Sequence[str], listener: Listener, trace: bool = False, encoded: VisualTokens | None = None
@@ -76,9 +83,12 @@ class Session:
                 self.peak.restart()
                 decode_s = vision_s = prefill_s = 0.0
 
-    def _run(self, prompt: Prompt, buffer: KVBuffer, shared: int, recorder: Recorder, listener: Listener) -> None:
+    def _run(
+        self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, listener: Listener
+    ) -> None:
         """Answer one question from where the shared prefill ended."""
-        buffer.rewind([shared])
+        if buffer is not None:
+            buffer.rewind([shared])
         model = self.model.language_model
         steps = generate(model, [prompt], self.method, self.stop, self.sampling, buffer)
         for step, seconds in timed(steps, self.watch):
@@ -95,8 +105,10 @@ class Session:
         after = self.model.question_ids(question, self.clip.seconds, self.clip.duration_s)
         return self.model.prompt(tokens, after, self.method.positions)
 
-    def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer, list[Prompt], int]:
+    def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer | None, list[Prompt], int]:
         """Prefill what all questions have in common; a single question is prefilled in one piece."""
+        if self.method.thinner() is not None:
+            return None, prompts, 0  # what it drops depends on the question
         slots = max(map(len, prompts)) + self.stop.max_new_tokens
         if len(prompts) == 1:
             return KVBuffer.empty(self.model.language_model, 1, slots), prompts, 0

@@ -24,6 +24,7 @@ class Settings(BaseModel):
     model: str = "auto"
     method: str = DEFAULT
     options: dict[str, str] = Field(default_factory=dict)
+    retain: float | None = Field(None, gt=0, le=1)
     frames: int | None = Field(None, ge=1)
     fps: float | None = Field(None, gt=0)
     max_frames: int | None = Field(None, ge=1)

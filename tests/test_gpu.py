@@ -6,13 +6,16 @@ import torch
 from benchmarks.memory import compare
 from dycoke_cli import checkpoints
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods import METHODS as TABLE
+from dycoke_cli.methods import Dycoke, Method
+from dycoke_cli.methods.options import make_method
 from tests.conftest import GOLDEN, clip_frames
 from tests.engine.test_generate import QUESTIONS, answer, prompt_for, read_set, run
 
 pytestmark = pytest.mark.gpu
 
-METHODS = [Full(), Dycoke(), Dycoke(variant="official")]
+CHAINS = ["vidcom2+dynamic", "evs+fastv"]
+METHODS = [Dycoke(variant="official"), *(make_method(name, {}) for name in [*TABLE, *CHAINS])]
 
 
 def load(dtype: torch.dtype) -> Llava:

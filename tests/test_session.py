@@ -11,10 +11,11 @@ from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.options import make_method
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames, VideoInfo
-from tests.conftest import clip_frames
+from tests.conftest import clip_frames, golden_model
 
 QUESTIONS = ["What happens?", "What happens in the end?", "colour?"]
 SETTINGS = Settings(max_new_tokens=10)
@@ -31,7 +32,17 @@ def answers(model: Llava, method: Method, questions: list[str], trace: bool = Fa
     return list(Session(model, clip(), method, SETTINGS).answers(questions, Listener(), trace))
 
 
-@pytest.mark.parametrize("method", [Full(), Dycoke(), Dycoke(positions="original")], ids=repr)
+SHARING = [
+    Full(),
+    Dycoke(),
+    Dycoke(positions="original"),
+    make_method("fastv", {"l": "2"}),
+    make_method("visionzip+dynamic", {}),
+    make_method("kmeans+fastv+dynamic", {"fastv.l": "2"}),
+]
+
+
+@pytest.mark.parametrize("method", SHARING, ids=repr)
 def test_several_questions_equal_single_ones(tiny: Llava, method: Method) -> None:
     """One decoding, encoding and prefill for all; each answer, count and set as if asked alone."""
     together = answers(tiny, method, QUESTIONS)
@@ -71,6 +82,7 @@ def test_counts_and_steps_of_dycoke(tiny: Llava) -> None:
     assert (tokens.visual, tokens.visual_prefill, tokens.newline) == (72, 36, 1)
     assert tokens.prompt_uncompressed == 72 + 1 + tokens.text
     assert tokens.generated == len(answer.steps) == 10
+    assert tokens.prefill_retention == 0.5
     assert answer.finish == "length"
     first, *later = answer.steps
     assert (first.step, first.read, first.retained, first.recalled, first.reselected) == (0, 36, 0.5, 0, False)
@@ -81,6 +93,39 @@ def test_counts_and_steps_of_dycoke(tiny: Llava) -> None:
     per_token = tiny.language_model.kv_bytes_per_token
     assert answer.memory_bytes.kv == (36 + 1 + tokens.text + 9) * per_token
     assert answer.memory_bytes.kv_uncompressed == (tokens.prompt_uncompressed + 9) * per_token
+
+
+def test_counts_and_steps_of_fastv(tiny: Llava) -> None:
+    """Two of eight layers hold all 72 tokens, six hold 18: 31.5 in the mean, and so are the bytes of the cache."""
+    method = make_method("fastv", {"l": "2", "keep": "0.25"})
+    (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Listener(), trace=True))
+    tokens = answer.tokens
+    assert (tokens.visual, tokens.visual_prefill, tokens.prefill_retention) == (72, 72, 31.5 / 72)
+    assert {(step.read, step.retained, step.recalled) for step in answer.steps} == {(18, 0.25, 0)}
+    per_layer = tiny.language_model.kv_bytes_per_token // 8
+    others = 1 + tokens.text + 9
+    assert answer.memory_bytes.kv == per_layer * (2 * (72 + others) + 6 * (18 + others))
+    assert answer.trace is not None
+    assert answer.trace.prefill == list(range(72))
+    assert len(answer.trace.steps[0]) == 18
+    assert all(read == answer.trace.steps[0] for read in answer.trace.steps)
+
+
+def test_a_chain_of_three_is_traced_to_the_video(tiny: Llava) -> None:
+    """Half enters, half of that is left after layer 2, 30 % of that is read: always subsets, with scores for each."""
+    method = make_method("random+fastv+dynamic", {"retain": "0.5", "fastv.l": "2", "keep": "0.5", "gate": "2"})
+    (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Listener(), trace=True))
+    trace = answer.trace
+    assert trace is not None
+    assert answer.tokens.prefill_retention == (2 * 36 + 6 * 18) / 8 / 72
+    assert [len(trace.prefill), *map(len, trace.steps)] == [36, 18, *[5] * (len(answer.steps) - 1)]
+    left = set(trace.steps[0])
+    assert left < set(trace.prefill)
+    for read, scores in zip(trace.steps[1:], trace.scores[1:], strict=True):
+        assert set(read) < left
+        by_token = dict(zip(trace.prefill, scores, strict=True))
+        assert {token for token, score in by_token.items() if score} <= left
+        assert min(by_token[token] for token in read) >= max(by_token[token] for token in left - set(read))
 
 
 def test_times_add_up(tiny: Llava) -> None:
@@ -135,6 +180,24 @@ def test_a_window_is_a_video_of_its_own() -> None:
     window = Clip.of(frames, "0:02", "1:00", 0.0)
     assert window.seconds[:3] == (-2.0, -1.0, 0.0)
     assert window.duration_s == 14.0
+
+
+def test_a_budget_becomes_options(tiny: Llava) -> None:
+    """settings.retain decides how many visual tokens enter, whatever the method's own options said."""
+    settings = SETTINGS.model_copy(update={"retain": 0.5})
+    session = Session(tiny, clip(), Dycoke(k=0.1), settings)
+    assert session.method.options()["k"] == pytest.approx(2 / 3)
+    (answer,) = session.answers(["What happens?"], Listener())
+    assert abs(answer.tokens.visual_prefill - 36) <= 8
+    with pytest.raises(UsageError, match=r"full cannot retain 0\.5"):
+        Session(tiny, clip(), Full(), settings)
+
+
+@pytest.mark.parametrize("pooling", ["bilinear", "average"])
+def test_the_grid_is_known_before_encoding(pooling: str) -> None:
+    """Budgets are checked against the shape that the vision tower will give."""
+    model = golden_model("tiny-ov", pooling=pooling)
+    assert model.grid(2) == model.encode(clip_frames()[:2].numpy()).grid
 
 
 def test_a_method_that_does_not_fit_is_refused_before_any_work(tiny: Llava) -> None:

@@ -65,7 +65,7 @@ def load_model(folder: Path) -> Llava:
 @torch.inference_mode()
 def answer_all(model: Llava, method: Method, frames: np.ndarray, questions: list[str]) -> list[str]:
     """Answer questions about frames uint8 (frames, height, width, 3) greedily, in one batch."""
-    tokens = method.compress(model.encode(frames))
+    tokens = method.compress(model.encode(frames, saliency=method.needs_saliency))
     prompts = [model.prompt(tokens, model.question_ids(text, (), 0.0), method.positions) for text in questions]
     steps = list(generate(model.language_model, prompts, method, Stop(model.stop_ids, LONGEST), Sampling()))
     rows = zip(*(step.tokens for step in steps), strict=True)

@@ -9,6 +9,7 @@ import typer
 from dycoke_cli import __version__
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.eval import eval_command
+from dycoke_cli.cli.methods import methods_command
 from dycoke_cli.errors import DyCokeError
 
 INTERRUPTED = 130
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command("ask")(ask_command)
 app.command("eval")(eval_command)
+app.command("methods")(methods_command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -15,6 +15,7 @@ def ask_command(
     model: opt.Model = None,
     method: opt.Method = None,
     option: opt.MethodOption = None,
+    retain: opt.Retain = None,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
     newline: opt.Newline = None,

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ def eval_command(
     model: opt.Model = None,
     methods: opt.Methods = None,
     option: opt.MethodOption = None,
+    retain: opt.Retain = None,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Also run without compression, and compare with that.")
     ] = False,
@@ -113,7 +115,7 @@ def _arms(
         arms.append(Arm.of(settings.method, settings.options))
     full = Arm.of("full", {})
     if baseline and full not in arms:
-        arms.insert(0, full)
+        arms.insert(0, replace(full, baseline=True))
     refuse_twins(arms)
     return settings, arms
 

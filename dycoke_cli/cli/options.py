@@ -21,7 +21,12 @@ Model = Annotated[
 ]
 Method = Annotated[
     str | None,
-    Option("--method", "-M", metavar="NAME", help="dycoke or full. (default: dycoke)"),
+    Option(
+        "--method",
+        "-M",
+        metavar="NAME",
+        help="One of `dycoke methods`, or several joined by +, as vidcom2+dynamic. (default: dycoke)",
+    ),
 ]
 Methods = Annotated[
     list[str] | None,
@@ -39,7 +44,17 @@ MethodOption = Annotated[
         "--option",
         "-o",
         metavar="KEY=VALUE",
-        help="An option of the method; dycoke has k, l, p, gate, variant, positions. (default: k=0.7 l=3 p=0.7)",
+        help="An option of the method, as `dycoke methods NAME` lists them; STAGE.KEY for one of several joined. "
+        "(default of dycoke: k=0.7 l=3 p=0.7)",
+    ),
+]
+Retain = Annotated[
+    str | None,
+    Option(
+        "--retain",
+        metavar="R",
+        help="Share of the visual tokens that enters the language model, above 0 to 1, the same for every method; "
+        "wins over the method's own options. (default: the method's)",
     ),
 ]
 Device = Annotated[str | None, Option(metavar="NAME", help="cpu, cuda or cuda:N. (default: auto)")]
@@ -107,6 +122,7 @@ Debug = Annotated[bool, Option("--debug", help="Show the traceback of a failure.
 SETTINGS = {
     "model",
     "method",
+    "retain",
     "device",
     "dtype",
     "newline",

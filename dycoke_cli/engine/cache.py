@@ -11,11 +11,13 @@ class KVBuffer:
 
     Slot i of a row holds prompt position i; generated tokens follow. Rows are filled from the left, so a shorter
     row has unused slots at its end. Nothing is ever moved or deleted: pruning and recall are choices of what to read.
+
+    layers: the decoder layers it serves; all of them, unless later ones store fewer tokens in a buffer of their own.
     """
 
     def __init__(
         self,
-        layers: int,
+        layers: range,
         batch: int,
         slots: int,
         kv_heads: int,
@@ -25,13 +27,15 @@ class KVBuffer:
     ) -> None:
         # Zeros, because unused slots are read under a mask and 0 * NaN is NaN.
         # A slot's heads lie together: choosing a token copies one contiguous piece.
-        self.store = torch.zeros(layers, 2, batch, slots, kv_heads, head_dim, dtype=dtype, device=device)
+        self.layers = layers
+        self.store = torch.zeros(len(layers), 2, batch, slots, kv_heads, head_dim, dtype=dtype, device=device)
         self.lengths = [0] * batch
 
     @classmethod
-    def empty(cls, model: LanguageModel, batch: int, slots: int) -> "KVBuffer":
-        """Allocate a buffer of `slots` slots for `batch` rows of `model`."""
-        return cls(model.layers, batch, slots, model.kv_heads, model.head_dim, model.dtype, model.device)
+    def empty(cls, model: LanguageModel, batch: int, slots: int, layers: range | None = None) -> "KVBuffer":
+        """Allocate a buffer of `slots` slots for `batch` rows of `model`, for all its layers or some."""
+        layers = range(model.layers) if layers is None else layers
+        return cls(layers, batch, slots, model.kv_heads, model.head_dim, model.dtype, model.device)
 
     @property
     def batch(self) -> int:
@@ -48,7 +52,7 @@ class KVBuffer:
 
     @property
     def bytes_per_token(self) -> int:
-        """Bytes one prompt position takes over all layers."""
+        """Bytes one prompt position takes over all layers that are stored here."""
         return self.nbytes // (self.batch * self.slots)
 
     @property
@@ -59,14 +63,14 @@ class KVBuffer:
     def write(self, layer: int, key: Tensor, value: Tensor, starts: list[int]) -> None:
         """Put `key` and `value` (batch, kv_heads, new, head_dim) at the slots from `starts` (one a row) on."""
         new = key.shape[2]
-        keys, values = self.store[layer]
+        keys, values = self.store[layer - self.layers.start]
         for first, row_slice in _runs(starts):
             keys[row_slice, first : first + new] = key[row_slice].transpose(1, 2)
             values[row_slice, first : first + new] = value[row_slice].transpose(1, 2)
 
     def read(self, layer: int, end: int) -> tuple[Tensor, Tensor]:
         """Give views of the first `end` slots: two of (batch, kv_heads, end, head_dim)."""
-        keys, values = self.store[layer, :, :, :end].transpose(2, 3)
+        keys, values = self.store[layer - self.layers.start, :, :, :end].transpose(2, 3)
         return keys, values
 
     def gather(self, layer: int, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +79,7 @@ class KVBuffer:
         flat = (index + offset).flatten()
         keys, values = (
             half.flatten(0, 1).index_select(0, flat).unflatten(0, tuple(index.shape)).transpose(1, 2)
-            for half in self.store[layer]
+            for half in self.store[layer - self.layers.start]
         )
         return keys, values
 
@@ -85,8 +89,8 @@ class KVBuffer:
 
     def fork(self, rows: int, slots: int) -> "KVBuffer":
         """Copy a one-row buffer into `rows` rows of `slots` slots, so that several questions can follow one video."""
-        layers, _, _, _, kv_heads, head_dim = self.store.shape
-        copy = KVBuffer(layers, rows, slots, kv_heads, head_dim, self.store.dtype, self.store.device)
+        kv_heads, head_dim = self.store.shape[4:]
+        copy = KVBuffer(self.layers, rows, slots, kv_heads, head_dim, self.store.dtype, self.store.device)
         filled = self.lengths[0]
         copy.store[:, :, :, :filled] = self.store[:, :, :, :filled]
         copy.lengths = [filled] * rows

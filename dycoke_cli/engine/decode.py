@@ -1,5 +1,6 @@
 """One decode step: every row reads, scores, selects and grows by one token."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -102,8 +103,31 @@ class DecodePass:
         return max(self.starts)
 
 
-def decode_step(model: LanguageModel, current: DecodePass, tokens: Tensor, positions: Tensor) -> Tensor:
-    """Run `tokens` (batch,) int64 at rotary `positions` (batch,) int64; returns logits (batch, vocabulary)."""
+class SplitPass:
+    """A pass of one new token a row through layers that do not all hold the same tokens: each part serves its own."""
+
+    def __init__(self, parts: Sequence[DecodePass]) -> None:
+        self.by_layer = {layer: part for part in parts for layer in part.buffer.layers}
+
+    def update(self, key: Tensor, value: Tensor, layer: int, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+        """See `Pass.update`."""
+        return self.by_layer[layer].update(key, value, layer)
+
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """See `Pass.attend`."""
+        return self.by_layer[module.layer_idx].attend(module, query, key, value, scaling)
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Part of the cache interface of transformers."""
+        return self.by_layer[layer].get_seq_length()
+
+
+def decode_step(model: LanguageModel, parts: Sequence[DecodePass], tokens: Tensor, positions: Tensor) -> Tensor:
+    """Run `tokens` (batch,) int64 at rotary `positions` (batch,) int64; returns logits (batch, vocabulary).
+
+    parts: one pass for all layers, or several that share them out.
+    """
+    current = parts[0] if len(parts) == 1 else SplitPass(parts)
     hidden = model.body(
         input_ids=tokens[:, None],
         position_ids=positions[:, None],
@@ -112,7 +136,8 @@ def decode_step(model: LanguageModel, current: DecodePass, tokens: Tensor, posit
         use_cache=True,
         dycoke=current,
     ).last_hidden_state
-    current.buffer.lengths = [start + 1 for start in current.starts]
+    for part in parts:
+        part.buffer.lengths = [start + 1 for start in part.starts]
     logits: Tensor = model.head(hidden)[:, 0]
     return logits
 

@@ -11,6 +11,7 @@ from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.decode import DecodePass, ReadingPlan, decode_step
 from dycoke_cli.engine.prefill import prefill
 from dycoke_cli.engine.sampling import Sampler, Sampling
+from dycoke_cli.engine.thinning import Thinned, thinned_prefill
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.tokens import Prompt
@@ -33,6 +34,7 @@ class Step:
     logits: Tensor  # (batch, vocabulary), what the tokens were drawn from
     selection: Selection | None  # what the pruned layers read; None: every visual token
     scores: Tensor | None  # (batch, tokens) float32, what the selector saw
+    thinned: Thinned | None  # what the prefill dropped on the way; selection and scores are then of what it kept
 
 
 @torch.inference_mode()
@@ -55,28 +57,39 @@ def generate(
 ) -> Iterator[Step]:
     """Answer `prompts` side by side, greedily or by sampling.
 
-    `buffer` may hold what came before the prompts, one row each; without it a new one is made. The steps end when
-    every row has met `stop`.
+    `buffer` may hold what came before the prompts, one row each; without it a new one is made. A method that acts
+    inside the prefill needs whole prompts and takes none. The steps end when every row has met `stop`.
     """
-    if buffer is None:
-        slots = max(map(len, prompts)) + stop.max_new_tokens
-        buffer = KVBuffer.empty(model, len(prompts), slots)
+    room = stop.max_new_tokens
     with attached(model.body):
-        logits = prefill(model, buffer, prompts)
-        visual = [prompt.visual for prompt in prompts]
-        plan = ReadingPlan(visual, buffer.lengths, stop.max_new_tokens, model.device)
+        logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room)
+        plan = ReadingPlan(visual, buffers[-1].lengths, room, model.device)
         selector = method.selector(plan.counts)
         sampler = Sampler(sampling, len(prompts), model.device)
         positions = torch.stack([prompt.positions[-1] for prompt in prompts])
         running = [True] * len(prompts)
         current: DecodePass | None = None
-        for number in range(stop.max_new_tokens):
+        for number in range(room):
             tokens = sampler.pick(logits)
             ids = [token if runs else None for token, runs in zip(tokens.tolist(), running, strict=True)]
             selection, scores = (current.selection, current.scores) if current else (None, None)
-            yield Step(number, tuple(ids), logits, selection, scores)
+            yield Step(number, tuple(ids), logits, selection, scores, thinned)
             running = [token is not None and token not in stop.ids for token in ids]
-            if not any(running) or number + 1 == stop.max_new_tokens:
+            if not any(running) or number + 1 == room:
                 return
-            current = DecodePass(buffer, plan, selector, number + 1)
-            logits = decode_step(model, current, tokens, positions + number + 1)
+            current = DecodePass(buffers[-1], plan, selector, number + 1)
+            others = [DecodePass(other, plan, None, number + 1) for other in buffers[:-1]]
+            logits = decode_step(model, [*others, current], tokens, positions + number + 1)
+
+
+def _fill(
+    model: LanguageModel, prompts: list[Prompt], method: Method, buffer: KVBuffer | None, room: int
+) -> tuple[Tensor, list[KVBuffer], list[Tensor], Thinned | None]:
+    """Prefill the prompts; see `thinned_prefill` for what comes back."""
+    thinner = method.thinner()
+    if thinner is None:
+        buffer = buffer or KVBuffer.empty(model, len(prompts), max(map(len, prompts)) + room)
+        return prefill(model, buffer, prompts), [buffer], [prompt.visual for prompt in prompts], None
+    if buffer is not None:
+        raise ValueError(f"method {method.name} acts inside the prefill: it needs whole prompts, not a filled buffer")
+    return thinned_prefill(model, prompts, thinner, room)

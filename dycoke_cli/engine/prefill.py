@@ -54,10 +54,8 @@ def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Te
 
     Works on an empty buffer and after earlier prompts alike. Returns (batch, vocabulary) in the model's dtype.
     """
-    new = max(len(prompt) for prompt in prompts)
-    embeds = torch.stack([_pad(prompt.embeds, new) for prompt in prompts])
-    positions = torch.stack([_pad(prompt.positions, new) for prompt in prompts])
-    current = PrefillPass(buffer, new)
+    embeds, positions = stack_prompts(prompts)
+    current = PrefillPass(buffer, embeds.shape[1])
     hidden = model.body(
         inputs_embeds=embeds,
         position_ids=positions,
@@ -66,11 +64,22 @@ def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Te
         use_cache=True,
         dycoke=current,
     ).last_hidden_state
-    last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=hidden.device)
-    rows = torch.arange(len(prompts), device=hidden.device)
     buffer.lengths = [start + len(prompt) for start, prompt in zip(current.starts, prompts, strict=True)]
-    logits: Tensor = model.head(hidden[rows, last][:, None])[:, 0]
+    logits: Tensor = model.head(last_rows(hidden, prompts))[:, 0]
     return logits
+
+
+def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
+    """Lay prompts side by side, shorter ones padded at the end: embeds (batch, new, hidden), positions (batch, new)."""
+    new = max(map(len, prompts))
+    embeds = torch.stack([_pad(prompt.embeds, new) for prompt in prompts])
+    return embeds, torch.stack([_pad(prompt.positions, new) for prompt in prompts])
+
+
+def last_rows(hidden: Tensor, prompts: list[Prompt]) -> Tensor:
+    """Take each prompt's last position out of (batch, new, hidden): (batch, 1, hidden)."""
+    last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=hidden.device)
+    return hidden[torch.arange(len(prompts), device=hidden.device), last][:, None]
 
 
 def _pad(tensor: Tensor, length: int) -> Tensor:

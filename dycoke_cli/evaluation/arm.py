@@ -16,6 +16,7 @@ class Arm:
 
     label: str  # what the user wrote: dycoke:k=0.5
     method: Method
+    baseline: bool = False  # runs without compression, whatever budget the others have
 
     @classmethod
     def of(cls, name: str, options: Mapping[str, str]) -> "Arm":

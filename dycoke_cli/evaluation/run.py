@@ -99,6 +99,10 @@ class Evaluation:
                     coming = self._submit(reader, following.pop(0))
                 yield from self._answer_video(model, now, group, listener)
 
+    def _settings_of(self, arm: Arm) -> Settings:
+        """Give an arm's settings: a budget is for what compresses, not for the baseline beside it."""
+        return self.settings.model_copy(update={"retain": None}) if arm.baseline else self.settings
+
     def _submit(self, reader: VideoReader, path: Path) -> PendingFrames | VideoError:
         try:
             return reader.submit(path, self.sampling)
@@ -134,9 +138,9 @@ class Evaluation:
         from dycoke_cli.session import Session
 
         arms = dict.fromkeys(task.arm for task in tasks)
-        sessions = {arm: Session(model, clip, arm.method, self.settings) for arm in arms}
+        sessions = {arm: Session(model, clip, arm.method, self._settings_of(arm)) for arm in arms}
         silent = Listener()
-        encoded = next(iter(sessions.values())).encode(silent)
+        encoded = next(iter(sessions.values())).encode(silent, any(arm.method.needs_saliency for arm in arms))
         for arm, session in sessions.items():
             mine = [task for task in tasks if task.arm == arm]
             answers = session.answers([task.question.prompt for task in mine], silent, encoded=encoded)

@@ -60,7 +60,8 @@ def tasks_of(
     for item, question in enumerate(questions, 1):
         for arm in arms:
             method = {"name": arm.method.name, "options": method_options(arm.method)}
-            own = {"video": videos[question.path], "prompt": question.prompt, "method": method}
+            retain = None if arm.baseline else settings.retain
+            own = {"video": videos[question.path], "prompt": question.prompt, "method": method, "retain": retain}
             text = json.dumps({**shared, **own}, sort_keys=True)
             tasks.append(Task(hashlib.sha256(text.encode()).hexdigest()[:32], item, question, arm))
     return tasks

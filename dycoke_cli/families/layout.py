@@ -38,14 +38,19 @@ class VideoLayout:
     row_newlines: RowNewlines = "complete"
     time_instruction: bool = False
 
-    def pool(self, features: Tensor) -> Tensor:
-        """Reduce (frames, rows, cols, hidden) to half the rows and columns.
+    def pooled(self, rows: int, cols: int) -> tuple[int, int]:
+        """Say how many rows and columns `pool` leaves.
 
         Bilinear rounds odd sizes up, as the models' own code does; average and max round down.
         """
+        up = 1 if self.pooling == "bilinear" else 0
+        return (rows + up) // 2, (cols + up) // 2
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Reduce (frames, rows, cols, hidden) to half the rows and columns."""
         x = features.permute(0, 3, 1, 2)
         if self.pooling == "bilinear":
-            x = F.interpolate(x.contiguous(), size=[-(-side // 2) for side in x.shape[2:]], mode="bilinear")
+            x = F.interpolate(x.contiguous(), size=self.pooled(*x.shape[2:]), mode="bilinear")
         else:
             x = F.avg_pool2d(x, 2) if self.pooling == "average" else F.max_pool2d(x, 2)
         return x.permute(0, 2, 3, 1)

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dycoke_cli.families.layout import VideoLayout
+from dycoke_cli.families.saliency import encode_watched
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.tokens import Prompt, VisualTokens
+from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
@@ -47,7 +48,11 @@ class Llava:
     @property
     def facts(self) -> ModelFacts:
         """What methods check themselves against."""
-        return ModelFacts(self.language_model.layers, self.layout.newline)
+        return ModelFacts(self.language_model.layers, self.layout.newline, saliency=True)
+
+    def grid(self, frames: int) -> Grid:
+        """Say how many visual tokens so many frames become."""
+        return Grid(frames, *self.layout.pooled(self._side, self._side))
 
     @property
     def newline(self) -> Tensor:
@@ -81,15 +86,27 @@ class Llava:
         return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
-    def encode(self, frames: npt.NDArray[np.uint8], on_progress: OnProgress | None = None) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time."""
-        pooled = []
+    def encode(
+        self, frames: npt.NDArray[np.uint8], on_progress: OnProgress | None = None, saliency: bool = False
+    ) -> VisualTokens:
+        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time.
+
+        saliency: also say how much attention each token receives there, for a method that needs it.
+        """
+        features, received = [], []
         chunk = CHUNK[self.language_model.device.type]
+        tower = self.model.model.vision_tower
         for start in range(0, len(frames), chunk):
-            pooled.append(self.features(self.pixels(frames[start : start + chunk])))
+            pixels = self.pixels(frames[start : start + chunk])
+            if saliency:
+                patches, attention = encode_watched(tower, pixels)
+                features.append(self._project(patches))
+                received.append(self._pool(attention[..., None])[..., 0])
+            else:
+                features.append(self.features(pixels))
             if on_progress is not None:
                 on_progress(min(start + chunk, len(frames)), len(frames))
-        return VisualTokens.whole(torch.cat(pooled))
+        return VisualTokens.whole(torch.cat(features), torch.cat(received) if saliency else None)
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
@@ -97,10 +114,21 @@ class Llava:
         tower = self.model.model.vision_tower
         # The models use the encoder's output before the tower's last norm, which transformers' own
         # `last_hidden_state` has already passed.
-        patches = tower.encoder(inputs_embeds=tower.embeddings(pixels)).last_hidden_state
-        projected = self.model.model.multi_modal_projector(patches)
-        side = self.model.config.vision_config.image_size // self.model.config.vision_config.patch_size
-        return self.layout.pool(projected.unflatten(1, (side, side)))
+        return self._project(tower.encoder(inputs_embeds=tower.embeddings(pixels)).last_hidden_state)
+
+    def _project(self, patches: Tensor) -> Tensor:
+        """Turn patches (frames, patches, width) into pooled features (frames, rows, cols, hidden)."""
+        return self._pool(self.model.model.multi_modal_projector(patches))
+
+    def _pool(self, values: Tensor) -> Tensor:
+        """Pool values of patches (frames, patches, channels) to tokens (frames, rows, cols, channels)."""
+        return self.layout.pool(values.unflatten(1, (self._side, self._side)))
+
+    @property
+    def _side(self) -> int:
+        """Patches along each side of a frame."""
+        vision = self.model.config.vision_config
+        return int(vision.image_size // vision.patch_size)
 
     def question_ids(self, question: str, seconds: Sequence[float], duration_s: float) -> list[int]:
         """Tokenize what follows the video: the question, after LLaVA-Video's time instruction where it has one.

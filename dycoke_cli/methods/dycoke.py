@@ -5,8 +5,8 @@ arXiv 2411.15024.
 """
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,16 @@ from torch import Tensor
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import dycoke_official
-from dycoke_cli.methods.protocol import ModelFacts, Selection, Selector
-from dycoke_cli.tokens import VisualTokens
+from dycoke_cli.methods.budget import check_share
+from dycoke_cli.methods.dynamic import check_dynamic, check_layer, dynamic_selector
+from dycoke_cli.methods.protocol import BEFORE_PREFILL, EACH_STEP, Method, ModelFacts, Selector
+from dycoke_cli.tokens import Grid, VisualTokens
 
 WINDOW = 4  # frames that are merged together
 
 
 @dataclass(frozen=True)
-class Dycoke:
+class Dycoke(Method):
     """Merge similar tokens of neighbouring frames, then read at each step only what attention asks for.
 
     k: share of the tokens of a compressed frame that merge into an earlier frame, 0 to 1.
@@ -30,9 +32,12 @@ class Dycoke:
     gate: the active set is chosen anew when the attention's cosine similarity to what chose it falls below this.
     variant: "paper", or "official" for the exact selection of the authors' released code.
     positions: "packed" numbers the prompt without gaps, "original" keeps the numbers of the uncompressed prompt.
+    select: "dynamic", or "once" to choose at the first decode step and stay with it (the paper's one-shot ablation).
     """
 
-    name: ClassVar[str] = "dycoke"
+    name = "dycoke"
+    source = "Tao et al., CVPR 2025, arXiv 2411.15024"
+    acts = (BEFORE_PREFILL, EACH_STEP)
 
     k: float = 0.7
     l: int = 3  # noqa: E741  (the paper's name)
@@ -40,34 +45,39 @@ class Dycoke:
     gate: float = 0.9
     variant: Literal["paper", "official"] = "paper"
     positions: Literal["packed", "original"] = "packed"
+    select: Literal["dynamic", "once"] = "dynamic"
 
     def __post_init__(self) -> None:
-        for name in ("k", "p"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise UsageError(f"dycoke option {name}={value} is not between 0 and 1", f"Try -o {name}=0.7")
-        if self.l < 0:
-            raise UsageError(f"dycoke option l={self.l} is negative", "Try -o l=3")
-        if self.variant == "official" and self.positions == "original":
-            raise UsageError("variant=official always packs positions", "Leave out -o positions=original")
+        check_share(self.name, "k", self.k)
+        check_dynamic(self.name, self.l, self.p)
+        if self.variant == "official":
+            for name, fixed in (("positions", "packed"), ("select", "dynamic")):
+                if getattr(self, name) != fixed:
+                    raise UsageError(f"variant=official always has {name}={fixed}", f"Leave out -o {name}")
 
     def check(self, facts: ModelFacts) -> None:
         """Refuse a layer that the network does not have, and a layout the official code cannot run."""
-        if self.l >= facts.layers:
-            raise UsageError(
-                f"dycoke option l={self.l} is beyond the last layer of this model",
-                f"It has {facts.layers} layers: use -o l=0 to -o l={facts.layers - 1}",
-            )
+        check_layer(self.name, self.l, facts)
         if self.variant == "official":
             dycoke_official.check(self.l, facts)
 
+    def retain_range(self, facts: ModelFacts, grid: Grid) -> tuple[float, float]:
+        """The first frame of every window stays whole: a quarter at the least, more where the last one is shorter."""
+        return math.ceil(grid.frames / WINDOW) / grid.frames, 1.0
+
+    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+        """Choose k: what the whole frames leave of the budget is the others' share."""
+        if self.variant == "official":
+            raise UsageError("variant=official rounds in a way that meets no budget", "Set -o k instead of --retain")
+        low, _ = self.retain_range(facts, grid)
+        return self if low == 1 else replace(self, k=(1 - retain) / (1 - low))
+
     def compress(self, tokens: VisualTokens) -> VisualTokens:
         """Run the first stage, temporal token merging (TTM)."""
+        features = tokens.by_frame()
         if self.variant == "official":
-            return tokens.keep(dycoke_official.merge_windows(tokens.features.unflatten(0, _frames(tokens)), self.k))
-        if len(tokens) != tokens.grid.total:
-            raise UsageError("temporal token merging needs every token of every frame", "Put dycoke first in the chain")
-        merged_into = merge_windows(tokens.features.unflatten(0, _frames(tokens)), self.k)
+            return tokens.keep(dycoke_official.merge_windows(features, self.k))
+        merged_into = merge_windows(features, self.k)
         kept = torch.nonzero(merged_into == torch.arange(len(tokens), device=merged_into.device)).squeeze(1)
         return tokens.keep(kept, merged_into)
 
@@ -75,13 +85,7 @@ class Dycoke:
         """Make the second stage; with p=0 there is none."""
         if self.variant == "official":
             return dycoke_official.OfficialSelector(counts, self.p, self.l)
-        if self.p == 0:
-            return None
-        return DynamicSelector(counts, self.p, self.l, self.gate)
-
-
-def _frames(tokens: VisualTokens) -> tuple[int, int]:
-    return tokens.grid.frames, tokens.grid.per_frame
+        return dynamic_selector(counts, self.p, self.l, self.gate, self.select)
 
 
 def merge_windows(features: Tensor, k: float) -> Tensor:
@@ -103,31 +107,3 @@ def merge_windows(features: Tensor, k: float) -> Tensor:
         places = similarity.sort(dim=-1, descending=True, stable=True).indices[:, :merges]
         merged_into[later[:, None], places] = merged_into[later[:, None] - back, places]
     return merged_into.flatten()
-
-
-class DynamicSelector:
-    """The active set of dynamic pruning: the best-attended visual tokens, kept while attention stays similar."""
-
-    def __init__(self, counts: Tensor, p: float, layer: int, gate: float) -> None:
-        self.score_layer = max(layer - 1, 0)
-        self.prune_from = max(layer, 1)
-        self.gate = gate
-        keep = [max(1, math.floor((1 - p) * count + 0.5)) if count else 0 for count in counts.tolist()]
-        self.width = max(keep)
-        device = counts.device
-        rank = torch.arange(self.width, device=device)
-        ragged = min(keep) < self.width
-        self.valid = rank < torch.tensor(keep, device=device)[:, None] if ragged else None
-        self.exists = torch.arange(int(counts.max()), device=device) < counts[:, None]
-        self.index = rank.repeat(len(keep), 1)
-        self.reference = torch.zeros(self.exists.shape, device=device)  # the scores that chose `index`; 0: none yet
-
-    def select(self, scores: Tensor) -> Selection:
-        """Choose again where the gate is open, else keep the set. See `Selector.select`."""
-        similarity = F.cosine_similarity(scores, self.reference, dim=-1)
-        changed = (similarity < self.gate) | (self.reference == 0).all(dim=-1)
-        # Scores are at least 0: -1 puts tokens that do not exist behind all others.
-        ranked = scores.masked_fill(~self.exists, -1.0).topk(self.width, dim=-1).indices
-        self.index = torch.where(changed[:, None], ranked, self.index)
-        self.reference = torch.where(changed[:, None], scores, self.reference)
-        return Selection(self.index, self.valid, changed)

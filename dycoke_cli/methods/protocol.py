@@ -1,11 +1,17 @@
 """What a compression method answers, and when it is asked."""
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor
 
-from dycoke_cli.tokens import VisualTokens
+from dycoke_cli.errors import UsageError
+from dycoke_cli.tokens import Grid, VisualTokens
+
+# The three moments at which a method can act.
+BEFORE_PREFILL = "before the prefill"
+IN_PREFILL = "inside the prefill"
+EACH_STEP = "at each step"
 
 
 class ModelFacts(NamedTuple):
@@ -13,6 +19,7 @@ class ModelFacts(NamedTuple):
 
     layers: int  # decoder layers of the language model
     newline: str  # where the family inserts newline embeddings: one_token, grid, frame or no_token
+    saliency: bool = False  # the family can tell how much attention each token receives in the vision tower
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Selection:
 
 
 class Selector(Protocol):
-    """The second stage of a method for one run: fresh state, fixed shapes, no host synchronization."""
+    """What a method does at each decode step of one run: fresh state, fixed shapes, no host synchronization."""
 
     score_layer: int  # the layer whose attention it wants to see
     prune_from: int  # the first layer that reads only the selection
@@ -39,27 +46,64 @@ class Selector(Protocol):
         ...
 
 
-class Method(Protocol):
-    """One way to spend fewer visual tokens.
-
-    Its options are its frozen dataclass fields; the state of a run lives in the `Selector` it makes.
-    """
-
-    name: ClassVar[str]
+class Thinner(Protocol):
+    """What a method does inside the prefill: from `layer` on, only the visual tokens it chooses exist."""
 
     @property
-    def positions(self) -> str:
-        """Rotary positions of the prompt: "packed" counts what is left, "original" leaves gaps."""
+    def layer(self) -> int:
+        """The first layer that runs without the others, at least 1; the layer before it is watched."""
         ...
 
-    def check(self, facts: ModelFacts) -> None:
-        """Raise UsageError where an option does not fit the network."""
+    def choose(self, scores: Tensor) -> Tensor:
+        """Name the visual tokens of one prompt that go on.
+
+        scores: (tokens,) float32, the last prompt token's attention, higher is more important.
+        Returns (kept,) int64, strictly increasing.
+        """
         ...
+
+
+class Method:
+    """One way to spend fewer visual tokens; without anything overridden it spends them all.
+
+    A subclass is a frozen dataclass: its fields are the options, its docstring explains them. The state of a run
+    lives in the `Selector` that it makes.
+    """
+
+    name: str
+    source: str = "this project"  # paper or code that it is taken from
+    acts: tuple[str, ...] = ()  # at which of the three moments
+    positions: str = "packed"  # rotary positions: "packed" counts what is left, "original" leaves gaps
+    needs_saliency: bool = False  # wants VisualTokens.saliency
+
+    def check(self, facts: ModelFacts) -> None:
+        """Raise UsageError where the method or an option does not fit the network."""
+        if self.needs_saliency and not facts.saliency:
+            raise UsageError(
+                f"method {self.name} needs the vision tower's attention, which this model's family does not offer",
+                "Use a method without it: see `dycoke methods`",
+            )
+
+    def retain_range(self, facts: ModelFacts, grid: Grid) -> tuple[float, float]:
+        """Give the lowest and highest budget the method can meet; see `budget.with_retain`."""
+        return 1.0, 1.0
+
+    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+        """Return the method with the options that meet a budget in its range."""
+        return self
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
         """Say which visual tokens enter the language model."""
-        ...
+        return tokens
+
+    def thinner(self) -> Thinner | None:
+        """Make what acts inside the prefill; None: every layer sees what entered."""
+        return None
 
     def selector(self, counts: Tensor) -> Selector | None:
-        """Make the second stage for prompts with `counts` (batch,) int64 visual tokens; None: always read all."""
-        ...
+        """Make what acts at each step, for prompts with `counts` (batch,) int64 visual tokens; None: all are read."""
+        return None
+
+    def options(self) -> dict[str, Any]:
+        """Give the options as plain values, for records."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]

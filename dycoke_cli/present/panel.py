@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from dycoke_cli.answer import Answer
+    from dycoke_cli.answer import Answer, TokenCounts
     from dycoke_cli.ask import Outcome
 
 BARS = "▁▂▃▄▅▆▇█"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+SHOWN = ("k", "l", "p", "retain", "keep")
 NOT_MEASURED, SHARED = "–", "shared"
 WIDEST, ROOMY = 100, 60  # columns: a wider panel is hard to read across; a narrower one drops the ratios
 
@@ -54,7 +55,9 @@ def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
 
 
 def _title(outcome: "Outcome") -> Text:
-    options = " ".join(f"{key}={value}" for key, value in outcome.method["options"].items() if key in ("k", "l", "p"))
+    # The options that decide how much is read; a chain's say whose they are.
+    shown = {key: value for key, value in outcome.method["options"].items() if key.split(".")[-1] in SHOWN}
+    options = " ".join(f"{key}={value:.4g}" for key, value in shown.items())
     model = outcome.model
     title = Text.assemble((f"{outcome.method['name']} {options}".strip(), "bold"), f" · {model['name']} ")
     return title.append(f"{model['dtype']} on {model['device']}", style="dim")
@@ -65,6 +68,7 @@ def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str,
     tokens, memory, time = answer.tokens, answer.memory_bytes, answer.time_s
     rows = [
         _count("visual tokens", tokens.visual_prefill, tokens.visual),
+        *_mean_over_layers(tokens),
         _count("prompt tokens", tokens.visual_prefill + tokens.newline + tokens.text, tokens.prompt_uncompressed),
         ("new tokens", str(tokens.generated), str(plain.tokens.generated) if plain else NOT_MEASURED, ""),
     ]
@@ -90,6 +94,14 @@ def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str,
         theirs = getattr(plain.memory_bytes, key) if plain else None
         rows.append((label, size(getattr(memory, key)), size(theirs), ratio(theirs, getattr(memory, key))))
     return rows
+
+
+def _mean_over_layers(tokens: "TokenCounts") -> list[tuple[str, str, str, str]]:
+    """Add a row where later layers work on fewer visual tokens than entered."""
+    mean = tokens.prefill_retention * tokens.visual
+    if round(mean) == tokens.visual_prefill:
+        return []
+    return [_count("mean over layers", round(mean), tokens.visual)]
 
 
 def _count(label: str, ours: int, theirs: int) -> tuple[str, str, str, str]:

@@ -120,6 +120,31 @@ def test_files_and_variables_reach_the_run(capsys: pytest.CaptureFixture[str], m
     assert record["answers"][0]["finish"] == "length"
 
 
+def test_a_budget_and_a_chain(capsys: pytest.CaptureFixture[str]) -> None:
+    """--retain means the same for every method, the record says what became of it, and the baseline is still full."""
+    flags = ["-m", "demo", "--json", "--baseline", "--retain", "0.3", "-M", "random+dynamic", "-o", "p=0.5", "-q"]
+    code, out, _ = ask(capsys, CUBE, QUESTION, *flags)
+    assert code == 0
+    record = json.loads(out)
+    assert record["method"]["name"] == "random+dynamic"
+    assert record["method"]["options"].items() >= {"random.retain": 0.3, "dynamic.p": 0.5}.items()
+    assert record["answers"][0]["tokens"]["visual_prefill"] == 173
+    assert record["answers"][0]["steps"][1]["read"] == 87
+    assert record["baseline"]["tokens"]["visual_prefill"] == 576
+
+
+@pytest.mark.parametrize(
+    ("frames", "method", "warned"), [("3", "dycoke", True), ("3", "full", False), ("4", "dycoke", False)]
+)
+def test_very_few_frames_are_warned_about(
+    capsys: pytest.CaptureFixture[str], frames: str, method: str, warned: bool
+) -> None:
+    """Below one window there is little to compress; an uncompressed run does not care."""
+    code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "-n", frames, "-M", method)
+    assert code == 0
+    assert ("Fewer than 4 frames" in err) == warned
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "what"),
     [
@@ -139,6 +164,9 @@ def test_files_and_variables_reach_the_run(capsys: pytest.CaptureFixture[str], m
         ([CUBE, "q", "-o", "k=2"], 2, "k=2"),
         ([CUBE, "q", "-o", "l=6", "-m", "demo"], 2, "l=6"),
         ([CUBE, "q", "-M", "fastest"], 2, "'fastest'"),
+        ([CUBE, "q", "-M", "random+uniform"], 2, "random and uniform"),
+        ([CUBE, "q", "--retain", "0"], 2, "'0'"),
+        ([CUBE, "q", "--retain", "0.2", "-m", "demo"], 2, "0.2"),
         ([CUBE, "q", "--device", "tpu"], 2, "'tpu'"),
         ([CUBE, "q", "--dtype", "int8"], 2, "'int8'"),
         ([CUBE, "q", "--trace", "no/such/folder/t.json"], 2, "t.json"),

@@ -25,7 +25,7 @@ def frames(count: int, start: int = 0) -> npt.NDArray[np.uint8]:
 
 
 def prompt_for(model: Llava, pixels: npt.NDArray[np.uint8], question: str, method: Method) -> Prompt:
-    tokens = method.compress(model.encode(pixels))
+    tokens = method.compress(model.encode(pixels, saliency=method.needs_saliency))
     return model.prompt(tokens, model.question_ids(question, [], 0.0), method.positions)
 
 

@@ -7,7 +7,8 @@ import torch
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import Dycoke, ModelFacts
-from dycoke_cli.methods.dycoke import DynamicSelector, merge_windows
+from dycoke_cli.methods.dycoke import merge_windows
+from dycoke_cli.methods.dynamic import DynamicSelector
 from dycoke_cli.methods.options import make_method, method_options
 from dycoke_cli.tokens import VisualTokens
 
@@ -129,5 +130,5 @@ def test_options_are_typed_and_recorded() -> None:
     method = make_method("dycoke", {"k": "0.5", "l": "0"})
     assert method == Dycoke(k=0.5, l=0)
     assert method_options(method) == {
-        "k": 0.5, "l": 0, "p": 0.7, "gate": 0.9, "variant": "paper", "positions": "packed"
+        "k": 0.5, "l": 0, "p": 0.7, "gate": 0.9, "variant": "paper", "positions": "packed", "select": "dynamic"
     }  # fmt: skip

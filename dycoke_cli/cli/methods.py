@@ -1,0 +1,31 @@
+"""`dycoke methods`: what can be asked for with -M, and with which options."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from dycoke_cli.cli import options as opt
+
+
+def methods_command(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One method, or several joined by +.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    debug: opt.Debug = False,
+) -> None:
+    """List the compression methods, or explain one.
+
+    It takes a few seconds: the methods are asked themselves, and they need torch.
+    """
+    from rich.console import Console
+
+    from dycoke_cli.methods.catalogue import describe
+    from dycoke_cli.present.catalogue import method_page, methods_table
+
+    methods = describe(name or "")
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "methods": methods}, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for page in [method_page(method) for method in methods] if name else [methods_table(methods)]:
+        console.print(page)

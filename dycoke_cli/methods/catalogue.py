@@ -1,0 +1,62 @@
+"""What methods there are, as plain values: their own names, options and docstrings, and what they answer."""
+
+import inspect
+import re
+from dataclasses import fields
+from typing import Any, get_args, get_origin
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.methods import METHODS
+from dycoke_cli.methods.options import nearest, option_types
+from dycoke_cli.methods.protocol import Method, ModelFacts
+from dycoke_cli.tokens import Grid
+
+# What budgets are quoted for: LLaVA-OneVision-7B on 32 frames.
+FACTS, GRID = ModelFacts(layers=28, newline="one_token", saliency=True), Grid(32, 14, 14)
+OPTION_LINE = re.compile(r"^(\w+): (.*(?:\n    .*)*)$", re.MULTILINE)
+
+
+def describe(names: str = "") -> list[dict[str, Any]]:
+    """Describe the methods joined in `names`, or all: what `dycoke methods --json` prints of each.
+
+    Raises UsageError for a name that does not exist, with the nearest one.
+    """
+    wanted = names.split("+") if names else list(METHODS)
+    for name in wanted:
+        if name not in METHODS:
+            raise UsageError(f"no method is called {name!r}", nearest(name, METHODS))
+    return [_describe(METHODS[name]) for name in wanted]
+
+
+def _describe(kind: type[Method]) -> dict[str, Any]:
+    paragraphs = OPTION_LINE.sub("", inspect.getdoc(kind) or "").strip().split("\n\n")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in paragraphs]
+    low, high = kind().retain_range(FACTS, GRID)
+    return {
+        "name": kind.name,
+        "acts": list(kind.acts),
+        "summary": paragraphs[0],
+        "description": "\n\n".join(paragraphs),
+        "options": _options(kind),
+        "retain": [round(low, 6), high],
+        "needs_saliency": kind.needs_saliency,
+        "source": kind.source,
+    }
+
+
+def _options(kind: type[Method]) -> list[dict[str, Any]]:
+    """Give each option with its default, what it takes, and its line of the docstring that explains it."""
+    explained: dict[str, str] = {}
+    for ancestor in reversed(kind.__mro__):
+        for name, meaning in OPTION_LINE.findall(inspect.cleandoc(ancestor.__doc__ or "")):
+            explained[name] = " ".join(meaning.split())
+    types = option_types(kind)
+    return [
+        {
+            "name": field.name,
+            "default": field.default,
+            "takes": list(get_args(types[field.name])) if get_origin(types[field.name]) else types[field.name].__name__,
+            "meaning": explained.get(field.name, ""),
+        }
+        for field in fields(kind)  # type: ignore[arg-type]
+    ]

@@ -1,0 +1,102 @@
+"""DyCoke's second stage: dynamic pruning of what each decode step reads.
+
+Source: Tao et al., "DyCoke: Dynamic Compression of Tokens for Fast Video Large Language Models", CVPR 2025,
+arXiv 2411.15024.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.methods.budget import check_share
+from dycoke_cli.methods.protocol import EACH_STEP, Method, ModelFacts, Selection, Selector
+
+
+@dataclass(frozen=True)
+class Dynamic(Method):
+    """Read at each decode step only the visual tokens that attention asks for; the others wait to be recalled.
+
+    This is DyCoke's second stage alone. It goes with any first stage: `vidcom2+dynamic`.
+
+    l: layers from this one on read only the active visual tokens; the layer before it is watched.
+    p: share of the visual tokens that a decode step leaves unread, 0 to 1; at least one is read.
+    gate: the active set is chosen anew when the attention's cosine similarity to what chose it falls below this.
+    select: "dynamic", or "once" to choose at the first decode step and stay with it (the paper's one-shot ablation).
+    """
+
+    name = "dynamic"
+    source = "Tao et al., CVPR 2025, arXiv 2411.15024"
+    acts = (EACH_STEP,)
+
+    l: int = 3  # noqa: E741  (the paper's name)
+    p: float = 0.7
+    gate: float = 0.9
+    select: Literal["dynamic", "once"] = "dynamic"
+
+    def __post_init__(self) -> None:
+        check_dynamic(self.name, self.l, self.p)
+
+    def check(self, facts: ModelFacts) -> None:
+        """Refuse a layer that the network does not have."""
+        check_layer(self.name, self.l, facts)
+
+    def selector(self, counts: Tensor) -> Selector | None:
+        """With p=0 every token is read, and nothing need be watched."""
+        return dynamic_selector(counts, self.p, self.l, self.gate, self.select)
+
+
+def check_dynamic(method: str, layer: int, p: float) -> None:
+    """Raise UsageError for options of dynamic pruning that mean nothing."""
+    check_share(method, "p", p)
+    if layer < 0:
+        raise UsageError(f"{method} option l={layer} is negative", "Try -o l=3")
+
+
+def check_layer(method: str, layer: int, facts: ModelFacts, lowest: int = 0) -> None:
+    """Raise UsageError for a layer that the network does not have."""
+    if layer >= facts.layers:
+        raise UsageError(
+            f"{method} option l={layer} is beyond the last layer of this model",
+            f"It has {facts.layers} layers: use -o l={lowest} to -o l={facts.layers - 1}",
+        )
+
+
+def dynamic_selector(counts: Tensor, p: float, layer: int, gate: float, select: str) -> Selector | None:
+    """Make the second stage that the options describe."""
+    if p == 0:
+        return None
+    # No similarity of attention is below 0, so this gate never opens again.
+    return DynamicSelector(counts, p, layer, gate if select == "dynamic" else -1.0)
+
+
+class DynamicSelector:
+    """The active set of dynamic pruning: the best-attended visual tokens, kept while attention stays similar."""
+
+    def __init__(self, counts: Tensor, p: float, layer: int, gate: float) -> None:
+        self.score_layer = max(layer - 1, 0)
+        self.prune_from = max(layer, 1)
+        self.gate = gate
+        keep = [max(1, math.floor((1 - p) * count + 0.5)) if count else 0 for count in counts.tolist()]
+        self.width = max(keep)
+        device = counts.device
+        rank = torch.arange(self.width, device=device)
+        ragged = min(keep) < self.width
+        self.valid = rank < torch.tensor(keep, device=device)[:, None] if ragged else None
+        self.exists = torch.arange(int(counts.max()), device=device) < counts[:, None]
+        self.index = rank.repeat(len(keep), 1)
+        self.reference = torch.zeros(self.exists.shape, device=device)  # the scores that chose `index`; 0: none yet
+
+    def select(self, scores: Tensor) -> Selection:
+        """Choose again where the gate is open, else keep the set. See `Selector.select`."""
+        similarity = F.cosine_similarity(scores, self.reference, dim=-1)
+        changed = (similarity < self.gate) | (self.reference == 0).all(dim=-1)
+        # Scores are at least 0: -1 puts tokens that do not exist behind all others.
+        ranked = scores.masked_fill(~self.exists, -1.0).topk(self.width, dim=-1).indices
+        self.index = torch.where(changed[:, None], ranked, self.index)
+        self.reference = torch.where(changed[:, None], scores, self.reference)
+        return Selection(self.index, self.valid, changed)

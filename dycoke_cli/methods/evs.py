@@ -1,0 +1,41 @@
+"""Efficient Video Sampling: keep what changes from frame to frame.
+
+Source: Bagrov et al., "Efficient Video Sampling: Pruning Temporally Redundant Tokens for Faster VLM Inference", 2025,
+arXiv 2510.14624, as vLLM's video pruning option selects.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from dycoke_cli.methods.budget import rounded
+from dycoke_cli.methods.first_stage import FirstStage
+from dycoke_cli.methods.protocol import ModelFacts
+from dycoke_cli.tokens import Grid, VisualTokens
+
+
+@dataclass(frozen=True)
+class Evs(FirstStage):
+    """Keep the first frame, and of all the others together the tokens that differ most from the frame before.
+
+    Difference is 1 - cosine similarity to the same place one frame earlier. A still frame may lose all its tokens and
+    a busy one none. Dropped tokens merge into nothing.
+    """
+
+    name = "evs"
+    source = "Bagrov et al. 2025, arXiv 2510.14624; vLLM"
+
+    def retain_range(self, facts: ModelFacts, grid: Grid) -> tuple[float, float]:
+        """The first frame always stays."""
+        return 1 / grid.frames, 1.0
+
+    def compress(self, tokens: VisualTokens) -> VisualTokens:
+        """Rank all tokens of the video in one list; equal ones by place."""
+        features = tokens.by_frame().float()
+        per_frame = features.shape[1]
+        change = 1 - F.cosine_similarity(features[1:], features[:-1], dim=-1)
+        first = torch.full((1, per_frame), torch.inf, device=change.device)
+        ranked = torch.cat([first, change]).flatten().sort(descending=True, stable=True).indices
+        budget = max(per_frame, rounded(self.retain, len(tokens)))
+        return tokens.keep(ranked[:budget].sort().values)

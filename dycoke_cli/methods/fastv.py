@@ -1,0 +1,71 @@
+"""FastV: after a few layers, drop the visual tokens that the end of the prompt attends to least.
+
+Source: Chen et al., "An Image is Worth 1/2 Tokens After Layer 2: Plug-and-Play Inference Acceleration for Large
+Vision-Language Models", ECCV 2024, arXiv 2403.06764.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+from torch import Tensor
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.methods.budget import check_share, rounded
+from dycoke_cli.methods.dynamic import check_layer
+from dycoke_cli.methods.protocol import IN_PREFILL, Method, ModelFacts, Thinner
+from dycoke_cli.tokens import Grid
+
+
+@dataclass(frozen=True)
+class Fastv(Method):
+    """Run the first layers on everything, the others on the visual tokens that the last prompt token attends to most.
+
+    Tokens are ranked over the whole video by attention, softmax in float32, mean over heads. Those that are dropped
+    leave the later layers' computation and cache for good; the others keep their order and positions. The choice
+    depends on the question, so several questions about one video do not share a prefill.
+
+    The budget is the mean over the layers: with l of T layers on everything it cannot be below l / T.
+
+    l: layers from this one on run without the dropped tokens; the layer before it is watched. At least 1.
+    keep: share of the visual tokens that those layers keep, 0 to 1; at least one stays.
+    """
+
+    name = "fastv"
+    source = "Chen et al., ECCV 2024, arXiv 2403.06764"
+    acts = (IN_PREFILL,)
+
+    l: int = 5  # noqa: E741  (as in dycoke)
+    keep: float = 0.35
+
+    def __post_init__(self) -> None:
+        check_share(self.name, "keep", self.keep)
+        if self.l < 1:
+            raise UsageError(f"fastv option l={self.l} is below 1: some layer must be watched", "Try -o l=5")
+
+    def check(self, facts: ModelFacts) -> None:
+        """Refuse a layer that the network does not have."""
+        check_layer(self.name, self.l, facts, lowest=1)
+
+    def retain_range(self, facts: ModelFacts, grid: Grid) -> tuple[float, float]:
+        """The first layers run on everything."""
+        return self.l / facts.layers, 1.0
+
+    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+        """What the first layers leave of the budget is the others' share."""
+        return replace(self, keep=(retain * facts.layers - self.l) / (facts.layers - self.l))
+
+    def thinner(self) -> Thinner | None:
+        """With keep=1 nothing is dropped, and nothing need be watched."""
+        return MostAttended(self.l, self.keep) if self.keep < 1 else None
+
+
+class MostAttended(NamedTuple):
+    """The share `keep` of the visual tokens with the highest scores goes on."""
+
+    layer: int
+    keep: float
+
+    def choose(self, scores: Tensor) -> Tensor:
+        """Of equal scores the earlier token goes on; see `Thinner.choose`."""
+        ranked = scores.sort(descending=True, stable=True).indices
+        return ranked[: rounded(self.keep, len(scores))].sort().values

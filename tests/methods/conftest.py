@@ -1,0 +1,24 @@
+"""Videos that methods are tried on."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from dycoke_cli.tokens import VisualTokens
+
+Make = Callable[..., VisualTokens]
+
+
+@pytest.fixture(scope="session")
+def make_tokens() -> Make:
+    """Make the uncompressed tokens of a video that changes slowly, with saliency, from a seed."""
+
+    def make(frames: int, rows: int, cols: int, hidden: int = 24, seed: int = 0, still: bool = False) -> VisualTokens:
+        generator = torch.Generator().manual_seed(seed)
+        first = torch.randn(1, rows, cols, hidden, generator=generator)
+        steps = 0.4 * torch.randn(frames, rows, cols, hidden, generator=generator) * (not still)
+        saliency = torch.rand(frames, rows, cols, generator=generator) ** 4
+        return VisualTokens.whole(first + steps.cumsum(0), saliency)
+
+    return make

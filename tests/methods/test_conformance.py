@@ -1,0 +1,257 @@
+"""What every method of the table promises, and what chains of them do."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.methods import METHODS, Method, ModelFacts
+from dycoke_cli.methods.budget import apportion, with_retain
+from dycoke_cli.methods.options import make_method, method_options
+from dycoke_cli.methods.protocol import BEFORE_PREFILL, EACH_STEP, IN_PREFILL
+from dycoke_cli.tokens import Grid
+from tests.methods.conftest import Make
+
+FACTS = ModelFacts(8, "one_token", saliency=True)
+CHAINS = ["random+dynamic", "vidcom2+dynamic", "kmeans+dynamic", "full+dynamic"]
+EVERY = [*METHODS, *CHAINS]
+SHAPES = [
+    (1, 1, 1),
+    (1, 3, 3),
+    (2, 3, 5),
+    (3, 5, 5),
+    (4, 2, 2),
+    (5, 1, 7),
+    (7, 4, 3),
+    (8, 3, 3),
+    (13, 2, 5),
+    (16, 4, 4),
+]
+BUDGETS = [0.02, 0.1, 0.25, 1 / 3, 0.5, 0.62, 0.9, 0.99, 1.0]
+
+
+def in_range(name: str, grid: Grid) -> list[Method]:
+    """The method at every budget that it says it can meet."""
+    low, high = make_method(name, {}).retain_range(FACTS, grid)
+    budgets = sorted({low, high, *BUDGETS} - {0.0})
+    return [with_retain(make_method(name, {}), r, FACTS, grid) for r in budgets if low <= r <= high]
+
+
+def kept_by(method: Method, tokens: int, layers: int = FACTS.layers) -> float:
+    """Mean over the layers of how many of `tokens` a method leaves, if they are all that entered."""
+    thinner = method.thinner()
+    if thinner is None:
+        return tokens
+    left = len(thinner.choose(torch.rand(tokens, generator=torch.Generator().manual_seed(1))))
+    return (thinner.layer * tokens + (layers - thinner.layer) * left) / layers
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("still", [False, True])
+def test_budgets_are_met(name: str, shape: tuple[int, int, int], still: bool, make_tokens: Make) -> None:
+    """Within one token a frame, for every budget in the range, whatever the video; and never nothing."""
+    tokens = make_tokens(*shape, still=still)
+    low, high = make_method(name, {}).retain_range(FACTS, tokens.grid)
+    for r in sorted({low, high, *BUDGETS} - {0.0}):
+        if low <= r <= high:
+            method = with_retain(make_method(name, {}), r, FACTS, tokens.grid)
+            left = method.compress(tokens)
+            assert len(left) > 0
+            assert abs(kept_by(method, len(left)) - r * len(tokens)) <= tokens.grid.frames
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_kept_is_in_raster_order_and_stands_for_itself(
+    name: str, shape: tuple[int, int, int], make_tokens: Make
+) -> None:
+    """Indices strictly increase, and every token is kept, merged into a kept one, or gone."""
+    tokens = make_tokens(*shape)
+    for method in in_range(name, tokens.grid):
+        left = method.compress(tokens)
+        assert bool((left.index.diff() > 0).all())
+        assert torch.equal(left.survivor[left.index], left.index)
+        assert set(left.survivor.tolist()) - {-1} == set(left.index.tolist())
+        assert left.features.shape == (len(left), 24)
+        assert bool(left.features.isfinite().all())
+        assert left.saliency is not None
+        assert left.saliency.shape == (len(left),)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_same_twice(name: str, make_tokens: Make) -> None:
+    """No hidden randomness and no state: the same tokens give the same result, and stay as they were."""
+    tokens = make_tokens(9, 4, 5)
+    before = tokens.features.clone()
+    for method in in_range(name, tokens.grid):
+        torch.rand(3)  # the global generator must not matter
+        first, second = method.compress(tokens), method.compress(make_tokens(9, 4, 5))
+        assert torch.equal(first.features, second.features)
+        assert torch.equal(first.survivor, second.survivor)
+        assert torch.equal(tokens.features, before)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_all_of_it_is_nothing_done(name: str, shape: tuple[int, int, int], make_tokens: Make) -> None:
+    """A budget of 1 leaves every token as it was, to the bit."""
+    tokens = make_tokens(*shape)
+    method = with_retain(make_method(name, {}), 1.0, FACTS, tokens.grid)
+    left = method.compress(tokens)
+    assert torch.equal(left.features, tokens.features)
+    assert left.survivor.tolist() == list(range(len(tokens)))
+    if thinner := method.thinner():
+        assert thinner.choose(torch.rand(7)).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_half_precision_on_any_kind_of_frame(name: str, make_tokens: Make) -> None:
+    """bfloat16 goes in and comes out; grey frames, all zeros, break nothing."""
+    tokens = make_tokens(6, 3, 3)
+    features = tokens.features.to(torch.bfloat16)
+    features[9:27] = 0
+    half = type(tokens)(features, tokens.index, tokens.grid, tokens.survivor, tokens.saliency)
+    for method in in_range(name, tokens.grid):
+        left = method.compress(half)
+        assert left.features.dtype == torch.bfloat16
+        assert bool(left.features.isfinite().all())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_describe_themselves(name: str) -> None:
+    """The table's name is the method's; its docstring explains every option; its options survive a round trip."""
+    kind = METHODS[name]
+    method = make_method(name, {})
+    assert kind.name == name == method.name
+    assert set(kind.acts) <= {BEFORE_PREFILL, IN_PREFILL, EACH_STEP}
+    documentation = " ".join(part.__doc__ or "" for part in kind.__mro__[:2])
+    for field in fields(kind):  # type: ignore[arg-type]
+        assert f"{field.name}:" in documentation
+    assert make_method(name, {key: str(value) for key, value in method_options(method).items()}) == method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_saliency_is_asked_for_or_not_needed(name: str, make_tokens: Make) -> None:
+    """A method that does not ask does without; one that asks is refused where there is none."""
+    method = make_method(name, {})
+    if method.needs_saliency:
+        with pytest.raises(UsageError, match=f"{name} needs the vision tower's attention"):
+            method.check(ModelFacts(28, "one_token"))
+    else:
+        method.check(ModelFacts(28, "one_token"))
+        tokens = make_tokens(5, 3, 3)
+        blind = type(tokens)(tokens.features, tokens.index, tokens.grid, tokens.survivor)
+        assert torch.equal(method.compress(blind).index, method.compress(tokens).index)
+
+
+@pytest.mark.parametrize(
+    ("name", "retain", "grid", "span"),
+    [
+        ("dycoke", 0.2, Grid(32, 14, 14), "0.25 to 1"),
+        ("dycoke", 0.3, Grid(6, 14, 14), "0.3333 to 1"),
+        ("dycoke", 0.5, Grid(1, 14, 14), "1 only"),
+        ("full", 0.5, Grid(32, 14, 14), "1 only"),
+        ("dynamic", 0.5, Grid(32, 14, 14), "1 only"),
+        ("full+dynamic", 0.5, Grid(32, 14, 14), "1 only"),
+        ("evs+dynamic", 0.1, Grid(5, 14, 14), "0.2 to 1"),
+        ("fastv", 0.5, Grid(32, 14, 14), "0.625 to 1"),
+    ],
+)
+def test_a_budget_out_of_range_is_refused_with_the_range(name: str, retain: float, grid: Grid, span: str) -> None:
+    """Exit code 2: what the method cannot do here, and what it can."""
+    with pytest.raises(UsageError, match=f"{retain:.4g}") as caught:
+        with_retain(make_method(name, {}), retain, FACTS, grid)
+    assert span in caught.value.remedy
+    assert caught.value.exit_code == 2
+
+
+def test_a_budget_for_two_spenders_is_refused() -> None:
+    """How much each of them keeps is the user's to say."""
+    method = make_method("evs+fastv", {})
+    with pytest.raises(UsageError, match="what evs and fastv each keep"):
+        with_retain(method, 0.7, FACTS, Grid(8, 3, 3))
+    assert with_retain(method, None, FACTS, Grid(8, 3, 3)) is method
+
+
+def test_steps_watch_only_layers_where_the_tokens_still_are() -> None:
+    """Dynamic pruning after FastV looks at a layer that holds what FastV kept; else it is refused, with the layer."""
+    with pytest.raises(UsageError, match="layer 2 is watched") as caught:
+        make_method("fastv+dynamic", {}).check(FACTS)
+    assert "l=6" in caught.value.remedy
+    make_method("fastv+dynamic", {"dynamic.l": "6"}).check(FACTS)
+    make_method("fastv+dynamic", {"p": "0"}).check(FACTS)
+    with pytest.raises(UsageError, match=r"fastv option l=8 .* last layer"):
+        make_method("fastv", {"l": "8"}).check(FACTS)
+
+
+def test_chains_take_their_options_and_their_budget() -> None:
+    """An option goes to the stage that has it, the budget to the stage that spends it; records say whose is whose."""
+    method = make_method("random+dynamic", {"seed": "3", "dynamic.p": "0.5", "l": "2"})
+    options = method_options(with_retain(method, 0.3, FACTS, Grid(8, 3, 3)))
+    assert (options["random.seed"], options["random.retain"]) == (3, 0.3)
+    assert (options["dynamic.p"], options["dynamic.l"]) == (0.5, 2)
+    assert make_method("random+dynamic", {key: str(value) for key, value in options.items()}).options() == options
+    assert make_method("random+dynamic", {"positions": "original"}).positions == "original"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message", "remedy"),
+    [
+        ("random+dynamics", {}, "'dynamics'", "Did you mean 'dynamic'?"),
+        ("random+", {}, "''", "Choose from"),
+        ("random+random", {}, "twice", "once"),
+        ("random+uniform", {}, "random and uniform both act before the prefill", "different moments"),
+        ("dycoke+dynamic", {}, "dycoke and dynamic both act at each step", "different moments"),
+        ("random+dynamic", {"gat": "1"}, "'gat'", "Did you mean 'gate'?"),
+        ("random+dynamic", {"dynamic.gat": "1"}, "'dynamic.gat'", "Did you mean 'dynamic.gate'?"),
+        ("random+dynamic", {"random.p": "1"}, "'random.p'", "Did you mean"),
+        ("random+dynamic", {"p": "much"}, "dynamic option p is 'much'", "p=1"),
+        ("random", {"retain": "0"}, "retain=0.0 is not above 0", "retain="),
+        ("dycoke", {"variant": "official", "select": "once"}, "select=dynamic", "select"),
+        ("fastv", {"l": "0"}, "fastv option l=0 is below 1", "l=5"),
+        ("fastv", {"keep": "-0.1"}, r"fastv option keep=-0\.1", "keep"),
+    ],
+)
+def test_wrong_chains_and_options_are_refused(name: str, options: dict[str, str], message: str, remedy: str) -> None:
+    """One line what is wrong, one what to do."""
+    with pytest.raises(UsageError, match=message) as caught:
+        make_method(name, options)
+    assert remedy in caught.value.remedy
+
+
+def test_apportioning_by_hand() -> None:
+    """Proportional, capped by size with the excess handed on, remainders to the largest fraction, then the earlier."""
+    assert apportion(10, [1, 1, 2], [9, 9, 9]) == [3, 2, 5]
+    assert apportion(10, [1, 1, 8], [9, 9, 4]) == [3, 3, 4]
+    assert apportion(4, [1, 1, 1], [9, 9, 9]) == [2, 1, 1]
+    assert apportion(99, [1, 2], [3, 4]) == [3, 4]
+    assert apportion(3, [1, 1, 1], [2, 0, 2]) == [2, 0, 1]
+
+
+@pytest.mark.parametrize("variant", ["dycoke", "dynamic"])
+def test_once_chooses_at_the_first_step_only(variant: str) -> None:
+    """The one-shot ablation: the first scores decide, however different the next ones are."""
+    selector = make_method(variant, {"select": "once", "p": "0.5"}).selector(torch.tensor([4]))
+    assert selector is not None
+    first = selector.select(torch.tensor([[0.4, 0.3, 0.2, 0.1]]))
+    later = selector.select(torch.tensor([[0.0, 0.0, 0.5, 0.5]]))
+    assert later.index.tolist() == first.index.tolist()
+    assert (first.changed.tolist(), later.changed.tolist()) == ([True], [False])
+
+
+def test_uniform_by_hand(make_tokens: Make) -> None:
+    """Half of four frames is two whole ones; 5 of 16 tokens are one frame and a quarter of the one in the middle."""
+    tokens = make_tokens(4, 2, 2)
+    assert make_method("uniform", {"retain": "0.5"}).compress(tokens).index.tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert make_method("uniform", {"retain": "0.3125"}).compress(tokens).index.tolist() == [0, 1, 2, 3, 8]
+    assert make_method("uniform", {"retain": "0.125"}).compress(tokens).index.tolist() == [0, 2]
+
+
+def test_random_is_seeded(make_tokens: Make) -> None:
+    """Another seed, other tokens."""
+    tokens = make_tokens(8, 4, 4)
+    one, other = (make_method("random", {"seed": seed}).compress(tokens).index.tolist() for seed in ("1", "2"))
+    assert one != other
+    assert len(one) == len(other) == 32

@@ -1,0 +1,235 @@
+"""First stages on cases small enough to do by hand, from the formulas of their papers."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dycoke_cli.errors import UsageError
+from dycoke_cli.groups import sum_by_group
+from dycoke_cli.methods.holitom import density_peaks, segment
+from dycoke_cli.methods.kmeans import cluster, find_medoids, rotate
+from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.prumerge import choose
+from dycoke_cli.methods.vidcom2 import likeness
+from dycoke_cli.tokens import VisualTokens
+
+A, B, C = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
+
+
+def video(*frames: list[list[float]], saliency: list[list[float]] | None = None) -> VisualTokens:
+    """Frames of one row each."""
+    features = torch.tensor(frames)[:, None]
+    return VisualTokens.whole(features, None if saliency is None else torch.tensor(saliency)[:, None])
+
+
+def at(degrees: float, length: float = 1.0) -> list[float]:
+    return [length * math.cos(math.radians(degrees)), length * math.sin(math.radians(degrees))]
+
+
+def test_merging_is_a_weighted_mean_and_leaves_the_lonely_alone() -> None:
+    """0 takes in 1 at three times its own weight, 2 stays to the bit, 3 is dropped; nobody's zero weights count."""
+    tokens = video([A, B, [0.1, 0.7], C], saliency=[[1.0, 3.0, 0.0, 5.0]])
+    kept, into = torch.tensor([0, 2]), torch.tensor([0, 0, 2, -1])
+    merged = tokens.merge(kept, into, tokens.saliency)
+    assert torch.equal(merged.features, torch.tensor([[0.25, 0.75], [0.1, 0.7]]))
+    assert merged.survivor.tolist() == [0, 0, 2, -1]
+    assert torch.equal(tokens.merge(kept, into).features[0], torch.tensor([0.5, 0.5]))
+    assert torch.equal(tokens.merge(kept, into, torch.zeros(4)).features[0], torch.tensor([0.5, 0.5]))
+
+
+def test_sums_by_group() -> None:
+    """Rows in any order, a group of one, one of none."""
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert sum_by_group(values, torch.tensor([3, 0, 3]), 4).tolist() == [[3, 4], [0, 0], [0, 0], [6, 8]]
+    assert sum_by_group(values[:, 0], torch.tensor([1, 1, 1]), 2).tolist() == [0, 9]
+
+
+def test_merging_twice_keeps_track() -> None:
+    """What merged into a token that later merges itself, or is dropped, goes with it."""
+    tokens = video([A, A, B, B])
+    once = tokens.merge(torch.tensor([0, 2]), torch.tensor([0, 0, 2, 2]))
+    assert once.merge(torch.tensor([1]), torch.tensor([1, 1])).survivor.tolist() == [2, 2, 2, 2]
+    assert once.keep(torch.tensor([0])).survivor.tolist() == [0, 0, -1, -1]
+
+
+def test_evs() -> None:
+    """1 - cosine to the same place before: 0 and 0.2 in the second frame, 1 and 0 in the third; the first stays."""
+    tokens = video([A, B], [A, C], [B, C])
+    assert make_method("evs", {"retain": "0.5"}).compress(tokens).index.tolist() == [0, 1, 4]
+    assert make_method("evs", {"retain": "0.667"}).compress(tokens).index.tolist() == [0, 1, 3, 4]
+    assert make_method("evs", {"retain": "0.833"}).compress(tokens).index.tolist() == [0, 1, 2, 3, 4]
+    assert make_method("evs", {"retain": "0.01"}).compress(tokens).index.tolist() == [0, 1]
+
+
+# Two channels that vary little decide; the other two vary more and are not looked at.
+LOUD = [[5.0, -5.0], [-5.0, 5.0], [5.0, 5.0], [-5.0, -5.0]]
+STANDS_OUT = video([A + LOUD[0], A + LOUD[1]], [A + LOUD[2], B + LOUD[3]])
+
+
+def kernel(squared: float) -> float:
+    return sum(math.exp(-squared / (2 * width)) for width in (1 / 8, 1 / 4, 1 / 2, 1, 2))
+
+
+def test_vidcom2_likeness() -> None:
+    """Means are (3/4, 1/4) over the video, A and (1/2, 1/2) in the frames; likeness sums five Gaussians."""
+    to_video, to_frame = likeness(STANDS_OUT.by_frame())
+    near, far = kernel(1 / 8), kernel(9 / 8)
+    torch.testing.assert_close(to_video, torch.tensor([[near, near], [near, far]]))
+    torch.testing.assert_close(to_frame, torch.tensor([[5.0, 5.0], [kernel(1 / 2)] * 2]))
+
+
+def test_vidcom2_budgets() -> None:
+    """At 0.01 the second frame has all of u: weights 1/2 to 3/2. Three tokens: 0.75 to 2.25, and it only has two."""
+    expected = {"0.25": [3], "0.5": [0, 3], "0.75": [0, 2, 3]}
+    for retain, kept in expected.items():
+        assert make_method("vidcom2", {"retain": retain}).compress(STANDS_OUT).index.tolist() == kept
+    # At a high temperature frames count alike: three tokens are 1.5 each, a little more for the unusual one.
+    warm = {"temperature": "1e3"}
+    assert make_method("vidcom2", {"retain": "0.5", **warm}).compress(STANDS_OUT).index.tolist() == [0, 3]
+    assert make_method("vidcom2", {"retain": "0.75", **warm}).compress(STANDS_OUT).index.tolist() == [0, 2, 3]
+
+
+def test_kmeans() -> None:
+    """Centres start at 0° and 20°; 90° pulls the second away, 20° changes over; the medoid of 0°, 10°, 20° is 10°."""
+    tokens = video([at(0, 1), at(10, 2), at(20, 3), at(90, 4)])
+    merged = make_method("kmeans", {"retain": "0.5"}).compress(tokens)
+    assert merged.survivor.tolist() == [1, 1, 1, 3]
+    torch.testing.assert_close(merged.features, torch.stack([tokens.features[:3].mean(0), tokens.features[3]]))
+
+
+def test_kmeans_fills_empty_clusters() -> None:
+    """Four equal tokens, three clusters: each gets a token, and each token is its own medoid."""
+    owner, fit = cluster(F.normalize(torch.ones(4, 2), dim=-1), 3, 10)
+    assert sorted(torch.bincount(owner).tolist()) == [1, 1, 2]
+    assert sorted(owner[find_medoids(owner, fit, 3)].tolist()) == [0, 1, 2]
+
+
+def test_kmeans_turns_by_place() -> None:
+    """Six channels: one pair a coordinate, turned by one radian a step; likeness depends on the distance alone."""
+    units = F.normalize(torch.tensor([[1.0, 0, 1, 0, 1, 0], [1.0, 0, 1, 0, 1, 0]]), dim=-1)
+    turned = rotate(units, torch.tensor([[1, 3], [0, 0], [2, 1]]))
+    c, s = math.cos, math.sin
+    torch.testing.assert_close(turned[0] * 3**0.5, torch.tensor([c(1), s(1), 1.0, 0.0, c(2), s(2)]))
+    assert float(turned[0] @ turned[1]) == pytest.approx((c(2) + 1 + c(1)) / 3)
+
+
+def test_prumerge_chooses_outliers_and_a_stride() -> None:
+    """Quartiles 0.1 and 0.1: only 0.9 is an outlier. Of the seven others the stride takes the first and the fourth."""
+    attention = torch.tensor([0.1] * 5 + [0.9] + [0.1] * 2)
+    assert choose(attention, 3).tolist() == [0, 3, 5]
+    assert choose(attention, 1).tolist() == [5]
+    assert choose(attention, 8).tolist() == list(range(8))
+    # Quartiles 0.15 and 0.25 put the bound at 0.4: two outliers, the greater one first where the budget is short.
+    two = torch.tensor([0.1, 0.2, 0.2, 0.8, 0.2, 0.9, 0.2, 0.2, 0.1])
+    assert choose(two, 1).tolist() == [5]
+    assert choose(two, 2).tolist() == [3, 5]
+
+
+def test_prumerge_merges_by_attention() -> None:
+    """The outlier takes in what looks like it, weighted by attention; the stride's tokens likewise."""
+    tokens = video([A, A, B, B, A, B], saliency=[[0.1, 0.1, 0.1, 0.1, 0.3, 0.1]])
+    # Quartiles 0.1: token 4 is the outlier; of 0, 1, 2, 3, 5 a stride of one takes 0.
+    merged = make_method("prumerge", {"retain": "0.333"}).compress(tokens)
+    assert merged.survivor.tolist() == [0, 0, 0, 0, 4, 0]
+    torch.testing.assert_close(merged.features, torch.tensor([[0.4, 0.6], [1.0, 0.0]]))
+
+
+def test_visionzip() -> None:
+    """Two dominant tokens stay as they are; of the other four the first and third are targets at steps of two."""
+    tokens = video([A, B, C, A, at(10), B], saliency=[[0.1, 0.9, 0.1, 0.8, 0.1, 0.1]])
+    merged = make_method("visionzip", {"retain": "0.667", "contextual": "0.5"}).compress(tokens)
+    # Rest: A, C, 10°, B. Targets A and 10°: C (53°) and B (90°) are nearer to 10°.
+    assert merged.survivor.tolist() == [0, 1, 4, 3, 4, 4]
+    mean = (tokens.features[2] + tokens.features[4] + tokens.features[5]) / 3
+    torch.testing.assert_close(
+        merged.features, torch.stack([torch.tensor(A), torch.tensor(B), torch.tensor(A), mean])[[0, 1, 2, 3]]
+    )
+    dropped = make_method("visionzip", {"retain": "0.667", "contextual": "0"}).compress(tokens)
+    assert dropped.survivor.tolist() == [0, 1, 2, 3, -1, -1]
+
+
+def test_density_peaks() -> None:
+    """0 and 0.1 are denser than 5 and 5.2; the first of each pair is far from all that is denser."""
+    peaks, nearest = density_peaks(torch.tensor([[0.0], [0.1], [5.0], [5.2]]), 2, 7)
+    assert peaks.tolist() == [0, 2]
+    assert nearest.tolist() == [0, 0, 1, 1]
+
+
+# Place 0 moves by 25° and then 15° (cosine 0.91 and 0.97), place 1 by a right angle each time.
+CALM = video([at(0), A], [at(25), B], [at(40), A], saliency=[[0.1, 0.2]] * 3)
+
+
+def test_holitom_merges_what_is_still() -> None:
+    """One segment removes two tokens: place 0 becomes the mean of its three; four tokens are then all that is left."""
+    merged = make_method("holitom", {"retain": "0.667"}).compress(CALM)
+    assert merged.survivor.tolist() == [0, 1, 0, 3, 0, 5]
+    torch.testing.assert_close(merged.features[0], CALM.features[[0, 2, 4]].mean(0))
+    # Two tokens for four equal groups: the earlier two.
+    assert make_method("holitom", {"retain": "0.333"}).compress(CALM).index.tolist() == [0, 1]
+
+
+def test_holitom_raises_tau_where_the_budget_asks_for_more() -> None:
+    """Five of six tokens: only the more alike pair of place 0 may merge."""
+    merged = make_method("holitom", {"retain": "0.833"}).compress(CALM)
+    assert merged.survivor.tolist() == [0, 1, 2, 3, 2, 5]
+
+
+def test_holitom_weighs_density_peaks() -> None:
+    """Two frames, four still places, one peak for three: beta of itself, the rest evenly of the others, over time."""
+    places = [at(0), at(3), at(6), at(9)]
+    tokens = video(places, places, saliency=[[0.1] * 4] * 2)
+    merged = make_method("holitom", {"retain": "0.125", "beta": "0.6"}).compress(tokens)
+    (peak,) = merged.index.tolist()
+    others = [place for place in range(4) if place != peak]
+    wanted = 0.6 * tokens.features[peak] + 0.4 * tokens.features[others].mean(0)
+    torch.testing.assert_close(merged.features[0], wanted)
+    assert merged.survivor.tolist() == [peak] * 8
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_holitom_finds_the_best_segments(seed: int) -> None:
+    """Against every way to cut six frames."""
+    likeness = torch.rand(5, 7, generator=torch.Generator().manual_seed(seed)) ** 0.3
+
+    def removed(cuts: list[tuple[int, int]]) -> int:
+        return sum(int((likeness[a:b] > 0.8).all(dim=0).sum()) * (b - a) for a, b in cuts if b > a)
+
+    def removed_by(bits: int) -> int:
+        starts = [0, *(frame for frame in range(1, 6) if bits >> frame & 1), 6]
+        return removed([(a, b - 1) for a, b in pairwise(starts)])
+
+    segments, still = segment(likeness, 0.8, most=999)
+    assert torch.equal(still, likeness > 0.8)
+    assert [frame for a, b in segments for frame in range(a, b + 1)] == list(range(6))
+    assert removed(segments) == max(removed_by(bits) for bits in range(0, 64, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("vidcom2", "temperature", "0"),
+        ("kmeans", "rounds", "0"),
+        ("visionzip", "contextual", "1.5"),
+        ("holitom", "tau", "2"),
+        ("holitom", "beta", "-1"),
+        ("holitom", "neighbours", "0"),
+        ("evs", "retain", "1.1"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(name: str, option: str, value: str) -> None:
+    """Which method, option and value."""
+    with pytest.raises(UsageError, match=f"{name} option {option}={float(value):g}") as caught:
+        make_method(name, {option: value})
+    assert option in caught.value.remedy
+
+
+def test_a_first_stage_must_come_first() -> None:
+    """Tokens that something has compressed already are refused, and tokens without saliency."""
+    fewer = CALM.keep(torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match="4 tokens are missing"):
+        make_method("evs", {}).compress(fewer)
+    with pytest.raises(ValueError, match="no saliency"):
+        make_method("visionzip", {}).compress(video([A, B]))
