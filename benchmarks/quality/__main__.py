@@ -26,7 +26,7 @@ from benchmarks.quality.summary import summarise
 from benchmarks.quality.tables import into_readme, tables
 from dycoke_cli import checkpoints
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.fingerprint import weights_identity
+from dycoke_cli.fingerprint import folder_fingerprint
 from training.exam import paper
 
 FRAMES = 16
@@ -56,7 +56,9 @@ def examine(job: tuple[str, int]) -> dict[str, Any]:
     asked = []
     for arm in all_arms(model.facts, whole.grid):
         given, prefill, read = answers(model, arm.method(model.facts, whole.grid), whole, texts)
-        asked.append({"arm": arm.label, "seed": arm.seed, "prefill": prefill, "read": read, "grades": grades(clip, given)})
+        asked.append(
+            {"arm": arm.label, "seed": arm.seed, "prefill": prefill, "read": read, "grades": grades(clip, given)}
+        )
     brief = event_tokens(clip.timeline, torch.from_numpy(clip.owners))
     survived = []
     for arm in first_stages(model.facts, whole.grid) if brief else ():
@@ -103,7 +105,7 @@ def main() -> None:
             print(text)
         return
     head = {
-        "model": weights_identity(checkpoints.locate("demo")),
+        "model": folder_fingerprint(checkpoints.locate("demo").folder, checkpoints.FILES),
         "frames": FRAMES,
         "questions": QUOTA,
         "torch": torch.__version__,

@@ -15,6 +15,8 @@ BUDGETS = (0.775, 0.625, 0.475, 0.25)
 PRUNED = (0.5, 0.7, 0.9)
 SEEDS = (0, 1, 2)
 SEEDED = "random"
+# DyCoke's second stage is compared on its own; FastV's own layer is too late for a model of few layers.
+FIRST_STAGE_OPTIONS = {"dycoke": (("p", "0"),), "fastv": (("l", "2"),)}
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,8 @@ def first_stages(facts: ModelFacts, grid: Grid) -> list[Arm]:
         if not {BEFORE_PREFILL, IN_PREFILL} & set(kind.acts):
             continue
         for retain in BUDGETS:
-            # DyCoke's second stage is compared on its own.
-            options = (("p", "0"),) if name == "dycoke" else ()
             for seed in SEEDS if name == SEEDED else SEEDS[:1]:
-                arm = Arm(f"{name} {retain:.1%}", name, options, retain, seed)
+                arm = Arm(f"{name} {retain:.1%}", name, FIRST_STAGE_OPTIONS.get(name, ()), retain, seed)
                 if _can(arm, facts, grid):
                     arms.append(arm)
     return arms
