@@ -52,7 +52,7 @@ def first_stages(facts: ModelFacts, grid: Grid) -> list[Arm]:
 
 
 def second_stages() -> list[Arm]:
-    """List what is done at each decode step after DyCoke's first stage at its default, after random tokens, and alone."""
+    """List what is done at each step after DyCoke's first stage at its default, after random tokens, and alone."""
     arms = []
     for pruned in PRUNED:
         p = ("p", str(pruned))

@@ -50,7 +50,7 @@ def _arm(arm: str, clips: list[list[dict[str, Any]]], reference: tuple[np.ndarra
 
 
 def _sums(clips: list[list[dict[str, Any]]], kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the grades of a kind, or of all short answers, clip by clip, as a mean over seeds: (clips,) right and asked."""
+    """Sum the grades of a kind, or of all short answers, over seeds on average: (clips,) right and asked."""
     right, number = np.zeros(len(clips)), np.zeros(len(clips))
     for place, runs in enumerate(clips):
         for run in runs:

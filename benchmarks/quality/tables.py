@@ -18,8 +18,8 @@ def tables(results: dict[str, Any]) -> str:
         arms = {arm["arm"]: arm for arm in found["arms"]}
         parts += [
             f"**{world.capitalize()} clips** ({found['clips']}, {arms['full']['answers']['n']} short answers; without "
-            f"compression {_percent(arms['full']['answers'])} right, and {_percent(arms['full']['kinds'][TOLD])} of the "
-            "facts told in descriptions)",
+            f"compression {_percent(arms['full']['answers'])} right, and {_percent(arms['full']['kinds'][TOLD])} of "
+            "the facts told in descriptions)",
             _first(arms),
             _second(arms),
             _survival(found["survived"]),
