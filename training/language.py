@@ -46,36 +46,42 @@ class Course:
         return self.start + (1 - self.start) * step / self.steps
 
 
+def make_hints(seed: int) -> Heads:
+    """Make the heads that ask visual tokens of the language model about their past."""
+    torch.manual_seed(seed)
+    return Heads(TOLD, TEXT_WIDTH)
+
+
 def train_language(
     model: LlavaOnevisionForConditionalGeneration,
     tokenizer: Tokenizer,
+    hints: Heads,
     pools: tuple[TokenPool, TokenPool],
     course: Course,
     seed: int,
     run: Path,
     report: Callable[[dict], None],
 ) -> None:
-    """Train the text model and the newline token in place, going on from the course's checkpoint if there is one."""
-    torch.manual_seed(seed)
-    parts = torch.nn.ModuleDict({"text": model.model.language_model, "hints": Heads(TOLD, TEXT_WIDTH)})
+    """Train text model, newline token and hint heads in place, going on from the course's checkpoint if it has one."""
+    parts = torch.nn.ModuleDict({"text": model.model.language_model, "hints": hints})
     matrices, rest = parameter_groups(parts)
     rest.append(model.model.image_newline)
     optimisers = (
         Muon(matrices, MATRIX_RATE),
         torch.optim.AdamW(rest, lr=OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     )
-    whole = torch.nn.ModuleDict({"model": model, "hints": parts["hints"]})
+    whole = torch.nn.ModuleDict({"model": model, "hints": hints})
     checkpoint = run / f"{course.name}.pt"
     first = _resume(whole, optimisers, checkpoint)
     recent: list[dict[str, float]] = []
     for step in range(first, course.steps):
         batch = sample_batch(tokenizer, pools, course.quota, course.progress(step), np.random.default_rng((seed, step)))
         cache, states = read_video(model, tokenizer, batch.tokens, HINT_LAYER)
-        hint_loss, told = parts["hints"].losses(
+        hint_loss, told = hints.losses(
             states.flatten(0, 1), {name: label.flatten() for name, label in batch.labels.items()}
         )
         logits, targets = packed_logits(model, cache, batch.pack)
-        loss = cross_entropy(logits, targets)
+        loss = (cross_entropy(logits, targets, reduction="none") * batch.pack.weights).sum()
         for optimiser, rate in zip(optimisers, (MATRIX_RATE, OTHER_RATE), strict=True):
             optimiser.param_groups[0]["lr"] = rate * course.rate * cosine(step, course.steps, 100)
             optimiser.zero_grad()

@@ -19,13 +19,25 @@ class Pack:
     """Questions of several clips, one row a clip; every tensor is (clips, tokens), int64.
 
     `owners` numbers the question a token belongs to (padding has -1), `offsets` is the token's place within its
-    question, and `targets` is the token that follows where an answer is being given, else -100.
+    question, `targets` is the token that follows where an answer is being given, else -100, and `lengths` is how many
+    tokens that answer has.
     """
 
     ids: torch.Tensor
     owners: torch.Tensor
     offsets: torch.Tensor
     targets: torch.Tensor
+    lengths: torch.Tensor
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """What each answer token counts in the loss, (answer tokens,) summing to 1.
+
+        An answer counts by the fourth root of its length: with every token equal, descriptions would drown the one
+        word that tells a colour.
+        """
+        weights = self.lengths[self.targets != IGNORED].float() ** -0.75
+        return weights / weights.sum()
 
 
 def pack_questions(tokenizer: Tokenizer, clips: list[list[Question]]) -> Pack:
@@ -33,16 +45,19 @@ def pack_questions(tokenizer: Tokenizer, clips: list[list[Question]]) -> Pack:
     rows = [[_question_tokens(tokenizer, number, question) for number, question in enumerate(clip)] for clip in clips]
     flat = [[token for question in row for token in question] for row in rows]
     longest = max(len(row) for row in flat)
-    padding = (0, -1, 0, IGNORED)
+    padding = (0, -1, 0, IGNORED, 0)
     table = torch.tensor([row + [padding] * (longest - len(row)) for row in flat])
     return Pack(*table.unbind(-1))
 
 
-def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> list[tuple[int, int, int, int]]:
+def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> list[tuple[int, int, int, int, int]]:
     asked, answered = question_ids(tokenizer, question.text), answer_ids(tokenizer, question.answer)
     ids = asked + answered[:-1]
     targets = [IGNORED] * (len(asked) - 1) + answered
-    return [(token, number, offset, target) for offset, (token, target) in enumerate(zip(ids, targets, strict=True))]
+    size = len(answered)
+    return [
+        (token, number, place, target, size) for place, (token, target) in enumerate(zip(ids, targets, strict=True))
+    ]
 
 
 def packed_mask(owners: torch.Tensor, prefix: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from transformers import LlavaOnevisionForConditionalGeneration
 
 from training.batches import TokenPool
-from training.language import Course, train_language
+from training.language import Course, make_hints, train_language
 from training.model import build_model, save_model
 from training.pool import Pool, Recipe, open_pool
 from training.questions import TRAIN_QUOTA
@@ -29,14 +29,20 @@ POOLS = {"short": Recipe(110_000_000, 12_000, 4), "long": Recipe(120_000_000, 4_
 
 @dataclass(frozen=True)
 class Round:
-    """Batches of single frames for the vision, at a share of the usual rate, then a course for the language model."""
+    """Batches of single frames for the vision, at a share of the usual rate, then courses for the language model."""
 
     vision_steps: int
     vision_rate: float
-    course: Course
+    courses: tuple[Course, ...]
 
 
-ROUNDS = (Round(1800, 1.0, Course("language", 3600, TRAIN_QUOTA)),)
+ROUNDS = (
+    Round(
+        1800,
+        1.0,
+        (Course("language", 2000, TRAIN_QUOTA), Course("answers", 2000, TRAIN_QUOTA, start=0.3)),
+    ),
+)
 
 
 class Log:
@@ -101,7 +107,7 @@ def _play_round(
     run: Path,
     log: Log,
 ) -> None:
-    vision_steps, rate, course = ROUNDS[number].vision_steps, ROUNDS[number].vision_rate, ROUNDS[number].course
+    vision_steps, rate = ROUNDS[number].vision_steps, ROUNDS[number].vision_rate
     seed, name = SEED + number, f"vision-{number}"
     see = partial(train_vision, model, tuple(pools.values()), vision_steps, rate, seed, partial(log, name))
     _vision_stage(model, run / f"{name}.pt", see)
@@ -109,7 +115,9 @@ def _play_round(
         TokenPool(pools[length], cache_tokens(model, pools[length], run / f"{length}-{number}.npy"))
         for length in ("short", "long")
     )
-    train_language(model, tokenizer, (short, long), course, seed, run, partial(log, course.name))
+    hints = make_hints(seed)
+    for course in ROUNDS[number].courses:
+        train_language(model, tokenizer, hints, (short, long), course, seed, run, partial(log, course.name))
 
 
 def _vision_stage(model: LlavaOnevisionForConditionalGeneration, checkpoint: Path, train: Callable[[], None]) -> None:

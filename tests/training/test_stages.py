@@ -13,7 +13,7 @@ from training import batches, language
 from training.batches import TokenPool, choose_moments, drop_tokens, frame_count, sample_batch
 from training.heads import Heads, as_tensors
 from training.labels import TOLD
-from training.language import Course, train_language
+from training.language import Course, make_hints, train_language
 from training.model import build_model, frame_tokens, save_model
 from training.muon import orthogonalise
 from training.packing import pack_questions, packed_logits, read_video
@@ -145,7 +145,7 @@ def test_training_goes_on_where_it_stopped(pool, tokenizer, tmp_path, monkeypatc
         for stop in stops:
             trained = build_model(tokenizer)
             course = Course("test", stop, {"exists": 2})
-            train_language(trained, tokenizer, (pool, pool), course, 0, run, lambda record: None)
+            train_language(trained, tokenizer, make_hints(0), (pool, pool), course, 0, run, lambda record: None)
         ends.append(trained.model.language_model.norm.weight.detach().clone())
     torch.testing.assert_close(ends[0], ends[1])
 
