@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from dycoke_cli.errors import UsageError, VideoError
 
 # Matroska counts in milliseconds: two equal steps of 30 frames a second differ by this much in such a file.
 CLOCK_S = 1e-3 + 1e-6
+
+Evenness = Literal["time", "index"]
 
 Indices = npt.NDArray[np.int64]
 Seconds = npt.NDArray[np.float64]
@@ -35,6 +38,7 @@ class Sampling:
 
     `frames` spreads that many evenly; `fps` takes one every 1/fps seconds; neither takes all of them. A choice of more
     than `max_frames` becomes `max_frames` spread evenly, as LLaVA-Video does it. The window is start_s <= time < end_s.
+    sample: whether evenly means in time or, as LLaVA does it, in count; the same where the rate is constant.
     """
 
     frames: int | None = None
@@ -42,6 +46,7 @@ class Sampling:
     max_frames: int | None = None
     start_s: float | None = None
     end_s: float | None = None
+    sample: Evenness = "time"
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.fps is not None:
@@ -54,6 +59,8 @@ class Sampling:
                 raise UsageError(f"{name} is {value}.", "Take at least one frame.")
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise UsageError(f"fps is {self.fps}.", "Give a number above zero, such as 1 or 0.5.")
+        if self.sample not in ("time", "index"):
+            raise UsageError(f"sample is {self.sample!r}.", "Choose time or index.")
         for name in ("start_s", "end_s"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -94,12 +101,11 @@ class Sampling:
         # A window between two frames still shows something: the last frame before it.
         return inside if len(inside) else np.searchsorted(seconds, [start], side="right") - 1
 
-    @staticmethod
-    def _evenly(seconds: Seconds, count: int) -> Indices:
+    def _evenly(self, seconds: Seconds, count: int) -> Indices:
         total = len(seconds)
         count = min(count, total)
         steps = np.diff(seconds)
-        if total < 3 or np.ptp(steps) <= CLOCK_S:
+        if total < 3 or self.sample == "index" or np.ptp(steps) <= CLOCK_S:
             return np.linspace(0, total - 1, count, dtype=int)  # LLaVA's own expression
         if count == 1:
             return np.zeros(1, dtype=int)
@@ -111,6 +117,9 @@ class Sampling:
         return np.union1d(chosen, free[spare])
 
     def _every(self, seconds: Seconds, step_s: float) -> Indices:
+        if self.sample == "index":
+            rate = (len(seconds) - 1) / (seconds[-1] - seconds[0]) if len(seconds) > 1 else 1.0
+            return np.arange(0, len(seconds), max(1, round(rate * step_s)))  # LLaVA's own step
         start = seconds[0] if self.start_s is None else self.start_s
         count = max(0, math.floor((seconds[-1] + CLOCK_S - start) / step_s)) + 1
         if count > 64 * len(seconds):  # steps far below one frame: every frame is taken

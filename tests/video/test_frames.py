@@ -38,8 +38,8 @@ PYAV = {
 }
 DAMAGED = {
     "cut60_faststart.mp4": (150, "damaged packets"),
-    "corrupt_mid_rand.mp4": (150, "decord failed with DECORDError"),
-    "decord_corrupted.mp4": (50, "decord failed with DECORDError"),
+    "corrupt_mid_rand.mp4": (150, "decord failed: Thread worker: Error sending packet"),
+    "decord_corrupted.mp4": (50, "decord failed: Thread worker: Error sending packet"),
 }
 SIZES = {  # height, width
     "h264_portrait.mp4": (320, 180),
