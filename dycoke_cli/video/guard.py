@@ -161,9 +161,8 @@ class VideoReader:
                 late = deadline <= time.monotonic()
                 what = f"took longer than {self._timeout_s:g} s" if late else f"made no progress for {patience_s:.3g} s"
                 raise ChildFailedError(what, "timeout")
-            if message["kind"] == "begun":
-                patience_s = self._stall_s
-            patience_s = self._stall_s + message.get("allowance_s", patience_s - self._stall_s)
+            if message["kind"] == "begun" or "allowance_s" in message:
+                patience_s = self._stall_s + message.get("allowance_s", 0.0)
             if message["kind"] == "progress":
                 job.done, job.total = message["done"], message["total"]
             elif message["kind"] == "error":

@@ -1,7 +1,5 @@
 """Decoded frames as RGB of one size, converted the way ffmpeg does it by default."""
 
-from itertools import pairwise
-
 import av
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +32,5 @@ class Rgb:
         graph.threads = 1
         source = f"video_size={width}x{height}:pix_fmt={pixels}:time_base=1/1:colorspace={matrix}:range={full}"
         steps = [("buffer", source), ("scale", self._scale), ("format", "rgb24"), ("buffersink", None)]
-        contexts = [graph.add(name, arguments) for name, arguments in steps]
-        for one, other in pairwise(contexts):
-            one.link_to(other)
-        graph.configure()
+        graph.link_nodes(*(graph.add(name, arguments) for name, arguments in steps)).configure()
         return graph
