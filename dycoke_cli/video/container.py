@@ -41,7 +41,15 @@ def video_stream(container: "av.container.InputContainer", name: str) -> "av.vid
     best = container.streams.best("video")
     stream = best if best in moving else (moving[0] if moving else None)
     if stream is None:
-        raise VideoError(f"{name} has no video stream, only sound.", "Give a file with a picture.", reason="no_video")
+        if container.streams.audio:
+            raise VideoError(
+                f"{name} has no video stream, only sound.", "Give a file with a picture.", reason="no_video"
+            )
+        raise VideoError(
+            f"{name} has no video stream: it is cut off, damaged or another kind of file.",
+            "Copy or download it again.",
+            reason="no_video",
+        )
     if stream.codec_context is None:
         raise VideoError(
             f"{name} holds video of a kind that FFmpeg does not know.",
