@@ -123,6 +123,7 @@ class Tally:
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
     failures: list[str] = field(default_factory=list)
+    hard: list[str] = field(default_factory=list)  # cases that cost a decoder process, or its memory
     slowest_s: float = 0.0
     processes: set[int | None] = field(default_factory=set)
     usage: list[dict[str, int]] = field(default_factory=list)  # now and then, after the first hundred
@@ -132,6 +133,7 @@ class Tally:
         return {
             "outcomes": dict(self.outcomes.most_common()),
             "failures": self.failures,
+            "hard": self.hard,
             "slowest_s": round(self.slowest_s, 2),
             "decoder_processes": len(self.processes),
             "usage": self.usage,
@@ -149,8 +151,11 @@ def fuzz(seed: int, count: int, folder: Path, progress: Callable[[int], None] | 
             began = time.monotonic()
             outcome = read(reader, path)
             took_s = time.monotonic() - began
+            told = f"case {place} of seed {seed}, {name}: {outcome} after {took_s:.1f} s"
             if outcome.startswith("wrong") or took_s > DEADLINE_S + MARGIN_S:
-                tally.failures.append(f"case {place} of seed {seed}, {name}: {outcome} after {took_s:.1f} s")
+                tally.failures.append(told)
+            if outcome in ("error: crash", "error: timeout", "error: too_large"):
+                tally.hard.append(told)
             tally.outcomes[outcome] += 1
             tally.slowest_s = max(tally.slowest_s, took_s)
             tally.processes.add(reader.child_pid)

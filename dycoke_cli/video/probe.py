@@ -1,9 +1,8 @@
 """The index of a video, read from its packets without decoding them, and the list of what decord gets right."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import av
 import numpy as np
@@ -16,6 +15,9 @@ from dycoke_cli.video.index import Index, shortfall
 
 _SEEKABLE = {"mov": "mp4", "matroska": "matroska"}  # the first of FFmpeg's names for the format -> ours
 _DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores"}
+
+_UNKNOWN = -(2**63)  # FFmpeg's own mark for a time that is not there
+_ROW = np.dtype([("pts", "i8"), ("dts", "i8"), ("duration", "i8"), ("key", "?"), ("hidden", "?")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,29 +34,18 @@ class Packets:
     @classmethod
     def read(cls, container: "av.container.InputContainer", stream: int, beat: Callable[[], None]) -> "Packets":
         """Walks through the whole file."""
-        rows: list[tuple[int | None, int | None, int, bool, bool]] = []
-        damaged = False
-        try:
-            for packet in container.demux(container.streams[stream]):
-                if packet.size:  # the last one is empty and only asks a decoder to finish
-                    rows.append((packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard))
-                    damaged |= packet.is_corrupt
-                beat()
-        except MemoryError:
-            raise
-        except FFmpegError:
-            damaged = True
-        pts = [row[0] for row in rows]
-        dts = [row[1] for row in rows if row[1] is not None]
-        rising = all(one < two for one, two in pairwise(dts))  # a joined .ts jumps back
-        complete = bool(pts) and None not in pts and len(set(pts)) == len(pts) and rising
+        damage: list[Exception | None] = []
+        rows = np.fromiter(_walk(container, stream, beat, damage), _ROW)
+        pts, dts = rows["pts"], rows["dts"][rows["dts"] != _UNKNOWN]
+        rising = bool(np.all(np.diff(dts) > 0))  # a joined .ts jumps back
+        complete = len(pts) > 0 and rising and _UNKNOWN not in pts and len(np.unique(pts)) == len(pts)
         return cls(
-            pts=np.array(pts if complete else [0] * len(pts), dtype=np.int64),
-            durations=np.array([row[2] for row in rows], dtype=np.int64),
-            key=np.array([row[3] for row in rows], dtype=bool),
-            hidden=np.array([row[4] for row in rows], dtype=bool),
+            pts=pts if complete else np.zeros(len(pts), dtype=np.int64),
+            durations=rows["duration"],
+            key=rows["key"],
+            hidden=rows["hidden"],
             complete=complete,
-            damaged=damaged,
+            damaged=bool(damage),
         )
 
     def closed_gops(self) -> bool:
@@ -62,6 +53,30 @@ class Packets:
         rank = np.argsort(np.argsort(self.pts))
         keys = np.flatnonzero(self.key)
         return bool(np.all(rank[keys] == keys))
+
+
+def _walk(
+    container: "av.container.InputContainer", stream: int, beat: Callable[[], None], damage: list[Exception | None]
+) -> Iterator[tuple[int, int, int, bool, bool]]:
+    """Yields a _ROW for each packet, and notes what is broken."""
+    try:
+        for packet in container.demux(container.streams[stream]):
+            beat()
+            if packet.is_corrupt:
+                damage.append(None)
+            if packet.size:  # the last one is empty and only asks a decoder to finish
+                pts, dts = packet.pts, packet.dts
+                yield (
+                    _UNKNOWN if pts is None else pts,
+                    _UNKNOWN if dts is None else dts,
+                    packet.duration or 0,
+                    packet.is_keyframe,
+                    packet.is_discard,
+                )
+    except MemoryError:
+        raise
+    except FFmpegError as error:
+        damage.append(error)
 
 
 def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:

@@ -41,6 +41,20 @@ def readers():
         yield {"auto": auto, "pyav": pyav}
 
 
+@settings(max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(FILES), places=st.lists(st.integers(0, 27), min_size=1, max_size=6), by_time=st.booleans())
+def test_named_frames_are_those_of_a_full_decode(name, places, by_time, whole, readers):
+    path, shown = whole[name]
+    places = [place % len(shown) for place in places]
+    moments = [shown[place][1] + 1e-3 for place in places]
+    sampling = Sampling(moments_s=moments) if by_time else Sampling(places=places)
+    frames = readers["auto"].submit(path, sampling).result()
+    assert list(frames.indices) == sorted(set(places))
+    assert (
+        min(psnr(picture, shown[place][0]) for picture, place in zip(frames.pixels, frames.indices, strict=True)) >= 35
+    )
+
+
 choices = st.one_of(
     st.fixed_dictionaries({"frames": st.integers(1, 80)}),
     st.fixed_dictionaries({"fps": st.floats(0.05, 60)}, optional={"max_frames": st.integers(1, 20)}),

@@ -149,11 +149,23 @@ def test_by_index_frames_are_even_in_count_as_llava_takes_them():
     assert Sampling(fps=1, sample="index").choose(np.zeros(1), 0.1).tolist() == [0]
 
 
+def test_frames_are_named_by_place_or_by_moment():
+    assert Sampling(places=(7, 3, 3, 299)).choose(CFR, 10.0).tolist() == [3, 7, 299]
+    assert Sampling(moments_s=(0.0, 1.0, 1.01, 9.999)).choose(CFR, 10.0).tolist() == [0, 30, 299]
+    for beyond in (Sampling(places=(300,)), Sampling(moments_s=(10.1,)), Sampling(places=())):
+        with pytest.raises(VideoError, match=r"the video has 300 in 10\.00 s") as caught:
+            beyond.choose(CFR, 10.0)
+        assert caught.value.reason == "window"
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {"frames": 0},
         {"sample": "often"},
+        {"places": (3, -1)},
+        {"moments_s": (float("nan"),)},
+        {"places": (1,), "moments_s": (1.0,)},
         {"frames": -3},
         {"max_frames": 0},
         {"fps": 0.0},
