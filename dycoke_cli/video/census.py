@@ -31,7 +31,7 @@ def count_frames(index: Index, beat: Callable[[], None]) -> Index:
     if found < index.promised and (best.errors or index.damaged):
         lost: tuple[str, ...] = (f"only {found} of {index.promised} frames can be read",)
     else:
-        lost = shortfall(duration_s, index.promised_s)
+        lost = shortfall(duration_s, index.promised_s, found)
     if best.corrupt:
         lost += (f"damaged pictures: {best.corrupt} of {found}",)
     return replace(

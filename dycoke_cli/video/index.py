@@ -32,8 +32,9 @@ class Index(Timeline):
         return int(self.keys[max(0, int(np.searchsorted(self.keys, pts, side="right")) - 1)])
 
 
-def shortfall(duration_s: float, promised_s: float) -> tuple[str, ...]:
-    """Says that a video ends well before the end that its header promises."""
-    if promised_s - duration_s <= max(1.0, 0.05 * promised_s):
+def shortfall(duration_s: float, promised_s: float, frames: int) -> tuple[str, ...]:
+    """Says that a video ends before the end that its header promises, by more than rounding explains."""
+    step_s = duration_s / max(1, frames)
+    if promised_s - duration_s <= max(0.3, 1.5 * step_s, 0.01 * promised_s):
         return ()
     return (f"it ends at {duration_s:.2f} s of the {promised_s:.2f} s that its header promises",)

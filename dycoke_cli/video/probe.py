@@ -114,9 +114,18 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
             exact=len(order) > 0 and not damaged,
             seekable=format_name in _SEEKABLE and bool(packets.key.any()),
             doubt=_doubt(packets, container, stream) or first.doubt,
-            losses=() if damaged else shortfall(duration_s, promised_s),
+            losses=() if damaged else _unfinished(path, format_name) or shortfall(duration_s, promised_s, len(order)),
             notes=first.notes,
         )
+
+
+def _unfinished(path: str, format_name: str) -> tuple[str, ...]:
+    """Says that a GIF lacks its end, which no decoder notices."""
+    if format_name != "gif":
+        return ()
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - 64))
+        return () if file.read().rstrip(b"\0").endswith(b";") else ("its end is missing",)
 
 
 def _promised_s(container: "av.container.InputContainer", stream: "av.video.stream.VideoStream") -> float:

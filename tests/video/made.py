@@ -38,9 +38,10 @@ def write(
     start=0,
     times=None,
     container=None,
+    file_options=None,
 ):
     """Writes one stream of `drawn` pictures; matrix, full (1: limited range, 2: full) and transfer as FFmpeg counts."""
-    with av.open(str(path), "w", format=container) as file:
+    with av.open(str(path), "w", format=container, options=file_options or {}) as file:
         stream = file.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         stream.time_base = Fraction(1, rate)
