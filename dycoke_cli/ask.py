@@ -1,5 +1,6 @@
 """Ask a video questions: the whole story, and the library's front door."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def ask(
     trace: bool = False,
     listener: Listener | None = None,
 ) -> Outcome:
-    """Answer questions about one video file.
+    """Answer questions about one video: a file, a folder of pictures, or `-` for what is piped in.
 
     baseline: run once more without compression, on the same engine, frames and dtype. trace: record which tokens.
     Raises a DyCokeError for whatever a user can act on.
@@ -50,7 +51,8 @@ def ask(
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending = reader.submit(video, sampling_of(settings, checkpoint.default_frames))
+        sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
+        pending = reader.submit(video, sampling, rate=settings.fps)
         pending.wait_until_opened(OPENING_S)
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
@@ -88,11 +90,15 @@ def ask(
     return Outcome(frames, describe(name, model), described, answers, plain, load_model_s)
 
 
-def sampling_of(settings: Settings, default_frames: int) -> Sampling:
-    """Say which frames to take: `default_frames` spread evenly unless the settings want something else."""
+def sampling_of(settings: Settings, default_frames: int, rated: bool = False) -> Sampling:
+    """Say which frames to take: `default_frames` spread evenly unless the settings want something else.
+
+    rated: `fps` is the rate of the pictures themselves, and says nothing about the choice.
+    """
     start, end = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
-    frames = settings.frames if settings.frames or settings.fps else default_frames
-    return Sampling(frames, settings.fps, settings.max_frames or default_frames, start, end)
+    fps = None if rated else settings.fps
+    frames = settings.frames if settings.frames or fps else default_frames
+    return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
 
 
 def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Llava":

@@ -30,6 +30,7 @@ class Settings(BaseModel):
     max_frames: int | None = Field(None, ge=1)
     start: str | None = None
     end: str | None = None
+    sample: Literal["time", "index"] = "time"
     decoder: Literal["auto", "decord", "pyav"] = "auto"
     video_timeout: float = Field(120.0, gt=0)
     max_new_tokens: int = Field(256, ge=1)

@@ -10,7 +10,9 @@ from dycoke_cli.cli import options as opt
 
 
 def ask_command(
-    video: Annotated[str, typer.Argument(metavar="VIDEO", help="The video file.")],
+    video: Annotated[
+        str, typer.Argument(metavar="VIDEO", help="A video, a picture, a folder of pictures, or - for stdin.")
+    ],
     questions: Annotated[list[str], typer.Argument(metavar="QUESTION", help="One question or several.")],
     model: opt.Model = None,
     method: opt.Method = None,
@@ -26,6 +28,7 @@ def ask_command(
     max_frames: opt.MaxFrames = None,
     start: opt.Start = None,
     end: opt.End = None,
+    sample: opt.Sample = None,
     decoder: opt.Decoder = None,
     video_timeout: opt.VideoTimeout = None,
     max_new_tokens: opt.MaxNewTokens = None,

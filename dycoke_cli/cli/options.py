@@ -89,13 +89,20 @@ Frames = Annotated[
     str | None,
     Option("--frames", "-n", metavar="N", help="So many, spread evenly. (default: the model's)"),
 ]
-Fps = Annotated[str | None, Option(metavar="F", help="So many a second instead.")]
+Fps = Annotated[
+    str | None,
+    Option(metavar="F", help="So many a second instead; of a folder, how many pictures show a second. (default: 1)"),
+]
 MaxFrames = Annotated[
     str | None,
     Option(metavar="N", help="With --fps, no more than these. (default: the model's)"),
 ]
 Start = Annotated[str | None, Option(metavar="TIME", help="Look from here on: 90, 1:30 or 0:01:30.5.")]
 End = Annotated[str | None, Option(metavar="TIME", help="Look up to here.")]
+Sample = Annotated[
+    str | None,
+    Option(metavar="HOW", help="Evenly in time, or in count of frames: time or index. (default: time)"),
+]
 Decoder = Annotated[str | None, Option(metavar="NAME", help="decord or pyav. (default: auto)")]
 VideoTimeout = Annotated[str | None, Option(metavar="SECONDS", help="How long decoding may take. (default: 120)")]
 
@@ -133,6 +140,7 @@ SETTINGS = {
     "max_frames",
     "start",
     "end",
+    "sample",
     "decoder",
     "video_timeout",
     "max_new_tokens",

@@ -11,12 +11,16 @@ from dycoke_cli.video.container import open_container, video_stream
 from dycoke_cli.video.index import Index, shortfall
 from dycoke_cli.video.pyav_reader import all_frames, use_threads
 
+_MANY_MORE = 1.1  # times as many frames are worth a slower decoding; a few at a broken end are not
+
 
 def count_frames(index: Index, beat: Callable[[], None]) -> Index:
     """Decodes the whole file and puts what is found in place of the index. Raises VideoError when nothing is."""
     best = _Census.take(index, beat, many_threads=True)
     if best.errors:  # frame threads may lose all that follows a damaged packet
-        best = max(best, _Census.take(index, beat, many_threads=False), key=lambda census: len(census.times))
+        patient = _Census.take(index, beat, many_threads=False)
+        if len(patient.times) > _MANY_MORE * len(best.times):
+            best = patient
     found = len(best.times)
     if not found:
         raise VideoError(
@@ -27,7 +31,7 @@ def count_frames(index: Index, beat: Callable[[], None]) -> Index:
     if found < index.promised and (best.errors or index.damaged):
         lost: tuple[str, ...] = (f"only {found} of {index.promised} frames can be read",)
     else:
-        lost = shortfall(duration_s, index.promised_s)
+        lost = shortfall(duration_s, index.promised_s, found)
     if best.corrupt:
         lost += (f"damaged pictures: {best.corrupt} of {found}",)
     return replace(
@@ -36,7 +40,7 @@ def count_frames(index: Index, beat: Callable[[], None]) -> Index:
         duration_s=duration_s,
         places=places,
         one_thread=not best.many_threads,
-        warnings=index.warnings + lost,
+        losses=lost,
     )
 
 

@@ -1,5 +1,7 @@
 """One video file opened with PyAV, cut off from the network and from every other file."""
 
+import os
+
 import av
 from av.error import FFmpegError
 from av.stream import Disposition
@@ -13,6 +15,8 @@ _FORMATS = (
     "vc1,dv,wtv,nsv,apng,webp_anim,yuv4mpegpipe,mjpeg,gxf,swf,bink,smk,roq,avs,"
     "mp3,wav,flac,aac,w64,aiff,amr,ape,caf"
 )
+MAX_STORED_PIXELS = 1 << 26  # of one frame, twice those of 8K: what is larger is made to fill the memory
+_MAX_THREADS = 8  # each holds some frames, and more help little
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0\r\n", b"v=0\n", b"<MPD")
 
 
@@ -25,24 +29,53 @@ def open_container(path: str, name: str) -> "av.container.InputContainer":
     options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:
         return av.open("file:" + path, options=options, metadata_errors="replace")
+    except MemoryError:
+        raise
     except (FFmpegError, OSError, ValueError):
         raise _not_a_video(path, name) from None
 
 
 def video_stream(container: "av.container.InputContainer", name: str) -> "av.video.VideoStream":
-    """The best of the video streams; a cover picture is none. Raises VideoError."""
-    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    """The best of the video streams, its decoder within bounds. Raises VideoError."""
+    moving = moving_streams(container)
     best = container.streams.best("video")
     stream = best if best in moving else (moving[0] if moving else None)
     if stream is None:
-        raise VideoError(f"{name} has no video stream, only sound.", "Give a file with a picture.", reason="no_video")
+        if container.streams.audio:
+            raise VideoError(
+                f"{name} has no video stream, only sound.", "Give a file with a picture.", reason="no_video"
+            )
+        raise VideoError(
+            f"{name} has no video stream: it is cut off, damaged or another kind of file.",
+            "Copy or download it again.",
+            reason="no_video",
+        )
     if stream.codec_context is None:
         raise VideoError(
             f"{name} holds video of a kind that FFmpeg does not know.",
             "Convert it, for example with ffmpeg -i IN -c:v libx264 OUT.mp4.",
             reason="not_a_video",
         )
+    context = stream.codec_context
+    if context.width * context.height > MAX_STORED_PIXELS:
+        raise VideoError(
+            f"{name} holds frames of {context.width}x{context.height}, which would fill the memory.",
+            "Make them smaller, for example with ffmpeg -i IN -vf scale=1920:-2 OUT.mp4.",
+            reason="too_large",
+        )
+    context.options = {"max_pixels": str(MAX_STORED_PIXELS)}  # the stream itself may turn out larger than its header
+    context.thread_count = min(cores(), _MAX_THREADS)
     return stream
+
+
+def moving_streams(container: "av.container.InputContainer") -> list["av.video.stream.VideoStream"]:
+    """The video streams; a cover picture is none."""
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _not_a_video(path: str, name: str) -> VideoError:

@@ -1,5 +1,6 @@
 """Frames by decord: only on files that the probe holds safe, and held against the packets and against PyAV."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dycoke_cli.video import pyav_reader
+from dycoke_cli.video.frames import Picture
 from dycoke_cli.video.index import Index
-from dycoke_cli.video.pyav_reader import Picture
 
 _TOLERANCE_S = 2e-3
 _SAME_PICTURE = 5  # mean difference of 255: two versions of FFmpeg differ by up to 3.6 on 10-bit video, else by 0.7
@@ -23,13 +24,13 @@ def pictures(
 ) -> Iterator[Picture]:
     """Yields the upright pictures of `chosen`, calling `beat` before each. Raises DecordRefutedError, even at the end.
 
-    chosen: (frames,) rising places in the index; size: stored width and height to scale to.
+    chosen: (frames,) rising places in the index; size: width and height to scale to, before the orientation.
     """
     checked = _cheapest(index, chosen)
     kept: list[Picture] = []
     try:
         width, height = size[::-1] if index.orientation.transpose else size
-        scaled = {} if size == (index.width, index.height) else {"width": width, "height": height}
+        scaled = {} if size == (index.stored_width, index.height) else {"width": width, "height": height}
         reader = _open(index, scaled, beat)
         _check_times(reader, index, chosen)
         for place in chosen.tolist():
@@ -44,13 +45,27 @@ def pictures(
     except DecordRefutedError:
         raise
     except Exception as error:  # its errors share no base class
-        raise DecordRefutedError(f"failed with {type(error).__name__}") from None
+        raise DecordRefutedError(f"failed: {_reason(error, index.path)}") from None
     try:
         for ours, theirs in zip(kept, pyav_reader.pictures(index, checked, size, beat), strict=True):
             if np.abs(ours.astype(np.int16) - theirs).mean() > _SAME_PICTURE:
                 raise DecordRefutedError("gave another picture than PyAV")
     except pyav_reader.IndexRefutedError:
         raise DecordRefutedError("was not confirmed by PyAV") from None
+
+
+def refusal(path: str) -> str:
+    """Asks decord for the first frame of a file in which PyAV finds none -> what it says instead."""
+    try:
+        import decord
+
+        decord.logging.set_level(decord.logging.QUIET)
+        decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1).next()
+    except ImportError:
+        return "it is not installed"
+    except Exception as error:
+        return _reason(error, path)
+    return "it shows something that nothing confirms"
 
 
 def slowest_step(index: Index) -> int:
@@ -77,6 +92,13 @@ def _check_times(reader: Any, index: Index, chosen: npt.NDArray[np.int64]) -> No
     # decord gives float32, which is coarse after some hours.
     if np.any(wrong > _TOLERANCE_S + starts[1:] * float(np.finfo(np.float32).eps)):
         raise DecordRefutedError(f"is {wrong.max():.3f} s off in time")
+
+
+def _reason(error: Exception, path: str) -> str:
+    """The one telling line of what decord says: without the time, its source file and a trace of its stack."""
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    line = re.sub(r"^.*\.cc:\d+: (Check failed: .* vs\. .*?\) )?", "", line).replace(path, "the file")
+    return "".join(letter for letter in line if letter.isprintable())[:120].strip(" .")
 
 
 def _cheapest(index: Index, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

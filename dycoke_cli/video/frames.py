@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -17,8 +19,9 @@ class VideoInfo:
     frames_total: int  # frames really shown, edit lists applied
     width: int
     height: int
-    decoder: str  # "decord" or "pyav"
+    decoder: str  # "decord", "pyav" or "pillow"
     decoder_reason: str  # why this one, in a few words
+    damaged: bool = False  # frames are missing or broken; the warnings say which
     warnings: tuple[str, ...] = ()  # one line each, for stderr
 
     def as_json(self) -> dict[str, Any]:
@@ -32,6 +35,7 @@ class VideoInfo:
             "height": self.height,
             "decoder": self.decoder,
             "decoder_reason": self.decoder_reason,
+            "damaged": self.damaged,
             "warnings": list(self.warnings),
         }
 

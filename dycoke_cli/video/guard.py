@@ -9,16 +9,20 @@ from types import TracebackType
 from typing import Any, Literal
 
 from dycoke_cli.errors import DyCokeError, UsageError, VideoError
+from dycoke_cli.video.album import RATE
 from dycoke_cli.video.child import Child, ChildFailedError
 from dycoke_cli.video.frames import Frames, VideoInfo
 from dycoke_cli.video.pending import PendingFrames, Progress
+from dycoke_cli.video.piped import NAME, STDIN, Piped
 from dycoke_cli.video.sampling import Sampling
-from dycoke_cli.video.source import check_source, shown
+from dycoke_cli.video.source import check_source, pictures_in, shown
 
 Decoder = Literal["auto", "decord", "pyav"]
 
+_START_S = 10.0  # a busy machine may take long to start a process, which says nothing about the video
 MAX_PIXELS = 1920 * 1080  # of one frame; above, frames are scaled down while they are decoded
 MAX_BYTES = 4 << 30  # of all frames of one video
+MAX_PIPED_BYTES = 4 << 30  # of a video from standard input
 
 
 class VideoReader:
@@ -35,6 +39,7 @@ class VideoReader:
         stall_s: float = 20.0,
         max_pixels: int = MAX_PIXELS,
         max_bytes: int = MAX_BYTES,
+        max_piped_bytes: int = MAX_PIPED_BYTES,
     ) -> None:
         if decoder not in ("auto", "decord", "pyav"):
             raise UsageError(f"{decoder!r} is not a decoder.", "Choose auto, decord or pyav.")
@@ -42,6 +47,8 @@ class VideoReader:
         self._limits = {"max_pixels": max_pixels, "max_bytes": max_bytes}
         self._jobs: queue.SimpleQueue[PendingFrames | None] = queue.SimpleQueue()
         self._child: Child | None = None
+        self._max_piped_bytes = max_piped_bytes
+        self._piped: list[Piped] = []
         self._closed = False
         self._lock = threading.Lock()  # between closing and the start of a child
         self._attendant: threading.Thread | None = None
@@ -59,15 +66,22 @@ class VideoReader:
         """The number of the child process, if there is one."""
         return self._child.pid if self._child is not None else None
 
-    def submit(self, path: str | os.PathLike[str], sampling: Sampling) -> PendingFrames:
-        """Starts the reading of one video and returns at once. Raises VideoError for what is no readable file."""
+    def submit(self, path: str | os.PathLike[str], sampling: Sampling, rate: float | None = None) -> PendingFrames:
+        """Starts the reading of one video and returns at once. Raises VideoError for what is no readable file.
+
+        path: a video, a picture, a folder of pictures shown at `rate` a second, or `-` for standard input, which is
+        read to its end first.
+        """
         if self._closed:
             raise RuntimeError("this reader is closed")
         given = os.fspath(path)
+        source = self._save_stdin() if given == STDIN else check_source(path)
         request: dict[str, Any] = {
-            "path": check_source(path),
+            "path": source,
             "given": given,
-            "name": shown(path),
+            "name": NAME if given == STDIN else shown(path),
+            "pictures": pictures_in(source),
+            "rate": rate or RATE,
             "sampling": asdict(sampling),
             **self._limits,
         }
@@ -88,6 +102,12 @@ class VideoReader:
         if self._attendant is not None:
             self._attendant.join()
             self._attendant = None
+        while self._piped:
+            self._piped.pop().close()
+
+    def _save_stdin(self) -> str:
+        self._piped.append(Piped.save(self._max_piped_bytes, self._timeout_s))
+        return self._piped[-1].path
 
     def _attend(self) -> None:
         """Serves one job after another until the reader is closed."""
@@ -133,7 +153,7 @@ class VideoReader:
         """Sends one request and follows its progress. Raises ChildFailedError, VideoError, UsageError."""
         child = self._living_child()
         child.send(request)
-        patience_s = self._stall_s
+        patience_s = max(self._stall_s, _START_S)
         while True:
             left_s = deadline - time.monotonic()
             message = child.receive(min(patience_s, left_s)) if left_s > 0 else None
@@ -141,9 +161,10 @@ class VideoReader:
                 late = deadline <= time.monotonic()
                 what = f"took longer than {self._timeout_s:g} s" if late else f"made no progress for {patience_s:.3g} s"
                 raise ChildFailedError(what, "timeout")
+            if message["kind"] == "begun" or "allowance_s" in message:
+                patience_s = self._stall_s + message.get("allowance_s", 0.0)
             if message["kind"] == "progress":
                 job.done, job.total = message["done"], message["total"]
-                patience_s = self._stall_s + message.get("allowance_s", patience_s - self._stall_s)
             elif message["kind"] == "error":
                 raise _error_of(message)
             elif message["kind"] == "frames":

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,21 @@ import numpy.typing as npt
 
 from dycoke_cli.errors import UsageError, VideoError
 from dycoke_cli.video import decord_reader, pyav_reader
+from dycoke_cli.video.album import Album, PicturesLostError, is_picture
 from dycoke_cli.video.canvas import Canvas
 from dycoke_cli.video.census import count_frames
 from dycoke_cli.video.decord_reader import DecordRefutedError
-from dycoke_cli.video.frames import VideoInfo
+from dycoke_cli.video.frames import Picture, VideoInfo
 from dycoke_cli.video.index import Index
 from dycoke_cli.video.probe import read_index
-from dycoke_cli.video.pyav_reader import IndexRefutedError, Picture
+from dycoke_cli.video.pyav_reader import IndexRefutedError
 from dycoke_cli.video.reporter import Reporter
 from dycoke_cli.video.sampling import Sampling
+from dycoke_cli.video.timeline import Timeline
 
-Reader = Callable[[Index, npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[Picture]]
+Reader = Callable[[npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[Picture]]
+
+_LONG = 20_000  # frames: from here on decord's own pass over the file costs more than it saves
 
 
 class Job:
@@ -32,21 +37,50 @@ class Job:
         self.sampling = Sampling(**request["sampling"])
 
     def run(self) -> dict[str, Any]:
-        """Tries decord where it is right, then PyAV by its index, then PyAV by counting -> the header of the frames."""
-        index = read_index(self.request["path"], self.request["name"], self.reporter.beat)
+        """Reads pictures or a video -> the header of the frames. Raises VideoError, UsageError."""
+        path, name = self.request["path"], self.request["name"]
+        if self.request["pictures"] is not None:
+            return self._run_album(
+                Album.of_folder(name, path, self.request["pictures"], self.request["rate"]), "a folder of pictures"
+            )
+        if is_picture(path):
+            return self._run_album(Album.of_file(name, path, self.request["rate"], self.reporter.beat), "a picture")
+        try:
+            index = read_index(path, name, self.reporter.beat)
+        except VideoError as error:
+            raise self._with_decord(error, None) from None
+        return self._run_video(index)
+
+    def _run_album(self, album: Album, why: str) -> dict[str, Any]:
+        """Draws pictures, leaving out what cannot be read."""
+        if self.request["decoder"] == "decord":
+            self._insist(f"it is {why}")
+        while True:
+            try:
+                return self._draw(album.timeline(), album.pictures, "pillow", why)
+            except PicturesLostError as error:
+                album = album.without(error.places)
+
+    def _run_video(self, index: Index) -> dict[str, Any]:
+        """Tries decord where it is right, then PyAV by its index, then PyAV by counting."""
         doubt = self._doubt(index)
         if doubt is None:
             try:
-                return self._draw(
-                    index, decord_reader.pictures, "decord", f"closed-GOP {index.codec} in {index.container}"
-                )
+                why = f"closed-GOP {index.codec} in {index.container}"
+                self._promise(decord_reader.slowest_step(index) * index.stored_width * index.height)
+                return self._draw(index, partial(decord_reader.pictures, index), "decord", why)
             except DecordRefutedError as error:
                 doubt = f"decord {error}"
                 self._insist(doubt)
+        self._promise(index.stored_width * index.height)
         if index.exact:
             with suppress(IndexRefutedError):
-                return self._draw(index, pyav_reader.pictures, "pyav", doubt)
-        return self._draw(count_frames(index, self.reporter.beat), pyav_reader.pictures, "pyav", doubt)
+                return self._draw(index, partial(pyav_reader.pictures, index), "pyav", doubt)
+        try:
+            index = count_frames(index, self.reporter.beat)
+        except VideoError as error:
+            raise self._with_decord(error, doubt) from None
+        return self._draw(index, partial(pyav_reader.pictures, index), "pyav", doubt)
 
     def _doubt(self, index: Index) -> str | None:
         """Why decord is not used, or None."""
@@ -54,7 +88,10 @@ class Job:
             return str(self.request["because"])
         if index.doubt is not None:
             self._insist(index.doubt)
-        return index.doubt
+            return index.doubt
+        if self.request["decoder"] == "auto" and len(index.pts) > _LONG:
+            return "long, and PyAV reads only what it needs"
+        return None
 
     def _insist(self, doubt: str) -> None:
         """Raises UsageError when the user wants decord and nothing else."""
@@ -66,17 +103,30 @@ class Job:
             f"decord would not give the right frames of {self.request['name']}: {doubt}.", "Use --decoder auto."
         )
 
-    def _draw(self, index: Index, reader: Reader, decoder: str, why: str) -> dict[str, Any]:
+    def _with_decord(self, error: VideoError, doubt: str | None) -> VideoError:
+        """Adds decord's reason to PyAV's where neither finds a frame; decord is asked if it has not been yet."""
+        asked_for_pyav = (self.request["decoder"], self.request["because"]) == ("pyav", "asked for")
+        if error.reason != "no_frames" or asked_for_pyav:
+            return error
+        if doubt is None and self.request["decoder"] == "pyav":
+            doubt = f"decord failed: {self.request['because']}"
+        if doubt is None:
+            doubt = f"decord says {decord_reader.refusal(self.request['path'])!r}"
+        elif not doubt.startswith("decord "):
+            doubt = f"decord is not asked: {doubt}"
+        return VideoError(f"{error.message.rstrip('.')}; {doubt}.", error.remedy, reason=error.reason)
+
+    def _draw(self, timeline: Timeline, reader: Reader, decoder: str, why: str) -> dict[str, Any]:
         """Decodes the chosen frames onto the canvas -> their header."""
-        chosen = self.sampling.choose(index.seconds, index.duration_s)
-        size = index.scaled(self.request["max_pixels"])
-        height, width = size if index.orientation.transpose else size[::-1]
+        chosen = self.sampling.choose(timeline.seconds, timeline.duration_s)
+        size = timeline.scaled(self.request["max_pixels"])
+        height, width = size if timeline.orientation.transpose else size[::-1]
         shape = (len(chosen), height, width, 3)
         self._check_room(shape)
         self.canvas.clear()
-        self._promise(index, decoder, len(chosen))
+        self.reporter.send(kind="progress", done=0, total=len(chosen))
         count = 0
-        for picture in reader(index, chosen, size, self.reporter.beat):
+        for picture in reader(chosen, size, self.reporter.beat):
             try:
                 self.canvas.write(count, picture)
             except OSError as error:
@@ -96,15 +146,13 @@ class Job:
         return {
             "shape": shape,
             "indices": chosen.tolist(),
-            "seconds": index.seconds[chosen].tolist(),
-            "info": asdict(self._info(index, decoder, why)),
+            "seconds": timeline.seconds[chosen].tolist(),
+            "info": asdict(self._info(timeline, decoder, why)),
         }
 
-    def _promise(self, index: Index, decoder: str, total: int) -> None:
-        """Tells the parent how long to wait at most for the next sign of life, beyond the usual."""
-        megapixels = index.width * index.height / 1e6
-        steps = decord_reader.slowest_step(index) if decoder == "decord" else 1
-        self.reporter.send(kind="progress", done=0, total=total, allowance_s=0.05 * megapixels * steps)
+    def _promise(self, pixels: int) -> None:
+        """Tells the parent how long a sign of life may take beyond the usual, by the pixels to decode before it."""
+        self.reporter.send(kind="beat", allowance_s=0.05 * pixels / 1e6)
 
     def _check_room(self, shape: tuple[int, int, int, int]) -> None:
         size, limit = int(np.prod(shape, dtype=np.int64)), self.request["max_bytes"]
@@ -116,18 +164,17 @@ class Job:
                 reason="too_large",
             )
 
-    def _info(self, index: Index, decoder: str, why: str) -> VideoInfo:
-        width, height = index.width, index.height
-        if index.orientation.transpose:
-            width, height = height, width
+    def _info(self, timeline: Timeline, decoder: str, why: str) -> VideoInfo:
+        width, height = timeline.upright_size
         return VideoInfo(
             path=self.request["given"],
-            duration_s=index.duration_s,
-            fps=index.fps,
-            frames_total=len(index.seconds),
+            duration_s=timeline.duration_s,
+            fps=timeline.fps,
+            frames_total=len(timeline.seconds),
             width=width,
             height=height,
             decoder=decoder,
             decoder_reason=why,
-            warnings=index.warnings,
+            damaged=bool(timeline.losses),
+            warnings=timeline.losses + timeline.notes,
         )

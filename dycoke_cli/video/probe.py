@@ -1,22 +1,23 @@
 """The index of a video, read from its packets without decoding them, and the list of what decord gets right."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from dycoke_cli.errors import VideoError
-from dycoke_cli.video.container import open_container, video_stream
+from dycoke_cli.video.container import moving_streams, open_container, video_stream
+from dycoke_cli.video.first_picture import FirstPicture
 from dycoke_cli.video.index import Index, shortfall
-from dycoke_cli.video.orientation import Orientation
 
 _SEEKABLE = {"mov": "mp4", "matroska": "matroska"}  # the first of FFmpeg's names for the format -> ours
 _DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores"}
+
+_UNKNOWN = -(2**63)  # FFmpeg's own mark for a time that is not there
+_ROW = np.dtype([("pts", "i8"), ("dts", "i8"), ("duration", "i8"), ("key", "?"), ("hidden", "?")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +34,18 @@ class Packets:
     @classmethod
     def read(cls, container: "av.container.InputContainer", stream: int, beat: Callable[[], None]) -> "Packets":
         """Walks through the whole file."""
-        rows: list[tuple[int | None, int | None, int, bool, bool]] = []
-        damaged = False
-        try:
-            for packet in container.demux(container.streams[stream]):
-                if packet.size:  # the last one is empty and only asks a decoder to finish
-                    rows.append((packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard))
-                    damaged |= packet.is_corrupt
-                beat()
-        except FFmpegError:
-            damaged = True
-        pts = [row[0] for row in rows]
-        dts = [row[1] for row in rows if row[1] is not None]
-        rising = all(one < two for one, two in pairwise(dts))  # a joined .ts jumps back
-        complete = bool(pts) and None not in pts and len(set(pts)) == len(pts) and rising
+        damage: list[Exception | None] = []
+        rows = np.fromiter(_walk(container, stream, beat, damage), _ROW)
+        pts, dts = rows["pts"], rows["dts"][rows["dts"] != _UNKNOWN]
+        rising = bool(np.all(np.diff(dts) > 0))  # a joined .ts jumps back
+        complete = len(pts) > 0 and rising and _UNKNOWN not in pts and len(np.unique(pts)) == len(pts)
         return cls(
-            pts=np.array(pts if complete else [0] * len(pts), dtype=np.int64),
-            durations=np.array([row[2] for row in rows], dtype=np.int64),
-            key=np.array([row[3] for row in rows], dtype=bool),
-            hidden=np.array([row[4] for row in rows], dtype=bool),
+            pts=pts if complete else np.zeros(len(pts), dtype=np.int64),
+            durations=rows["duration"],
+            key=rows["key"],
+            hidden=rows["hidden"],
             complete=complete,
-            damaged=damaged,
+            damaged=bool(damage),
         )
 
     def closed_gops(self) -> bool:
@@ -63,9 +55,33 @@ class Packets:
         return bool(np.all(rank[keys] == keys))
 
 
+def _walk(
+    container: "av.container.InputContainer", stream: int, beat: Callable[[], None], damage: list[Exception | None]
+) -> Iterator[tuple[int, int, int, bool, bool]]:
+    """Yields a _ROW for each packet, and notes what is broken."""
+    try:
+        for packet in container.demux(container.streams[stream]):
+            beat()
+            if packet.is_corrupt:
+                damage.append(None)
+            if packet.size:  # the last one is empty and only asks a decoder to finish
+                pts, dts = packet.pts, packet.dts
+                yield (
+                    _UNKNOWN if pts is None else pts,
+                    _UNKNOWN if dts is None else dts,
+                    packet.duration or 0,
+                    packet.is_keyframe,
+                    packet.is_discard,
+                )
+    except MemoryError:
+        raise
+    except FFmpegError as error:
+        damage.append(error)
+
+
 def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
     """Reads the index of the best video stream, calling `beat` on the way. Raises VideoError."""
-    height, width, orientation = _first_picture(path, name, beat)
+    first = FirstPicture.read(path, name, beat)
     with open_container(path, name) as container:
         stream = video_stream(container, name)
         packets = Packets.read(container, stream.index, beat)
@@ -84,10 +100,10 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
             name=name,
             container=_SEEKABLE.get(format_name, format_name),
             codec=stream.codec_context.codec.canonical_name,
-            stream=stream.index,
-            width=width,
-            height=height,
-            orientation=orientation,
+            width=first.width,
+            height=first.height,
+            stored_width=first.stored_width,
+            orientation=first.orientation,
             pts=packets.pts[order],
             keys=np.sort(packets.pts[packets.key]),
             seconds=seconds,
@@ -97,26 +113,28 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
             damaged=damaged,
             exact=len(order) > 0 and not damaged,
             seekable=format_name in _SEEKABLE and bool(packets.key.any()),
-            doubt=_doubt(packets, container, stream) or _picture_doubt(width, orientation),
-            warnings=_picture_warnings(orientation) + (() if damaged else shortfall(duration_s, promised_s)),
+            doubt=_doubt(packets, container, stream) or first.doubt,
+            losses=() if damaged else _unfinished(path, format_name) or shortfall(duration_s, promised_s, len(order)),
+            notes=first.notes,
         )
+
+
+def _unfinished(path: str, format_name: str) -> tuple[str, ...]:
+    """Says that a GIF lacks its end, which no decoder notices."""
+    if format_name != "gif":
+        return ()
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - 64))
+        return () if file.read().rstrip(b"\0").endswith(b";") else ("its end is missing",)
 
 
 def _promised_s(container: "av.container.InputContainer", stream: "av.video.stream.VideoStream") -> float:
     """How long the header says the picture runs; 0 where that cannot be told from how long the sound does."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
-
-
-def _picture_doubt(width: int, orientation: Orientation) -> str | None:
-    if width < 32:
-        return "narrower than 32 pixels"
-    return "mirrored or slanted picture" if orientation.mirrored or not orientation.right_angle else None
-
-
-def _picture_warnings(orientation: Orientation) -> tuple[str, ...]:
-    return () if orientation.right_angle else ("it asks to be turned by an odd angle and is shown unturned",)
+    # Some containers count from zero, not from their first frame.
+    whole = (container.duration or 0) - max(0, container.start_time or 0)
+    return whole / av.time_base if len(container.streams) == 1 else 0.0
 
 
 def _doubt(
@@ -132,6 +150,7 @@ def _doubt(
         "decord is not installed": importlib.util.find_spec("decord") is None,
         codec.upper(): codec not in _DECORD_CODECS,
         f"{format_name} container": format_name not in _SEEKABLE,
+        "several video streams": len(moving_streams(container)) > 1,
         "damaged packets": packets.damaged,
         "packets without times of their own": not packets.complete,
         "no rate or duration in the header": not (stream.average_rate and (stream.frames or container.duration)),
@@ -144,32 +163,6 @@ def _doubt(
         "times above 2^31": packets.pts.max(initial=0) >= 2**31,
     }
     return next((words for words, holds in doubts.items() if holds), None)
-
-
-def _first_picture(path: str, name: str, beat: Callable[[], None]) -> tuple[int, int, Orientation]:
-    """Decodes up to the first frame -> its stored height and width, and how it is turned. Raises VideoError."""
-    with open_container(path, name) as container:
-        stream = video_stream(container, name)
-        packets = container.demux(stream)
-        while True:
-            beat()
-            try:
-                packet = next(packets)
-                for frame in packet.decode():
-                    for data in frame.side_data:
-                        if data.type.name == "DISPLAYMATRIX":
-                            return frame.height, frame.width, Orientation.of_matrix(np.frombuffer(data, np.int32, 9))
-                    return frame.height, frame.width, Orientation()
-            except StopIteration:
-                break
-            except FFmpegError:
-                continue
-        codec = stream.codec_context.codec.canonical_name
-        raise VideoError(
-            f"{name} holds {codec} video, but not one frame of it can be decoded.",
-            "It may be cut off or encrypted: copy or download it again.",
-            reason="no_frames",
-        )
 
 
 def _end(seconds: npt.NDArray[np.float64], last_s: float, rate: float) -> float:

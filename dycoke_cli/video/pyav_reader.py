@@ -9,9 +9,11 @@ import numpy.typing as npt
 from av.error import FFmpegError
 
 from dycoke_cli.video.container import open_container, video_stream
+from dycoke_cli.video.frames import Picture
 from dycoke_cli.video.index import Index
+from dycoke_cli.video.rgb import Rgb
 
-Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
+_SHRINKING = {"mjpeg", "jpeg2000"}  # decode at half the size exactly, as no frame is built on another
 
 
 class IndexRefutedError(Exception):
@@ -23,18 +25,26 @@ def pictures(
 ) -> Iterator[Picture]:
     """Yields the upright pictures of `chosen`, calling `beat` with each packet.
 
-    chosen: (frames,) rising places in the index; size: stored width and height to scale to.
+    chosen: (frames,) rising places in the index; size: width and height to scale to, before the orientation.
     Raises IndexRefutedError when the file is more damaged than its index tells.
     """
     with open_container(index.path, index.name) as container:
         stream = video_stream(container, index.name)
         use_threads(stream, not index.one_thread)
+        if index.codec in _SHRINKING and index.losses == ():
+            stream.codec_context.options |= {"lowres": str(_halvings(index, size))}
+        rgb = Rgb(*size)
         if index.places is None:
             found = _Walk(container, stream, index, chosen, beat).frames()
         else:
             found = _counted(all_frames(container, stream, beat, []), index.places[chosen].tolist())
         for frame in found:
-            yield index.orientation.apply(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]))
+            yield index.orientation.apply(rgb.convert(frame))
+
+
+def _halvings(index: Index, size: tuple[int, int]) -> int:
+    """How often a frame can be halved and still be as large as wanted; decoders offer up to three."""
+    return min(3, max(0, int(np.log2(min(index.stored_width / size[0], index.height / size[1])))))
 
 
 def use_threads(stream: "av.video.stream.VideoStream", many: bool) -> None:
@@ -57,6 +67,8 @@ def all_frames(
         beat()
         try:
             packet = next(packets, None)
+        except MemoryError:
+            raise
         except FFmpegError as error:
             errors.append(error)
             return
@@ -64,6 +76,8 @@ def all_frames(
             return
         try:
             yield from packet.decode()
+        except MemoryError:
+            raise
         except FFmpegError as error:
             errors.append(error)
 

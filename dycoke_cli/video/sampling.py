@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,8 @@ from dycoke_cli.errors import UsageError, VideoError
 
 # Matroska counts in milliseconds: two equal steps of 30 frames a second differ by this much in such a file.
 CLOCK_S = 1e-3 + 1e-6
+
+Evenness = Literal["time", "index"]
 
 Indices = npt.NDArray[np.int64]
 Seconds = npt.NDArray[np.float64]
@@ -35,6 +39,8 @@ class Sampling:
 
     `frames` spreads that many evenly; `fps` takes one every 1/fps seconds; neither takes all of them. A choice of more
     than `max_frames` becomes `max_frames` spread evenly, as LLaVA-Video does it. The window is start_s <= time < end_s.
+    sample: whether evenly means in time or, as LLaVA does it, in count; the same where the rate is constant.
+    Instead of all this, `places` names frames by their places from 0, and `moments_s` those shown at given times.
     """
 
     frames: int | None = None
@@ -42,6 +48,9 @@ class Sampling:
     max_frames: int | None = None
     start_s: float | None = None
     end_s: float | None = None
+    sample: Evenness = "time"
+    places: Sequence[int] | None = None
+    moments_s: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.fps is not None:
@@ -54,6 +63,12 @@ class Sampling:
                 raise UsageError(f"{name} is {value}.", "Take at least one frame.")
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise UsageError(f"fps is {self.fps}.", "Give a number above zero, such as 1 or 0.5.")
+        if self.places is not None and self.moments_s is not None:
+            raise UsageError("places and moments_s exclude each other.", "Give one of the two.")
+        if any(not place >= 0 for place in (*(self.places or ()), *(self.moments_s or ()))):
+            raise UsageError("A place or moment is below 0.", "Count from the first frame.")
+        if self.sample not in ("time", "index"):
+            raise UsageError(f"sample is {self.sample!r}.", "Choose time or index.")
         for name in ("start_s", "end_s"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -65,6 +80,8 @@ class Sampling:
         seconds: (frames,) rising from 0; returns (chosen,) rising indices into it, each at most once.
         Raises VideoError with reason `window` when no frame is shown in the window.
         """
+        if self.places is not None or self.moments_s is not None:
+            return self._named(seconds, duration_s)
         window = self._window(seconds, duration_s)
         if self.fps is not None:
             wanted = self._every(seconds[window], 1 / self.fps)
@@ -73,6 +90,19 @@ class Sampling:
         if self.max_frames is not None and len(wanted) > self.max_frames:
             wanted = self._evenly(seconds[window], self.max_frames)
         return window[wanted]
+
+    def _named(self, seconds: Seconds, duration_s: float) -> Indices:
+        places = np.unique(np.asarray(self.places or (), dtype=np.int64))
+        moments = np.asarray(self.moments_s or (), dtype=np.float64)
+        shown = np.unique(np.searchsorted(seconds, moments + 1e-6, side="right") - 1)
+        found = places if self.places is not None else shown.clip(0)
+        if not len(found) or found[-1] >= len(seconds) or moments.max(initial=0) > max(duration_s, seconds[-1]):
+            raise VideoError(
+                f"Not all frames asked for are there: the video has {len(seconds)} in {duration_s:.2f} s.",
+                "Ask for others.",
+                reason="window",
+            )
+        return found
 
     def _window(self, seconds: Seconds, duration_s: float) -> Indices:
         start = 0.0 if self.start_s is None else self.start_s
@@ -94,12 +124,11 @@ class Sampling:
         # A window between two frames still shows something: the last frame before it.
         return inside if len(inside) else np.searchsorted(seconds, [start], side="right") - 1
 
-    @staticmethod
-    def _evenly(seconds: Seconds, count: int) -> Indices:
+    def _evenly(self, seconds: Seconds, count: int) -> Indices:
         total = len(seconds)
         count = min(count, total)
         steps = np.diff(seconds)
-        if total < 3 or np.ptp(steps) <= CLOCK_S:
+        if total < 3 or self.sample == "index" or np.ptp(steps) <= CLOCK_S:
             return np.linspace(0, total - 1, count, dtype=int)  # LLaVA's own expression
         if count == 1:
             return np.zeros(1, dtype=int)
@@ -111,6 +140,9 @@ class Sampling:
         return np.union1d(chosen, free[spare])
 
     def _every(self, seconds: Seconds, step_s: float) -> Indices:
+        if self.sample == "index":
+            rate = (len(seconds) - 1) / (seconds[-1] - seconds[0]) if len(seconds) > 1 else 1.0
+            return np.arange(0, len(seconds), max(1, round(rate * step_s)))  # LLaVA's own step
         start = seconds[0] if self.start_s is None else self.start_s
         count = max(0, math.floor((seconds[-1] + CLOCK_S - start) / step_s)) + 1
         if count > 64 * len(seconds):  # steps far below one frame: every frame is taken

@@ -5,9 +5,9 @@ import os
 import stat
 
 from dycoke_cli.errors import VideoError
+from dycoke_cli.video.album import list_pictures
 
 _KINDS = {
-    stat.S_IFDIR: ("a folder", "Give one video file."),
     stat.S_IFIFO: ("a pipe", "Save its content to a file first."),
     stat.S_IFSOCK: ("a socket", "Give a video file."),
     stat.S_IFCHR: ("a device", "Give a video file."),
@@ -16,8 +16,9 @@ _KINDS = {
 
 
 def check_source(path: str | os.PathLike[str]) -> str:
-    """Returns the absolute path of a readable file that is not empty. Raises VideoError, one sentence for each cause.
+    """Returns the absolute path of a folder, or of a readable file that is not empty.
 
+    Raises VideoError, one sentence for each cause.
     Nothing here can block: a pipe without a writer is seen by its kind and never opened.
     """
     name = shown(path)
@@ -28,6 +29,8 @@ def check_source(path: str | os.PathLike[str]) -> str:
     kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
     if kind is not None:
         raise VideoError(f"{name} is {kind[0]}, not a video file.", kind[1], reason="not_a_file")
+    if stat.S_ISDIR(facts.st_mode):
+        return os.path.abspath(os.fspath(path))
     if facts.st_size == 0:
         raise VideoError(f"{name} is empty: it has 0 bytes.", "Copy or download it again.", reason="empty")
     try:
@@ -35,6 +38,23 @@ def check_source(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise _unreachable(path, error) from None
     return os.path.abspath(os.fspath(path))
+
+
+def pictures_in(path: str) -> list[str] | None:
+    """Names the pictures of a folder in their order; None for a file. Raises VideoError when there are none."""
+    if not os.path.isdir(path):
+        return None
+    try:
+        found = list_pictures(path)
+    except OSError as error:
+        raise _unreachable(path, error) from None
+    if not found:
+        raise VideoError(
+            f"{shown(path)} is a folder without pictures.",
+            "Give one video file, or a folder of pictures such as jpg or png.",
+            reason="not_a_file",
+        )
+    return found
 
 
 def shown(path: str | os.PathLike[str]) -> str:

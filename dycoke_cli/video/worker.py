@@ -17,7 +17,8 @@ from dycoke_cli.video.canvas import Canvas
 from dycoke_cli.video.job import Job
 from dycoke_cli.video.reporter import Reporter
 
-_ADDRESS_SPACE = 24 << 30  # bytes: stops a decoder that reads ahead without bound, far above what a video needs
+_MEMORY = 4 << 30  # bytes: far above what decoding takes, 2 GiB for 8K; the frames on the canvas do not count
+_ADDRESS_SPACE = 24 << 30  # bytes, with all that is reserved and never used
 
 
 def serve(requests: "queue.SimpleQueue[str]", canvas: Canvas, reporter: Reporter) -> None:
@@ -40,8 +41,9 @@ def _limit_resources() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with suppress(OSError, ValueError):  # a lower limit is already set, or macOS refuses
-            resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        for kind, size in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_AS, _ADDRESS_SPACE)):
+            with suppress(OSError, ValueError):  # a lower limit is already set, or macOS refuses
+                resource.setrlimit(kind, (size, resource.getrlimit(kind)[1]))
 
 
 def _listen(requests: "queue.SimpleQueue[str]") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from dycoke_cli.cli.app import run
 
@@ -145,10 +146,41 @@ def test_very_few_frames_are_warned_about(
     assert ("Fewer than 4 frames" in err) == warned
 
 
+def test_pictures_and_pipes_are_videos(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A folder at a rate of its own, with a number of frames all the same, and a video from standard input."""
+    (tmp_path / "frames").mkdir()
+    for place in range(12):
+        Image.new("RGB", (64, 48), (20 * place, 0, 0)).save(tmp_path / "frames" / f"{place}.png")
+    flags = ["-m", "demo", "--json", "-q", "--max-new-tokens", "1"]
+    code, out, _ = ask(capsys, str(tmp_path / "frames"), "q", *flags, "--fps", "4", "-n", "3")
+    assert code == 0
+    video = json.loads(out)["video"]
+    assert (video["frame_indices"], video["timestamps_s"], video["duration_s"]) == ([0, 5, 11], [0, 1.25, 2.75], 3)
+    assert (video["damaged"], video["decoder"]) == (False, "pillow")
+    with (MEDIA / "two_frames.mp4").open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        code, out, _ = ask(capsys, "-", "q", *flags)
+    assert code == 0
+    video = json.loads(out)["video"]
+    assert (video["path"], video["frames_total"]) == ("-", 2)
+
+
+def test_damage_is_told_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is missing on stderr, `damaged` in the record; frames even in count where asked for."""
+    clip = str(MEDIA / "cut60_faststart.mp4")
+    code, out, err = ask(capsys, clip, "q", "-m", "demo", "--json", "--max-new-tokens", "1", "--sample", "index")
+    assert code == 0
+    assert "only 86 of 150 frames can be read" in err
+    assert json.loads(out)["video"]["damaged"] is True
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "what"),
     [
         (["nowhere.mp4", "q"], 3, "nowhere.mp4"),
+        ([CUBE, "q", "--sample", "often"], 2, "'often'"),
         ([str(MEDIA / "text.mp4"), "q"], 3, "text.mp4"),
         ([str(MEDIA / "zero_bytes.mp4"), "q"], 3, "zero_bytes.mp4"),
         ([str(MEDIA / "audio_only.mp4"), "q"], 3, "audio_only.mp4"),

@@ -8,6 +8,7 @@ from dycoke_cli.video.census import _in_order
 from dycoke_cli.video.guard import read_frames
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, number
+from tests.video.made import drawn, psnr, write
 
 
 def test_times_in_order_are_kept_from_the_first_on():
@@ -67,6 +68,35 @@ def test_avi_with_b_frames_has_made_up_times_and_right_frames(codec, count, tmp_
     np.testing.assert_allclose(frames.seconds, np.array(frames.indices) / 10, atol=1e-6)
     assert np.abs(frames.pixels.mean(axis=(1, 2, 3)) - 10 * np.array(frames.indices)).max() < 8
     assert frames.info.warnings == ()
+
+
+CUT = {
+    "film.mp4": {"options": {"movflags": "faststart"}},
+    "film.mkv": {},
+    "film.webm": {"codec": "libvpx"},
+    "film.avi": {"codec": "mpeg4"},
+    "film.flv": {},
+    "film.wmv": {"codec": "wmv2"},
+    "film.h264": {},
+    "film.gif": {"codec": "gif", "pixels": "rgb8"},
+    "film.apng": {"codec": "apng", "pixels": "rgba"},
+}
+
+
+@pytest.mark.parametrize("share", [0.5, 0.85])
+@pytest.mark.parametrize("name", CUT)
+def test_a_cut_file_gives_its_frames_and_says_that_more_were_there(name, share, tmp_path):
+    how = dict(CUT[name])
+    options = how.pop("options", None)
+    write(tmp_path / name, count=60, file_options=options, **how)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+    frames = read_frames(tmp_path / name, Sampling(frames=60))
+    assert 60 * share * 0.4 < len(frames) < 60
+    assert frames.info.damaged
+    assert frames.info.warnings
+    for picture, place in list(zip(frames.pixels, frames.indices, strict=True))[:-2]:
+        assert psnr(picture, drawn(place, 160, 120)) > 20
 
 
 def test_a_cut_matroska_file_warns_that_its_header_promises_more(tmp_path):

@@ -13,48 +13,7 @@ from av.stream import Disposition
 from dycoke_cli.errors import UsageError, VideoError
 from dycoke_cli.video.guard import VideoReader, read_frames
 from dycoke_cli.video.sampling import Sampling
-from tests.video.clips import clip, corners, looks_right, number, seconds
-
-DECORD = {
-    "h264_cfr.mp4": "closed-GOP h264 in mp4",
-    "h264_portrait.mp4": "closed-GOP h264 in mp4",
-    "vfr_gap.mp4": "closed-GOP h264 in mp4",
-    "rot90.mp4": "closed-GOP h264 in mp4",
-    "decord_rot90.mov": "closed-GOP h264 in mp4",
-    "tc_h264_10bit.mp4": "closed-GOP h264 in mp4",
-    "one_frame.mp4": "closed-GOP h264 in mp4",
-    "two_frames.mp4": "closed-GOP h264 in mp4",
-    "mpy_bbb_1s.webm": "closed-GOP vp8 in matroska",
-    "vp9_odd_321x181.webm": "closed-GOP vp9 in matroska",
-}
-PYAV = {
-    "h264_bf_opengop.mp4": "open GOP",
-    "hevc_8bit.mp4": "open GOP",
-    "tc_h265.mp4": "open GOP",
-    "editlist_trim.mp4": "edit list",
-    "tc_av1.mkv": "AV1",
-    "anim.gif": "GIF",
-    "h264.ts": "mpegts container",
-}
-DAMAGED = {
-    "cut60_faststart.mp4": (150, "damaged packets"),
-    "corrupt_mid_rand.mp4": (150, "decord failed with DECORDError"),
-    "decord_corrupted.mp4": (50, "decord failed with DECORDError"),
-}
-SIZES = {  # height, width
-    "h264_portrait.mp4": (320, 180),
-    "rot90.mp4": (640, 360),
-    "decord_rot90.mov": (568, 320),
-    "vp9_odd_321x181.webm": (181, 321),
-    "mpy_bbb_1s.webm": (720, 1280),
-}
-NO_VIDEO = {
-    "audio_only.mp4": ("no_video", "has no video stream"),
-    "text.mp4": ("not_a_video", "is not a video that can be read"),
-    "cut60_moov_lost.mp4": ("not_a_video", "index of the mp4 file is missing"),
-    "playlist_local.mp4": ("not_a_video", "is a playlist"),
-    "zero_bytes.mp4": ("empty", "is empty"),
-}
+from tests.video.clips import clip, corners, number, seconds
 
 
 @pytest.fixture(scope="module")
@@ -62,83 +21,6 @@ def readers():
     """One reader for each decoder, each with one child for all tests here."""
     with VideoReader("auto") as auto, VideoReader("pyav") as pyav, VideoReader("decord") as decord:
         yield {"auto": auto, "pyav": pyav, "decord": decord}
-
-
-def _check(name, frames, count):
-    total = len(seconds(name))
-    assert len(frames) == min(count, total)
-    assert frames.info.frames_total == total
-    assert list(frames.indices) == sorted(set(frames.indices))
-    np.testing.assert_allclose(frames.seconds, seconds(name)[list(frames.indices)], atol=2e-3)
-    assert frames.pixels.dtype == np.uint8
-    assert frames.pixels.flags.writeable
-    wrong = [
-        place
-        for place, (picture, second) in enumerate(zip(frames.pixels, frames.seconds, strict=True))
-        if not looks_right(name, picture, second)
-    ]
-    assert wrong == []
-
-
-@pytest.mark.parametrize("count", [8, 32])
-@pytest.mark.parametrize("name", [*DECORD, *PYAV])
-def test_frames_times_and_decoder_are_right(name, count, readers):
-    frames = readers["auto"].submit(clip(name), Sampling(frames=count)).result()
-    _check(name, frames, count)
-    reason = {**DECORD, **PYAV}[name]
-    assert (frames.info.decoder, frames.info.decoder_reason) == ("decord" if name in DECORD else "pyav", reason)
-    assert frames.info.warnings == ()
-    assert frames.info.path == str(clip(name))
-    assert frames.pixels.shape[1:3] == (frames.info.height, frames.info.width)
-    assert name not in SIZES or frames.pixels.shape[1:3] == SIZES[name]
-
-
-@pytest.mark.parametrize("name", [*DECORD, *PYAV])
-def test_pyav_alone_gives_every_frame(name, readers):
-    frames = readers["pyav"].submit(clip(name), Sampling()).result()
-    _check(name, frames, 1000)
-    assert (frames.info.decoder, frames.info.decoder_reason) == ("pyav", "asked for")
-
-
-@pytest.mark.parametrize("name", ["h264_cfr.mp4", "vfr_gap.mp4", "mpy_bbb_1s.webm", "rot90.mp4", "decord_rot90.mov"])
-def test_both_decoders_give_the_same_pixels(name, readers):
-    pending = {decoder: readers[decoder].submit(clip(name), Sampling(frames=6)) for decoder in ("decord", "pyav")}
-    decord, pyav = pending["decord"].result(), pending["pyav"].result()
-    assert decord.info.decoder == "decord"
-    assert np.array_equal(decord.pixels, pyav.pixels)
-    assert decord.seconds == pyav.seconds
-
-
-@pytest.mark.parametrize("count", [16, 1000])
-@pytest.mark.parametrize("name", DAMAGED)
-def test_damaged_files_give_what_is_left_and_a_warning(name, count, readers):
-    frames = readers["auto"].submit(clip(name), Sampling(frames=count)).result()
-    _check(name, frames, count)
-    promised, reason = DAMAGED[name]
-    assert frames.info.decoder_reason == reason
-    assert frames.info.warnings[0] == f"only {len(seconds(name))} of {promised} frames can be read"
-
-
-@pytest.mark.parametrize("decoder", ["auto", "pyav", "decord"])
-@pytest.mark.parametrize("name", NO_VIDEO)
-def test_what_is_no_video_is_told_in_one_line(name, decoder, readers):
-    with pytest.raises(VideoError) as caught:
-        readers[decoder].submit(clip(name), Sampling(frames=8)).result()
-    reason, said = NO_VIDEO[name]
-    assert (caught.value.reason, caught.value.exit_code) == (reason, 3)
-    assert said in caught.value.message
-    assert repr(str(clip(name))) in caught.value.message
-    assert "\n" not in caught.value.message
-    assert "this is not a video" not in caught.value.message  # the content of text.mp4
-    assert caught.value.remedy
-
-
-@pytest.mark.parametrize("name", PYAV)
-def test_decord_is_refused_where_it_would_be_wrong(name, readers):
-    with pytest.raises(UsageError, match="decord would not give the right frames") as caught:
-        readers["decord"].submit(clip(name), Sampling(frames=8)).result()
-    assert PYAV[name] in caught.value.message
-    assert "auto" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("start", "end"), [(1.0, 2.0), (4.5, None), (None, 0.5), (3.21, 3.22)])

@@ -136,10 +136,36 @@ def test_a_window_that_shows_nothing_is_an_error_with_the_values(start, end, sai
     assert "10.00 s" in caught.value.message
 
 
+def test_by_index_frames_are_even_in_count_as_llava_takes_them():
+    """numpy's linspace over the count, and every round(rate / fps)-th frame; times play no part."""
+    times = np.concatenate([np.arange(60) / 30, 22 + np.arange(60) / 30])
+    spread = Sampling(frames=8, sample="index").choose(times, 24.0)
+    assert spread.tolist() == np.linspace(0, 119, 8, dtype=int).tolist()
+    stepped = Sampling(fps=1, sample="index").choose(CFR, 10.0)
+    assert stepped.tolist() == list(range(0, 300, 30))
+    assert Sampling(fps=100, sample="index").choose(CFR, 10.0).tolist() == list(range(300))
+    capped = Sampling(fps=10, max_frames=5, sample="index").choose(times, 24.0)
+    assert capped.tolist() == np.linspace(0, 119, 5, dtype=int).tolist()
+    assert Sampling(fps=1, sample="index").choose(np.zeros(1), 0.1).tolist() == [0]
+
+
+def test_frames_are_named_by_place_or_by_moment():
+    assert Sampling(places=(7, 3, 3, 299)).choose(CFR, 10.0).tolist() == [3, 7, 299]
+    assert Sampling(moments_s=(0.0, 1.0, 1.01, 9.999)).choose(CFR, 10.0).tolist() == [0, 30, 299]
+    for beyond in (Sampling(places=(300,)), Sampling(moments_s=(10.1,)), Sampling(places=())):
+        with pytest.raises(VideoError, match=r"the video has 300 in 10\.00 s") as caught:
+            beyond.choose(CFR, 10.0)
+        assert caught.value.reason == "window"
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {"frames": 0},
+        {"sample": "often"},
+        {"places": (3, -1)},
+        {"moments_s": (float("nan"),)},
+        {"places": (1,), "moments_s": (1.0,)},
         {"frames": -3},
         {"max_frames": 0},
         {"fps": 0.0},

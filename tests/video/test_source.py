@@ -11,7 +11,7 @@ from dycoke_cli.errors import VideoError
 from dycoke_cli.video import guard
 from dycoke_cli.video.guard import read_frames
 from dycoke_cli.video.sampling import Sampling
-from dycoke_cli.video.source import check_source
+from dycoke_cli.video.source import check_source, pictures_in
 from tests.video.clips import clip
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
@@ -27,7 +27,9 @@ def _below_a_file(folder):
 
 
 def _folder(folder):
-    (folder / "folder.mp4").mkdir()
+    (folder / "folder.mp4" / "below.jpg").mkdir(parents=True)
+    (folder / "folder.mp4" / "notes.txt").write_text("no picture")
+    (folder / "folder.mp4" / ".hidden.jpg").write_bytes(b"x")
     return folder / "folder.mp4"
 
 
@@ -76,7 +78,7 @@ CASES = [
     (_below_a_file, "missing", "does not exist"),
     (_nul, "missing", "not a possible file name"),
     (_too_long, "not_readable", "cannot be opened"),
-    (_folder, "not_a_file", "is a folder"),
+    (_folder, "not_a_file", "is a folder without pictures"),
     (_empty, "empty", "is empty"),
     pytest.param(_pipe, "not_a_file", "is a pipe", marks=posix),
     pytest.param(_socket, "not_a_file", "is a socket", marks=posix),
@@ -111,6 +113,15 @@ def test_a_file_without_permission_is_told(tmp_path):
     with pytest.raises(VideoError, match="may not be read by this user") as caught:
         check_source(path)
     assert caught.value.reason == "not_readable"
+
+
+def test_a_folder_without_permission_is_told(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(VideoError, match="may not be read by this user"):
+        pictures_in(str(tmp_path))
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])

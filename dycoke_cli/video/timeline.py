@@ -1,0 +1,39 @@
+"""Which frames are shown, when, and how large: all that the choice and the drawing of frames need to know."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from dycoke_cli.video.orientation import Orientation
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Timeline:
+    """The frames of one video in the order in which they are shown."""
+
+    name: str  # as the messages call it
+    width: int  # of a frame with square pixels, before the orientation is applied
+    height: int
+    orientation: Orientation = field(default_factory=Orientation)
+    seconds: npt.NDArray[np.float64]  # (frames,) rising from 0
+    duration_s: float  # from the first frame to the end of the last one
+    losses: tuple[str, ...] = ()  # what is missing or damaged, one line each
+    notes: tuple[str, ...] = ()  # what else there is to tell
+
+    @property
+    def fps(self) -> float:
+        """The average rate."""
+        return len(self.seconds) / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        return (self.height, self.width) if self.orientation.transpose else (self.width, self.height)
+
+    def scaled(self, max_pixels: int) -> tuple[int, int]:
+        """Width and height before the orientation is applied, reduced in proportion to at most `max_pixels`."""
+        if self.width * self.height <= max_pixels:
+            return self.width, self.height
+        scale = (max_pixels / (self.width * self.height)) ** 0.5
+        return max(2, int(self.width * scale) // 2 * 2), max(2, int(self.height * scale) // 2 * 2)
