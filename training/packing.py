@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
 
-from training.question import Question
+from training.questions import Question
 from training.tokenizer import BEFORE_VIDEO, answer_ids, question_ids
 
 IGNORED = -100
@@ -19,25 +19,13 @@ class Pack:
     """Questions of several clips, one row a clip; every tensor is (clips, tokens), int64.
 
     `owners` numbers the question a token belongs to (padding has -1), `offsets` is the token's place within its
-    question, `targets` is the token that follows where an answer is being given, else -100, and `lengths` is how many
-    tokens that answer has.
+    question, and `targets` is the token that follows where an answer is being given, else -100.
     """
 
     ids: torch.Tensor
     owners: torch.Tensor
     offsets: torch.Tensor
     targets: torch.Tensor
-    lengths: torch.Tensor
-
-    @property
-    def weights(self) -> torch.Tensor:
-        """What each answer token counts in the loss, (answer tokens,) summing to 1.
-
-        An answer counts by the fourth root of its length: with every token equal, descriptions would drown the one
-        word that tells a colour.
-        """
-        weights = self.lengths[self.targets != IGNORED].float() ** -0.75
-        return weights / weights.sum()
 
 
 def pack_questions(tokenizer: Tokenizer, clips: list[list[Question]]) -> Pack:
@@ -45,19 +33,16 @@ def pack_questions(tokenizer: Tokenizer, clips: list[list[Question]]) -> Pack:
     rows = [[_question_tokens(tokenizer, number, question) for number, question in enumerate(clip)] for clip in clips]
     flat = [[token for question in row for token in question] for row in rows]
     longest = max(len(row) for row in flat)
-    padding = (0, -1, 0, IGNORED, 0)
+    padding = (0, -1, 0, IGNORED)
     table = torch.tensor([row + [padding] * (longest - len(row)) for row in flat])
     return Pack(*table.unbind(-1))
 
 
-def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> list[tuple[int, int, int, int, int]]:
+def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> list[tuple[int, int, int, int]]:
     asked, answered = question_ids(tokenizer, question.text), answer_ids(tokenizer, question.answer)
     ids = asked + answered[:-1]
     targets = [IGNORED] * (len(asked) - 1) + answered
-    size = len(answered)
-    return [
-        (token, number, place, target, size) for place, (token, target) in enumerate(zip(ids, targets, strict=True))
-    ]
+    return [(token, number, offset, target) for offset, (token, target) in enumerate(zip(ids, targets, strict=True))]
 
 
 def packed_mask(owners: torch.Tensor, prefix: int) -> torch.Tensor:
@@ -70,12 +55,9 @@ def packed_mask(owners: torch.Tensor, prefix: int) -> torch.Tensor:
 
 
 def read_video(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor, layer: int
-) -> tuple[DynamicCache, torch.Tensor]:
-    """Run the text before the video and visual tokens (clips, tokens, width) once.
-
-    Returns their keys and values, and the visual tokens' states (clips, tokens, width) after `layer` layers.
-    """
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor
+) -> DynamicCache:
+    """Run the text before the video and visual tokens (clips, tokens, width) once: their keys and values."""
     before = torch.tensor([tokenizer.encode(BEFORE_VIDEO, add_special_tokens=False).ids])
     text = model.model.language_model
     clips = tokens.shape[0]
@@ -83,23 +65,15 @@ def read_video(
     prefix = torch.cat((text.embed_tokens(before).expand(clips, -1, -1), tokens, newline), dim=1)
     cache = DynamicCache(config=text.config)
     # Without a mask the attention is causal, and faster than under one that says the same.
-    states = text(
-        inputs_embeds=prefix,
-        attention_mask={"full_attention": None},
-        past_key_values=cache,
-        use_cache=True,
-        output_hidden_states=True,
-    ).hidden_states[layer]
-    return cache, states[:, before.shape[1] : -1]
+    text(inputs_embeds=prefix, attention_mask={"full_attention": None}, past_key_values=cache, use_cache=True)
+    return cache
 
 
 def packed_logits(
-    model: LlavaOnevisionForConditionalGeneration, cache: DynamicCache, pack: Pack
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor, pack: Pack
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the logits (answer tokens, vocabulary) and targets (answer tokens) of all the answers in a pack.
-
-    cache: the keys and values of the video, from `read_video`.
-    """
+    """Give the logits (answer tokens, vocabulary) and targets (answer tokens) of all the answers in a pack."""
+    cache = read_video(model, tokenizer, tokens)
     prefix = cache.get_seq_length()
     text = model.model.language_model
     states = text(
