@@ -214,12 +214,13 @@ def test_closing_does_not_wait_for_a_hanging_child(worker):
 
 
 PARENT = """
-import sys
+import signal
 from dycoke_cli.video import child
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, worker_after
 child.worker_command = worker_after({prelude!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests run in the background of a shell have it ignored
 with VideoReader() as reader:
     pending = reader.submit(clip("one_frame.mp4"), Sampling(frames=1))
     while not (pending.total or pending.future.done()):
