@@ -1,7 +1,7 @@
 """What a file or a model's folder is, told apart from others without reading all of it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 SMALL = 4 * 2**20  # bytes that are read whole
@@ -28,8 +28,12 @@ def folder_fingerprint(folder: Path, patterns: Sequence[str]) -> str:
     """Identify a model: by the hub's revision where that is where it lies, else by its files that fit `patterns`."""
     if folder.parent.name == "snapshots":
         return folder.name
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    return files_fingerprint(sorted({path for pattern in patterns for path in folder.glob(pattern)}))
+
+
+def files_fingerprint(paths: Iterable[Path]) -> str:
+    """Identify several files by their names and contents, in their order. Raises OSError."""
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name} {file_fingerprint(path)}\n".encode())
+    for path in paths:
+        digest.update(f"{path.name!r} {file_fingerprint(path)}\n".encode())
     return digest.hexdigest()

@@ -1,7 +1,6 @@
 """A question file before several methods of one model: what is done, what is left, and the answering."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,13 @@ from dycoke_cli.listener import Listener
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.sampling import Sampling
 
 if TYPE_CHECKING:
     from dycoke_cli.families.llava import Llava
+
+
+CHOOSING = ("frames", "fps", "max_frames", "start", "end", "sample")  # the settings that choose frames
 
 
 class Evaluation:
@@ -34,16 +37,16 @@ class Evaluation:
         self.settings = settings
         self.name = checkpoints.choose() if settings.model == "auto" else settings.model
         self.checkpoint = checkpoints.locate(self.name)
-        self.sampling = sampling_of(settings, self.checkpoint.default_frames)
         self.device = choose_device(settings.device)
         self.dtype = str(choose_dtype(settings.dtype, self.device)).removeprefix("torch.")
-        self.tasks = tasks_of(questions, arms, self.checkpoint, self.dtype, self.sampling, settings)
+        self.tasks = tasks_of(questions, arms, self.checkpoint, self.dtype, self._sampling, settings)
 
     @property
     def described(self) -> dict[str, Any]:
         """The model and the frames in records; a run with nothing left to do never loads the model."""
         model = {"name": self.name, "dtype": self.dtype, "device": str(self.device)}
-        return {"model": model, "frames": asdict(self.sampling)}
+        frames = {name: getattr(self.settings, name) for name in CHOOSING}
+        return {"model": model, "frames": {"default": self.checkpoint.default_frames, **frames}}
 
     def records(self, ledger: Ledger) -> dict[tuple[int, str], Record]:
         """Give what is known, by item and arm, in the order of the file, scored by the answers that it has now."""
@@ -99,13 +102,17 @@ class Evaluation:
                     coming = self._submit(reader, following.pop(0))
                 yield from self._answer_video(model, now, group, listener)
 
+    def _sampling(self, path: Path) -> Sampling:
+        """Say which frames of a video to take; `fps` is the rate of the pictures of a folder."""
+        return sampling_of(self.settings, self.checkpoint.default_frames, rated=path.is_dir())
+
     def _settings_of(self, arm: Arm) -> Settings:
         """Give an arm's settings: a budget is for what compresses, not for the baseline beside it."""
         return self.settings.model_copy(update={"retain": None}) if arm.baseline else self.settings
 
     def _submit(self, reader: VideoReader, path: Path) -> PendingFrames | VideoError:
         try:
-            return reader.submit(path, self.sampling)
+            return reader.submit(path, self._sampling(path), rate=self.settings.fps)
         except VideoError as error:
             return error
 

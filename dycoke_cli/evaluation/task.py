@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from dycoke_cli.checkpoints import FILES, Checkpoint
 from dycoke_cli.errors import VideoError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.evaluation.question import Question
-from dycoke_cli.fingerprint import file_fingerprint, folder_fingerprint
+from dycoke_cli.fingerprint import file_fingerprint, files_fingerprint, folder_fingerprint
 from dycoke_cli.methods.options import method_options
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.sampling import Sampling
-from dycoke_cli.video.source import check_source
+from dycoke_cli.video.source import check_source, pictures_in
 
 # The settings that an answer depends on, besides model, method and frames.
 ANSWERING = (
@@ -39,7 +39,7 @@ def tasks_of(
     arms: Sequence[Arm],
     checkpoint: Checkpoint,
     dtype: str,
-    sampling: Sampling,
+    sampling: Callable[[Path], Sampling],
     settings: Settings,
 ) -> list[Task]:
     """List what is to be done, question by question.
@@ -52,7 +52,7 @@ def tasks_of(
         "model": checkpoint.name,
         "weights": folder_fingerprint(checkpoint.folder, FILES),
         "dtype": dtype,
-        "frames": asdict(sampling),
+        "rate": settings.fps,
         **{name: getattr(settings, name) for name in ANSWERING},
     }
     videos = {question.path: _identity(question.path) for question in questions}
@@ -61,7 +61,13 @@ def tasks_of(
         for arm in arms:
             method = {"name": arm.method.name, "options": method_options(arm.method)}
             retain = None if arm.baseline else settings.retain
-            own = {"video": videos[question.path], "prompt": question.prompt, "method": method, "retain": retain}
+            own = {
+                "video": videos[question.path],
+                "frames": asdict(sampling(question.path)),
+                "prompt": question.prompt,
+                "method": method,
+                "retain": retain,
+            }
             text = json.dumps({**shared, **own}, sort_keys=True)
             tasks.append(Task(hashlib.sha256(text.encode()).hexdigest()[:32], item, question, arm))
     return tasks
@@ -70,7 +76,7 @@ def tasks_of(
 def _identity(path: Path) -> str:
     """Identify a video; one that cannot be read is told by nothing, and its failure is never kept as an answer."""
     try:
-        check_source(path)
-        return file_fingerprint(path)
+        pictures = pictures_in(check_source(path))
+        return file_fingerprint(path) if pictures is None else files_fingerprint(path / name for name in pictures)
     except (VideoError, OSError):
         return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from dycoke_cli.cli.app import run
@@ -178,6 +179,37 @@ def test_another_video_under_the_same_name_is_asked_again(capsys: pytest.Capture
     code, _, err = evaluate(capsys, "--output", "out.jsonl")
     assert code == 0, err
     assert "2 of 4 answers are kept" in err
+
+
+def test_a_folder_of_pictures_is_a_video(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Its pictures show at --fps, all of them are looked at, and another picture or rate makes another answer."""
+    (folder / "frames").mkdir()
+    for place in range(5):
+        Image.new("RGB", (64, 48), (40 * place, 0, 0)).save(folder / "frames" / f"{place}.png")
+    write(folder, [{"video": "frames", "question": "what is it?", "answer": "x"}])
+    first = [item["answer"] for item in result(capsys, "--output", "o.jsonl", "--fps", "2")["items"]]
+    lines = Path("o.jsonl").read_text().splitlines()
+    assert (len(first), len(lines)) == (1, 1)
+    result(capsys, "--output", "o.jsonl", "--fps", "2")
+    assert len(Path("o.jsonl").read_text().splitlines()) == 1
+    Image.new("RGB", (64, 48), "blue").save(folder / "frames" / "2.png")
+    result(capsys, "--output", "o.jsonl", "--fps", "2")
+    result(capsys, "--output", "o.jsonl", "--fps", "3")
+    assert len(Path("o.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_budget_is_for_what_compresses(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """--retain holds for every method but the baseline; a method that cannot meet it is refused."""
+    methods = ["-M", "evs", "-M", "prumerge", "--baseline", "--retain", "0.25"]
+    record = result(capsys, *methods)
+    assert {row["method"]: row["prefill"] for row in record["retained"]} == {
+        "full": 1.0,
+        "evs": 0.25,
+        "prumerge": 0.25,
+    }
+    code, out, err = evaluate(capsys, "-M", "full", "--retain", "0.25")
+    assert (code, out) == (2, "")
+    assert "full cannot retain 0.25" in err
 
 
 def test_an_unreadable_video_is_reported_apart(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
