@@ -57,9 +57,7 @@ def trace_record(outcome: "Outcome") -> dict[str, Any]:
         "pieces": first.pieces,
     }
     if len(traces) > 1:
-        record["answers"] = [
-            {"steps": trace.steps, "scores": trace.scores, "pieces": trace.pieces} for trace in traces
-        ]
+        record["answers"] = [{"steps": trace.steps, "scores": trace.scores, "pieces": trace.pieces} for trace in traces]
     return record
 
 

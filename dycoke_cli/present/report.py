@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dycoke_cli.ask import Outcome
     from dycoke_cli.video.frames import Frames
 
-SCRIPTS = ("unpack.js", "draw.js", "tokens.js", "figures.js", "page.js")
+SCRIPTS = ("unpack.js", "draw.js", "tokens.js", "figures.js", "summary.js", "page.js")
 PACKAGES = ("torch", "transformers")  # whose versions decide what a run gives and takes
 
 
@@ -83,8 +83,9 @@ def report_record(
         "command": command,
         "video": {key: _shown(value) for key, value in frames.info.as_json().items() if key != "warnings"},
         "model": dict(model),
-        "settings": {key: _shown(value) for key, value in settings.items() if value is not None},
+        "settings": {key: _shown(value) for key, value in settings.items() if value not in (None, {})},
         "grid": _grid(traces[0]) if traces else [len(frames), 0, 0],
+        "shape": [frames.pixels.shape[2], frames.pixels.shape[1]],  # width, height
         "frames": [
             {"seconds": seconds, "index": index, "image": thumbnail(pixels, side)}
             for seconds, index, pixels in zip(frames.seconds, frames.indices, frames.pixels, strict=True)
@@ -159,9 +160,7 @@ def page(record: Mapping[str, Any]) -> str:
         "data": script_safe(json.dumps(record, separators=(",", ":"))),
     }
     # One pass: what is put in is not looked through for places again.
-    return re.sub(
-        r"\{\{(\w+)\}\}", lambda place: parts[place[1]], (template / "page.html").read_text(encoding="utf-8")
-    )
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], (template / "page.html").read_text(encoding="utf-8"))
 
 
 def _text(text: str) -> str:

@@ -3,10 +3,10 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
-from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,14 +21,14 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One page of a headless Chromium. `complaints` are its console's errors and the requests that it made."""
+    """One page of a headless Chromium: `complaints` of its console, and the addresses of its `requests`."""
 
     def __init__(self, program: str, folder: Path) -> None:
         to_chromium, self._out = os.pipe()
         self._in, from_chromium = os.pipe()
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"]
         quiet = ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
-        wiring = f"exec 3<&{to_chromium} 4>&{from_chromium}; exec \"$@\""
+        wiring = f'exec 3<&{to_chromium} 4>&{from_chromium}; exec "$@"'
         command = [program, *flags, *quiet, f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"]
         self._process = subprocess.Popen(
             ["bash", "-c", wiring, "bash", *command],
@@ -41,7 +41,6 @@ class Browser:
         os.close(from_chromium)
         self._number, self._rest = 0, b""
         self._session: str | None = None
-        self._events: deque[dict[str, Any]] = deque()
         self.complaints: list[str] = []
         self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -78,6 +77,8 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            if not select.select([self._in], [], [], PATIENCE_S)[0]:
+                raise TimeoutError(f"Chromium said nothing for {PATIENCE_S:g} s")
             piece = os.read(self._in, 1 << 20)
             if not piece:
                 raise RuntimeError("Chromium has ended")
@@ -96,8 +97,6 @@ class Browser:
             self.complaints.append(json.dumps(parameters["entry"]))
         elif method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
-        elif method is not None:
-            self._events.append(event)
 
     def open(self, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         """Open a file in a window of this size and wait until it is shown."""
@@ -106,7 +105,6 @@ class Browser:
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self._events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
         ends = time.monotonic() + PATIENCE_S
         while self.run("document.readyState + location.protocol") != "completefile:":

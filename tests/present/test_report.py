@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import html.parser
+import io
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dycoke_cli.present import thumbnails
 from dycoke_cli.present.packing import pack_integers, pack_set, pack_sets, pack_shares
@@ -30,9 +32,7 @@ def record(runs: list[ReportRun], frames: int = 4, path: str = "clip.mp4", comma
 
 def unpacked_bits(text: str) -> set[int]:
     """What unpack.js reads: the lowest number in the lowest bit."""
-    return {
-        8 * place + bit for place, byte in enumerate(base64.b64decode(text)) for bit in range(8) if byte >> bit & 1
-    }
+    return {8 * place + bit for place, byte in enumerate(base64.b64decode(text)) for bit in range(8) if byte >> bit & 1}
 
 
 class Outline(html.parser.HTMLParser):
@@ -105,7 +105,9 @@ def test_the_page_holds_the_trace() -> None:
     assert [unpacked_bits(text) for text in shown["sets"]] == [set(step) for step in trace.steps]
     assert "".join(shown["pieces"]).strip() == run["answers"][0]["answer"]
     assert shown["mass"]["rows"][0] == -1  # nobody watched the prefill
-    mass = np.frombuffer(base64.b64decode(shown["mass"]["values"]), "<u2").reshape(-1, 4) / 65535 * shown["mass"]["peak"]
+    mass = (
+        np.frombuffer(base64.b64decode(shown["mass"]["values"]), "<u2").reshape(-1, 4) / 65535 * shown["mass"]["peak"]
+    )
     np.testing.assert_allclose(mass.sum(axis=1), 0.6, rtol=1e-3)
 
 
@@ -163,6 +165,26 @@ def test_every_place_of_the_page_is_labelled() -> None:
     assert ("html", {"lang": "en"}) in tags
 
 
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance of #rrggbb."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [0, 1, 2])
+def test_text_can_be_read(theme: int) -> None:
+    """Every colour of text keeps WCAG's 4.5 to 1 on what it is written on, in both themes."""
+    blocks = re.findall(r"--paper:.*?color-scheme", (TEMPLATE / "page.css").read_text(), re.DOTALL)
+    assert len(blocks) == 3  # light; dark by choice; dark by the system
+    assert blocks[1].split() == blocks[2].split()
+    colour = dict(re.findall(r"--([\w-]+): (#\w{6});", blocks[theme]))
+    pairs = [(text, ground) for text in ("ink", "soft", "accent") for ground in ("paper", "card", "wash")]
+    for text, ground in [*pairs, ("on-accent", "accent"), ("ink", "accent-soft")]:
+        one, two = sorted((luminance(colour[text]), luminance(colour[ground])), reverse=True)
+        assert (one + 0.05) / (two + 0.05) >= 4.5, (text, ground)
+
+
 def test_a_baseline_is_only_what_was_measured() -> None:
     """With one, its figures stand in the data; without one, nothing of an uncompressed run's time does."""
     both, alone = record(made.runs(*SMALL)), record(made.runs(*SMALL)[:1])
@@ -189,10 +211,6 @@ def test_many_frames_get_smaller_pictures() -> None:
         assert count * thumbnails.thumbnail_side(count) ** 2 <= thumbnails.AREA
     assert thumbnails.thumbnail_side(10**6) == thumbnails.LEAST
     uri = thumbnails.thumbnail(np.zeros((480, 270, 3), np.uint8), 100)
-    import io
-
-    from PIL import Image
-
     picture = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))))
     assert (picture.format, picture.size) == ("JPEG", (56, 100))
 
@@ -202,10 +220,13 @@ def test_the_script_reads_what_was_packed(tmp_path: Path) -> None:
     """unpack.js under node gives the same sets, states and attention as the trace they came from."""
     trace, written = made.trace(*SMALL), record(made.runs(*SMALL))
     (tmp_path / "data.json").write_text(json.dumps(written["runs"][0]))
-    program = (TEMPLATE / "unpack.js").read_text() + """
+    program = (
+        (TEMPLATE / "unpack.js").read_text()
+        + """
     const run = JSON.parse(require("fs").readFileSync(process.argv[2]));
     const packed = run.answers[0].trace;
-    const trace = { prefill: unpackSet(run.prefill), merged_into: unpackIntegers(run.merged_into), sets: unpackSets(packed.sets) };
+    const kept = { prefill: unpackSet(run.prefill), merged_into: unpackIntegers(run.merged_into) };
+    const trace = { ...kept, sets: unpackSets(packed.sets) };
     console.log(JSON.stringify({
       states: trace.sets.map((_, step) => [...statesAt(trace, step)]),
       mass: unpackShares(packed.mass, 4).map((row) => row && [...row]),
@@ -213,6 +234,7 @@ def test_the_script_reads_what_was_packed(tmp_path: Path) -> None:
       texts: [seconds(0.0312), seconds(4.213), seconds(null), size(2048), clock(64.25), percent(0.4746)],
     }));
     """
+    )
     (tmp_path / "run.js").write_text(program)
     done = subprocess.run(
         ["node", tmp_path / "run.js", tmp_path / "data.json"], capture_output=True, text=True, check=True

@@ -51,44 +51,6 @@ function showQuestion() {
   goTo(pieces.reduce((last, piece, step) => (piece.trim() ? step : last), 0));
 }
 
-function showOthers(now) {
-  const others = REPORT.runs.filter((other) => other !== run() && other.answers[chosen.question]);
-  get("others").replaceChildren(...others.map((other) => {
-    const theirs = other.answers[chosen.question].answer;
-    return element("p", { className: "other" }, element("b", { textContent: other.label }), theirs === now.answer ? " gave the same answer." : ` answered: ${theirs}`);
-  }));
-}
-
-function showFacts(now) {
-  const { tokens, steps, time_s: time, memory_bytes: memory } = now, later = steps.read.slice(1);
-  const plain = REPORT.runs.find((other) => other.baseline && other !== run());
-  const theirs = plain && plain.answers[chosen.question];
-  const facts = [["Tokens into the model", count(tokens.visual_prefill), `${percent(tokens.visual_prefill / tokens.visual)} of ${count(tokens.visual)}`]];
-  if (later.length) {
-    const middle = [...later].sort((one, two) => one - two)[later.length >> 1];
-    const anew = steps.reselected.filter(Boolean).length;
-    facts.push(["Read for a word", count(middle), `${percent(middle / tokens.visual)}, chosen anew ${anew}×`]);
-    facts.push(["Recalled", count(steps.recalled.reduce((sum, one) => sum + one, 0)), `over ${plural(later.length, "step")}`]);
-  }
-  facts.push(["KV cache", size(memory.kv), theirs ? `${size(theirs.memory_bytes.kv)} ${plain.label}` : ""]);
-  facts.push(["Total time", seconds(time.total), theirs ? `${seconds(theirs.time_s.total)} ${plain.label}` : `first word after ${seconds(time.first_token)}`]);
-  get("facts").replaceChildren(...facts.map(([name, value, note]) => element("div", {},
-    element("dt", { textContent: name }), element("dd", {}, value, element("small", { textContent: note })))));
-}
-
-function showLeads(now) {
-  const [frames, rows, cols] = REPORT.grid, { tokens, steps } = now;
-  const seen = now.unpacked.mass.some((row) => row !== null);
-  get("tokens-lead").textContent = `${plural(frames, "frame")} of ${rows} × ${cols} tokens. Play, or pick a word, to see where the answer looks; point at a token to see what became of it.`;
-  get("course-lead").textContent = "Step 0 is the prefill, which gives the first word. Each later step gives one more.";
-  const pruned = steps.read.some((read) => read < steps.read[0]);
-  get("read-note").textContent = `share of all ${count(tokens.visual)} visual tokens; the accent is what was recalled` + (pruned ? ". The first layers, which choose, read all that was kept." : ".");
-  get("mass-figure").hidden = !seen;
-  if (!seen) get("course-lead").textContent += " This method watches no attention, so there is none to show.";
-  get("mass-note").textContent = "share of the watched layer's attention that goes to each frame, mean over heads; frames from top to bottom";
-  get("ramp-top").textContent = percent(now.trace.mass.peak);
-}
-
 function goTo(step) {
   const last = answer().steps.read.length - 1;
   chosen.step = Math.max(0, Math.min(step, last));
@@ -152,14 +114,6 @@ function drawCharts() {
   }
 }
 
-function showSheets() {
-  const { method } = run(), sheet = (title, values) => element("div", {}, element("h3", { textContent: title }),
-    element("dl", {}, ...Object.entries(values).flatMap(([key, value]) => [element("dt", { textContent: key }), element("dd", { textContent: value })])));
-  get("sheets").replaceChildren(
-    sheet("Method", { name: method.name, ...method.options }), sheet("Model", REPORT.model),
-    sheet("Settings", REPORT.settings), sheet("Video", REPORT.video), sheet("Versions", REPORT.versions));
-}
-
 function pause() {
   clearInterval(chosen.timer);
   chosen.timer = null;
@@ -211,15 +165,9 @@ function offerChoices() {
   }));
   const questions = run().answers.map((one, place) => element("option", { value: place, textContent: one.question }));
   get("question-choice").hidden = questions.length < 2;
+  get("question").classList.toggle("repeated", questions.length > 1);
   get("questions").replaceChildren(...questions);
   get("questions").addEventListener("change", (event) => { pause(); chosen.question = Number(event.target.value); showQuestion(); });
-}
-
-function costLead() {
-  const plain = REPORT.runs.some((one) => one.baseline), repeats = Math.max(...REPORT.runs.map((one) => one.repeats));
-  const how = repeats > 1 ? `Medians of ${repeats} runs` : "One run each";
-  if (plain) return `${how}, on the same engine, frames and number format. Video decoding and vision are the same work for every method.`;
-  return "Measured in this run. Nothing is estimated: --baseline also runs without compression, and puts that beside it.";
 }
 
 function start() {

@@ -8,6 +8,7 @@ class Tiles {
     this.look = look;
     this.pointed = null;
     this.shown = new Set();
+    root.style.setProperty("--shape", report.shape.join(" / "));
     this.tiles = report.frames.map((frame, number) => this.build(frame, number));
     root.replaceChildren(...this.tiles.map((tile) => tile.root));
     this.tiles[0].canvas.tabIndex = 0;
@@ -28,9 +29,6 @@ class Tiles {
     const image = element("img", { alt: "", src: frame.image });
     const canvas = element("canvas", { tabIndex: -1 });
     const picture = element("div", { className: "picture" }, image, canvas);
-    image.addEventListener("load", () => {
-      picture.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`;
-    });
     const active = element("span", { className: "active" }), kept = element("span"), into = element("span", { className: "into" });
     const name = element("span", {}, element("b", { textContent: `${number}` }), ` · ${clock(frame.seconds)}`);
     const root = element("div", { className: "tile" }, picture, element("p", {}, name, active), element("p", {}, kept, into));
