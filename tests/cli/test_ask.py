@@ -126,6 +126,19 @@ def test_a_report_replaces_the_one_before(capsys: pytest.CaptureFixture[str]) ->
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("flag", ["--report", "--trace"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    """Nobody waits for an answer that would then be lost."""
+    import dycoke_cli.ask
+
+    monkeypatch.setattr(dycoke_cli.ask, "ask", lambda *_: pytest.fail("the work began"))
+    code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", flag, "no/such/folder/file")
+    assert code == 2
+    assert "no/such/folder/file" in err
+
+
 def test_a_report_repeats_what_was_set_anywhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

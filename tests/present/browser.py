@@ -104,7 +104,9 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}  # a picture of nothing half done
+        self.call("Emulation.setEmulatedMedia", features=[{"name": name, "value": wanted[name]} for name in wanted])
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
         self.call("Page.navigate", url=path.resolve().as_uri())
         ends = time.monotonic() + PATIENCE_S
         while self.run("document.readyState + location.protocol") != "completefile:":
@@ -129,12 +131,12 @@ class Browser:
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
-    def screenshot(self, path: Path, whole: bool = True) -> None:
-        """Write a picture of the page, or only of what the window shows."""
+    def screenshot(self, whole: bool = True) -> bytes:
+        """Take a PNG of the page, or only of what the window shows."""
         clip = {}
         if whole:
             height = self.run("document.documentElement.scrollHeight")
             width = self.run("document.documentElement.clientWidth")
             clip = {"clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **clip)["data"]
-        path.write_bytes(base64.b64decode(data))
+        return base64.b64decode(data)

@@ -50,7 +50,7 @@ function drawToken(context, x, y, width, height, state, back, colours) {
   const side = Math.min(width, height);
   const line = state === RECALLED ? Math.max(1.5, side * 0.11) : Math.max(1, side * 0.07);
   if (state === RECALLED) {
-    context.globalAlpha = 0.42;
+    context.globalAlpha = 0.32;
     context.fillStyle = colours.accent;
     context.fillRect(x, y, width, height);
     context.globalAlpha = 1;

@@ -30,7 +30,7 @@ function showFacts(now) {
 function showLeads(now) {
   const [frames, rows, cols] = REPORT.grid, { tokens, steps } = now;
   const seen = now.unpacked.mass.some((row) => row !== null);
-  get("tokens-lead").textContent = `${plural(frames, "frame")} of ${rows} × ${cols} tokens. Play, or pick a word, to see where the answer looks; point at a token to see what became of it.`;
+  get("tokens-lead").textContent = `${plural(frames, "frame")} of ${rows} × ${cols} tokens. Play, or pick a word, to see where the answer looks.`;
   get("course-lead").textContent = "Step 0 is the prefill, which gives the first word. Each later step gives one more.";
   const pruned = steps.read.some((read) => read < steps.read[0]);
   get("read-note").textContent = `share of all ${count(tokens.visual)} visual tokens; the accent is what was recalled` + (pruned ? ". The first layers, which choose, read all that was kept." : ".");
@@ -51,6 +51,6 @@ function showSheets() {
 function costLead() {
   const plain = REPORT.runs.some((one) => one.baseline), repeats = Math.max(...REPORT.runs.map((one) => one.repeats));
   const how = repeats > 1 ? `Medians of ${repeats} runs` : "One run each";
-  if (plain) return `${how}, on the same engine, frames and number format. Decoding the video is the same work for all. 2.00× is half as much as uncompressed.`;
+  if (plain) return `${how}, on the same frames and in the same number format. Decoding the video is the same work for all. 2.00× is half as much as uncompressed.`;
   return "Measured in this run. Nothing is estimated: --baseline also runs without compression, and puts that beside it.";
 }
