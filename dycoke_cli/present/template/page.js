@@ -6,7 +6,6 @@ const PACE_MS = 420;
 const chosen = { run: 0, question: 0, step: 0, timer: null };
 let tiles = null;
 
-const perFrame = () => REPORT.grid[1] * REPORT.grid[2];
 const run = () => REPORT.runs[chosen.run];
 const answer = () => run().answers[chosen.question];
 
@@ -87,13 +86,13 @@ function showCounts(now, counts) {
 /** Say what became of a token. */
 function showToken(token) {
   if (token === null) return void (get("token").textContent = "");
-  const [, , cols] = REPORT.grid, trace = answer().unpacked, state = statesAt(trace, chosen.step)[token];
-  const place = (of) => `frame ${Math.floor(of / perFrame())}, row ${Math.floor((of % perFrame()) / cols) + 1}, column ${(of % cols) + 1}`;
-  const into = trace.merged_into[token], same = into % perFrame() === token % perFrame();
+  const [, rows, cols] = REPORT.grid, perFrame = rows * cols, trace = answer().unpacked, state = statesAt(trace, chosen.step)[token];
+  const place = (of) => `frame ${Math.floor(of / perFrame)}, row ${Math.floor((of % perFrame) / cols) + 1}, column ${(of % cols) + 1}`;
+  const into = trace.merged_into[token], same = into % perFrame === token % perFrame;
   const standsFor = trace.merged_into.reduce((sum, other) => sum + (other === token), 0) - 1;
   const what = {
     [DROPPED]: "dropped; nothing stands for it",
-    [MERGED]: `merged into ${same ? `the same place of frame ${Math.floor(into / perFrame())}` : place(into)}`,
+    [MERGED]: `merged into ${same ? `the same place of frame ${Math.floor(into / perFrame)}` : place(into)}`,
     [PRUNED]: "pruned: kept, not read now",
     [ACTIVE]: "active",
     [RECALLED]: "active, recalled",
@@ -187,8 +186,8 @@ function start() {
   get("play").addEventListener("click", () => (chosen.timer === null ? play() : pause()));
   chartSteps(get("read-chart"));
   chartSteps(get("mass-chart"));
-  const themes = ["auto", "light", "dark"];
-  get("theme").addEventListener("click", () => chooseTheme(themes[(themes.indexOf(get("theme-name").textContent) + 1) % 3]));
+  const after = { auto: "light", light: "dark", dark: "auto" };
+  get("theme").addEventListener("click", () => chooseTheme(after[get("theme-name").textContent]));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   new ResizeObserver(drawCharts).observe(get("course"));
   get("copy").addEventListener("click", async () => {
