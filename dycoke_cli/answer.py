@@ -63,6 +63,7 @@ class Trace:
     merged_into: list[int]  # for every token the one that stands for it, -1 where none does
     steps: list[list[int]]  # read at each step
     scores: list[list[float]]  # attention over the prefill's tokens that chose each step's set; empty for none
+    pieces: list[str]  # the text that each step adds; together, without spaces around, they are the answer
 
 
 @dataclass(frozen=True)

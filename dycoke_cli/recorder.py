@@ -30,6 +30,7 @@ class Recorder:
         self.selections: list[Selection | None] = []
         self.scores: list[Tensor | None] = []
         self.ids: list[int] = []
+        self.pieces: list[str] = []
         self.thinned: Thinned | None = None
 
     def take(self, step: Step, seconds: float) -> str:
@@ -41,7 +42,14 @@ class Recorder:
         self.scores.append(step.scores)
         self.ids.append(token)
         self.thinned = step.thinned
-        return "" if token in self.stop.ids else self.stream.push(token)
+        self.pieces.append("" if token in self.stop.ids else self.stream.push(token))
+        return self.pieces[-1]
+
+    def finish(self) -> str:
+        """Give the text that was held back; it belongs to the last step."""
+        rest = self.stream.finish()
+        self.pieces[-1] += rest
+        return rest
 
     def times(self, decode_video_s: float, vision_s: float, shared_prefill_s: float) -> Times:
         """Put the clock readings together with those of the work that was shared."""
@@ -128,4 +136,5 @@ class Recorder:
             merged_into=self.tokens.survivor.tolist(),
             steps=[index[now].sort().values.tolist() for now in read],
             scores=[[] if row is None else self._scores(row[0]) for row in self.scores],
+            pieces=self.pieces,
         )

@@ -94,7 +94,7 @@ class Session:
         for step, seconds in timed(steps, self.watch):
             if piece := recorder.take(step, seconds):
                 listener.text(piece)
-        if rest := recorder.stream.finish():
+        if rest := recorder.finish():
             listener.text(rest)
         listener.answered(recorder.stream.text.strip())
 

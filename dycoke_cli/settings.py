@@ -44,6 +44,15 @@ class Settings(BaseModel):
     pooling: Literal["bilinear", "average", "max"] | None = None
     row_newlines: Literal["complete", "present", "all"] | None = None
 
+    def as_flags(self) -> list[str]:
+        """Write what differs from the defaults as flags, so that a command can be repeated wherever it came from."""
+        flags = []
+        for key, value in self.model_dump(exclude_defaults=True, exclude={"options"}).items():
+            flags += [f"--{key.replace('_', '-')}", str(value)]
+        for key, value in self.options.items():
+            flags += ["-o", f"{key}={value}"]
+        return flags
+
 
 def merged(
     flags: Mapping[str, Any],

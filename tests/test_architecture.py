@@ -32,7 +32,7 @@ ALLOWED = {
     "engine": {"errors", "tokens", "language_model", "methods"},
     "recorder": {"answer", "engine", "families", "measure", "methods", "textstream", "tokens"},
     "checkpoints": {"errors", "families"},
-    "present": {"errors", "answer", "ask", "evaluation"},  # the last two only for the types of their results
+    "present": {"errors", "answer", "ask", "evaluation", "video"},  # the last three only for the types of their results
     "evaluation": {
         "answer",
         "ask",

@@ -143,6 +143,8 @@ def test_trace_agrees_with_the_steps(tiny: Llava) -> None:
     (answer,) = answers(tiny, Dycoke(gate=0.99), ["What happens?"], trace=True)
     trace = answer.trace
     assert trace is not None
+    assert len(trace.pieces) == len(trace.steps)
+    assert "".join(trace.pieces).strip() == answer.answer
     assert (len(trace.frame), max(trace.frame), max(trace.row), max(trace.col)) == (72, 7, 2, 2)
     assert trace.steps[0] == trace.prefill == sorted(set(trace.merged_into))
     for number, (read, record) in enumerate(zip(trace.steps, answer.steps, strict=True)):

@@ -1,12 +1,16 @@
 """`dycoke ask`: parse, call, present."""
 
 import json
+import shlex
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dycoke_cli.cli import options as opt
+
+if TYPE_CHECKING:
+    from dycoke_cli.settings import Settings
 
 
 def ask_command(
@@ -39,6 +43,7 @@ def ask_command(
     baseline: opt.Baseline = False,
     as_json: opt.Json = False,
     trace: opt.TraceFile = None,
+    report: opt.ReportFile = None,
     stats: opt.Stats = None,
     quiet: opt.Quiet = False,
     config: opt.Config = None,
@@ -63,13 +68,30 @@ def ask_command(
     from dycoke_cli.ask import ask
     from dycoke_cli.present.records import ask_record, check_writable, trace_record, write_whole
 
-    if trace is not None:
-        check_writable(trace)  # before the work, not after it
+    for file in (trace, report):
+        if file is not None:
+            check_writable(file)  # before the work, not after it
+    traced = trace is not None or report is not None
     with Terminal(quiet=quiet, stats=stats, answers=not as_json, several=len(questions) > 1) as terminal:
-        outcome = ask(video, questions, settings, baseline, trace is not None, terminal.listener)
+        outcome = ask(video, questions, settings, baseline, traced, terminal.listener)
         terminal.finish(outcome)
     if as_json:
         sys.stdout.write(json.dumps(ask_record(outcome), ensure_ascii=False) + "\n")
         sys.stdout.flush()  # here, where a full disk is still reported
     if trace is not None:
         write_whole(trace, json.dumps(trace_record(outcome)) + "\n")
+    if report is not None:
+        from dycoke_cli.present.report import ask_runs, write_report
+
+        settings = settings.model_copy(update={"model": outcome.model["name"]})
+        command = _command(video, questions, settings, baseline)
+        write_report(report, ask_runs(outcome), outcome.frames, outcome.model, settings.model_dump(), command)
+
+
+def _command(video: str, questions: list[str], settings: "Settings", baseline: bool) -> str:
+    """Write the command that repeats a run, whatever files and variables it was set by."""
+    words = ["dycoke", "ask", *settings.as_flags(), *(["--baseline"] if baseline else [])]
+    asked = [video, *questions]
+    if any(word.startswith("-") for word in asked):
+        asked.insert(0, "--")
+    return shlex.join([*words, *asked])

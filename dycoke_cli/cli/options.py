@@ -117,6 +117,10 @@ RepetitionPenalty = Annotated[str | None, Option(metavar="X", help="Above 1 avoi
 Baseline = Annotated[bool, Option("--baseline", help="Also run without compression, and measure both.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead of the answer.")]
 TraceFile = Annotated[Path | None, Option("--trace", metavar="FILE", help="Write which tokens each step read.")]
+ReportFile = Annotated[
+    Path | None,
+    Option("--report", metavar="FILE.html", help="Write a page that shows the run, word by word and frame by frame."),
+]
 Stats = Annotated[
     bool | None,
     Option("--stats/--no-stats", help="Show the panel. (default: on a terminal)"),

@@ -54,9 +54,10 @@ def trace_record(outcome: "Outcome") -> dict[str, Any]:
         "merged_into": first.merged_into,
         "steps": first.steps,
         "scores": first.scores,
+        "pieces": first.pieces,
     }
     if len(traces) > 1:
-        record["answers"] = [{"steps": trace.steps, "scores": trace.scores} for trace in traces]
+        record["answers"] = [{"steps": trace.steps, "scores": trace.scores, "pieces": trace.pieces} for trace in traces]
     return record
 
 

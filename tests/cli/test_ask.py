@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +100,68 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str], tmp_pa
     assert len(trace["prefill"]) == 276
     assert [len(step) for step in trace["steps"]] == [step["read"] for step in first["steps"]]
     assert len(trace["answers"]) == 2
+    assert ["".join(one["pieces"]).strip() for one in trace["answers"]] == [one["answer"] for one in record["answers"]]
+
+
+def test_a_report_replaces_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
+    """--report: the answer stays alone on stdout; the page holds both runs and the command that repeats them."""
+    Path("r.html").write_text("old")
+    before = Path("r.html").stat().st_ino
+    flags = ["-m", "demo", "-q", "--baseline", "-n", "4", "-o", "k=0.5", "--max-new-tokens", "3"]
+    code, out, err = ask(capsys, CUBE, QUESTION, *flags, "--report", "r.html")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert [path.name for path in Path().iterdir()] == ["r.html"]
+    assert Path("r.html").stat().st_ino != before  # a new file in the old one's place, never half of each
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', Path("r.html").read_text())
+    assert found is not None
+    data = json.loads(found[1])
+    assert [(run["label"], run["baseline"]) for run in data["runs"]] == [("dycoke", False), ("uncompressed", True)]
+    first = data["runs"][0]["answers"][0]
+    assert first["answer"] == out.strip() == "".join(first["trace"]["pieces"]).strip()
+    assert len(first["trace"]["sets"]) == len(first["steps"]["read"]) == first["tokens"]["generated"]
+    assert len(data["frames"]) == data["grid"][0] == 4
+    assert first["trace"]["mass"]["peak"] > 0
+    assert shlex.split(data["command"]) == [
+        "dycoke", "ask", "--model", "demo", "--frames", "4", "--max-new-tokens", "3", "-o", "k=0.5", "--baseline",
+        CUBE, QUESTION,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", ["--report", "--trace"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    """Nobody waits for an answer that would then be lost."""
+    import dycoke_cli.ask
+
+    monkeypatch.setattr(dycoke_cli.ask, "ask", lambda *_: pytest.fail("the work began"))
+    code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", flag, "no/such/folder/file")
+    assert code == 2
+    assert "no/such/folder/file" in err
+
+
+def test_a_report_repeats_what_was_set_anywhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and variables set some, flags others: the flags written down lead to the same settings without them."""
+    import dycoke_cli.ask
+
+    heard: list[Any] = []
+
+    def listen(video: str, questions: list[str], settings: Any, *rest: object) -> None:
+        heard.append((video, questions, settings))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dycoke_cli.ask, "ask", listen)
+    Path("dycoke.yaml").write_text("model: demo\nframes: 4\noptions: {k: 0.5, p: 0.9}\n")
+    monkeypatch.setenv("DYCOKE_REPETITION_PENALTY", "1.5")
+    ask(capsys, "--retain", "0.6", "--start", "0:01", "--", "v.mp4", "--why?")
+    Path("dycoke.yaml").unlink()
+    monkeypatch.delenv("DYCOKE_REPETITION_PENALTY")
+    _, questions, settings = heard[0]
+    assert questions == ["--why?"]
+    ask(capsys, *settings.as_flags(), "--", "v.mp4", "--why?")
+    assert heard[1] == heard[0]
 
 
 def test_several_questions_give_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,6 +266,8 @@ def test_damage_is_told_and_recorded(capsys: pytest.CaptureFixture[str]) -> None
         ([CUBE, "q", "--device", "tpu"], 2, "'tpu'"),
         ([CUBE, "q", "--dtype", "int8"], 2, "'int8'"),
         ([CUBE, "q", "--trace", "no/such/folder/t.json"], 2, "t.json"),
+        ([CUBE, "q", "--report", "no/such/folder/r.html"], 2, "r.html"),
+        ([CUBE, "q", "--report", "."], 2, "'.'"),
         ([CUBE, "q", "--config", "absent.yaml"], 2, "absent.yaml"),
         ([CUBE, "q", "--fast"], 2, "--fast"),
         ([CUBE, "q", "-m", "no-such-model"], 4, "'no-such-model'"),

@@ -1,0 +1,38 @@
+"""Takes the README's picture of a report, with a Chromium: `uv run python -m benchmarks.report_picture`."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from dycoke_cli.cli.app import run
+from tests.present.browser import Browser, find_chromium
+
+ROOT = Path(__file__).parents[1]
+ASK = ["ask", str(ROOT / "sample_videos" / "cube.mp4"), "describe the video", "-m", "demo", "--baseline", "-q"]
+WORD = "star"  # the one that is lit
+
+
+def main() -> int:
+    """Ask the demo, open its report at one word, and write what the window shows."""
+    chromium = find_chromium()
+    if chromium is None:
+        print("No Chromium: install one, or name it in $CHROMIUM", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.html"
+        if code := run([*ASK, "--report", str(report)]):
+            return code
+        with Browser(chromium, Path(folder) / "profile") as browser:
+            browser.open(report, 1200, 1160)
+            browser.run(f"goTo(answer().trace.pieces.findIndex((piece) => piece.trim() === {WORD!r}))")
+            browser.settle()
+            picture = Image.open(io.BytesIO(browser.screenshot(whole=False)))
+    picture.convert("RGB").save(ROOT / "benchmarks" / "results" / "report.png", optimize=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""A run, or several side by side, as one HTML file that needs nothing else. Knows no torch."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dycoke_cli import __version__
+from dycoke_cli.present.packing import pack_integers, pack_set, pack_sets, pack_shares
+from dycoke_cli.present.records import write_whole
+from dycoke_cli.present.thumbnails import thumbnail, thumbnail_side
+
+if TYPE_CHECKING:
+    from dycoke_cli.answer import Answer, Trace
+    from dycoke_cli.ask import Outcome
+    from dycoke_cli.video.frames import Frames
+
+SCRIPTS = ("unpack.js", "draw.js", "tokens.js", "figures.js", "summary.js", "page.js")
+PACKAGES = ("torch", "transformers")  # whose versions decide what a run gives and takes
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """One method's answers to the questions of a report.
+
+    An answer with a trace can be looked at token by token; one without is only compared by its figures. `answers`
+    follow the same questions in every run. Times and peaks are shown as they are: whoever repeats a run passes medians.
+    """
+
+    label: str  # what the page calls it
+    method: Mapping[str, Any]  # name, options
+    answers: Sequence["Answer"]
+    baseline: bool = False  # the one the others are measured against
+    repeats: int = 1  # measurements that its times are medians of
+
+
+def ask_runs(outcome: "Outcome") -> list[ReportRun]:
+    """Give the runs of `ask`: the method's, and the uncompressed one's where it was made."""
+    runs = [ReportRun(outcome.method["name"], outcome.method, outcome.answers)]
+    if outcome.baseline:
+        runs.append(ReportRun("uncompressed", {"name": "full", "options": {}}, outcome.baseline, baseline=True))
+    return runs
+
+
+def write_report(
+    path: Path,
+    runs: Sequence[ReportRun],
+    frames: "Frames",
+    model: Mapping[str, str],
+    settings: Mapping[str, Any],
+    command: str,
+) -> None:
+    """Write the report of `runs` over the same frames, completely or not at all.
+
+    model: name, family, dtype, device. settings: by name. command: what repeats all of it. Raises UsageError where the
+    file cannot be written.
+    """
+    write_whole(path, page(report_record(runs, frames, model, settings, command)))
+
+
+def report_record(
+    runs: Sequence[ReportRun],
+    frames: "Frames",
+    model: Mapping[str, str],
+    settings: Mapping[str, Any],
+    command: str,
+) -> dict[str, Any]:
+    """Build what the page shows, as plain values."""
+    traces = [answer.trace for run in runs for answer in run.answers if answer.trace is not None]
+    side = thumbnail_side(len(frames))
+    return {
+        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "versions": {"dycoke": __version__, **{name: metadata.version(name) for name in PACKAGES}},
+        "command": command,
+        "video": {key: _shown(value) for key, value in frames.info.as_json().items() if key != "warnings"},
+        "model": dict(model),
+        "settings": {key: _shown(value) for key, value in settings.items() if value not in (None, {})},
+        "grid": _grid(traces[0]) if traces else [len(frames), 0, 0],
+        "shape": [frames.pixels.shape[2], frames.pixels.shape[1]],  # width, height
+        "frames": [
+            {"seconds": seconds, "index": index, "image": thumbnail(pixels, side)}
+            for seconds, index, pixels in zip(frames.seconds, frames.indices, frames.pixels, strict=True)
+        ],
+        "runs": [_run_record(run) for run in runs],
+    }
+
+
+def _grid(trace: "Trace") -> list[int]:
+    return [trace.frame[-1] + 1, trace.row[-1] + 1, trace.col[-1] + 1]
+
+
+def _run_record(run: ReportRun) -> dict[str, Any]:
+    first = next((answer.trace for answer in run.answers if answer.trace is not None), None)
+    return {
+        "label": run.label,
+        "method": {"name": run.method["name"], "options": {k: _shown(v) for k, v in run.method["options"].items()}},
+        "baseline": run.baseline,
+        "repeats": run.repeats,
+        "prefill": None if first is None else pack_set(first.prefill, len(first.frame)),
+        "merged_into": None if first is None else pack_integers(first.merged_into),
+        "answers": [_answer_record(answer) for answer in run.answers],
+    }
+
+
+def _answer_record(answer: "Answer") -> dict[str, Any]:
+    trace = answer.trace
+    return {
+        "question": answer.question,
+        "answer": answer.answer,
+        "finish": answer.finish,
+        "tokens": asdict(answer.tokens),
+        "time_s": asdict(answer.time_s),
+        "memory_bytes": asdict(answer.memory_bytes),
+        "steps": {key: [getattr(step, key) for step in answer.steps] for key in ("read", "recalled", "reselected")},
+        "trace": None if trace is None else _trace_record(trace),
+    }
+
+
+def _trace_record(trace: "Trace") -> dict[str, Any]:
+    """Pack what each step read, and how much attention each frame got."""
+    frame = np.asarray(trace.frame)[np.asarray(trace.prefill, dtype=np.int64)]
+    count = trace.frame[-1] + 1
+    mass = [np.bincount(frame, scores, count).astype(np.float64) if scores else None for scores in trace.scores]
+    return {
+        "pieces": trace.pieces,
+        "sets": list(pack_sets(trace.steps, len(trace.frame))),
+        "mass": pack_shares(mass),
+    }
+
+
+def _shown(value: object) -> str | None:
+    """Write a setting for people: the page calculates with none of them, and JSON knows no infinity."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={part}" for key, part in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """Put what `report_record` gives into the page."""
+    template = resources.files(__package__) / "template"
+    script = "\n".join((template / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    first = record["runs"][0]["answers"][0]
+    parts = {
+        "title": _text(f"{first['question']} · dycoke"),
+        "question": _text(first["question"]),
+        "answer": _text(first["answer"]),
+        "style": (template / "page.css").read_text(encoding="utf-8"),
+        "script": script,
+        # Only this very script runs, and nothing can be fetched: whatever a question or a file name holds.
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "data": script_safe(json.dumps(record, separators=(",", ":"))),
+    }
+    # One pass: what is put in is not looked through for places again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], (template / "page.html").read_text(encoding="utf-8"))
+
+
+def _text(text: str) -> str:
+    """Escape text for HTML; what is not ASCII becomes references, which hold even half a surrogate pair."""
+    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def script_safe(text: str) -> str:
+    """Escape JSON so that no text in it can end the script element that holds it."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
