@@ -21,6 +21,9 @@ ALLOWED = {
     "measure": set(),
     "listener": set(),
     "groups": set(),
+    "flops": set(),
+    "machine": set(),
+    "sample": set(),
     "tokens": {"groups"},
     "language_model": set(),
     "device": {"errors"},
@@ -32,7 +35,25 @@ ALLOWED = {
     "engine": {"errors", "tokens", "language_model", "methods"},
     "recorder": {"answer", "engine", "families", "measure", "methods", "textstream", "tokens"},
     "checkpoints": {"errors", "families"},
-    "present": {"errors", "answer", "ask", "evaluation"},  # the last two only for the types of their results
+    "present": {"errors", "answer", "ask", "comparison", "evaluation"},  # the last three only for result types
+    "comparison": {
+        "answer",
+        "ask",
+        "checkpoints",
+        "clip",
+        "device",
+        "errors",
+        "evaluation",
+        "families",
+        "flops",
+        "listener",
+        "machine",
+        "measure",
+        "methods",
+        "session",
+        "settings",
+        "video",
+    },
     "evaluation": {
         "answer",
         "ask",
@@ -100,7 +121,14 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         "heavy = {'torch', 'transformers', 'numpy', 'av'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )
-    for arguments in (["--version"], ["--help"], ["ask", "--help"], ["eval", "--help"], ["methods", "--help"]):
+    for arguments in (
+        ["--version"],
+        ["--help"],
+        ["ask", "--help"],
+        ["compare", "--help"],
+        ["eval", "--help"],
+        ["methods", "--help"],
+    ):
         best = float("inf")
         for _ in range(3):
             began = os.times()
