@@ -77,6 +77,8 @@ class PeakMemory:
 
 
 def _reset_process_peak() -> bool:
+    if not _CLEAR.exists():
+        return False
     # What earlier work has freed stays with the allocator, and a run that is served from it would seem to need nothing.
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)

@@ -42,7 +42,7 @@ def computed(answer: Answer, shape: TextShape, depth: Depth) -> Computed:
 
 def _visual_prefill(answer: Answer, shape: TextShape, depth: Depth) -> list[int]:
     """Count the visual tokens of each layer of the prefill: (layers,)."""
-    kept = answer.steps[0].read
+    kept = answer.steps[0].read  # the prefill reads what is left after its cut
     return [answer.tokens.visual_prefill if layer < depth.cut else kept for layer in range(shape.layers)]
 
 

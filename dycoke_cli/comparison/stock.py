@@ -1,6 +1,7 @@
 """Transformers' own `generate`, as a baseline: nothing of this project's engine is in it."""
 
 import time
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -129,7 +130,7 @@ class StockGenerate:
     def _times(self, clocked: Clocked, prepared_s: float) -> Times:
         """Read the clock; only from embeddings are vision and prefill known apart."""
         first_s = clocked.at[0] - self.watch.began
-        later = [now - before for before, now in zip(clocked.at, clocked.at[1:], strict=False)]
+        later = [now - before for before, now in pairwise(clocked.at)]
         first_token, decode = self.clip.decode_s + prepared_s + first_s, sum(later)
         vision, prefill = (None, None) if self.from_pixels else (prepared_s, first_s)
         per_token = median(later) if later else None

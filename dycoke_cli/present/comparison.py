@@ -1,6 +1,7 @@
 """A comparison as tables: what each method reads, how long it takes, what it needs, and what it answers."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOMY = 78  # columns: a narrower terminal gets what matters most
 UNITS = {"s": 1.0, "ms": 1e-3, "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
-WIDEST_LABEL = 24
+WIDEST_LABEL, FIRM_LABEL = 24, 14  # columns that a label may take, and that it gets whatever it costs others
 # How a word that differs from the uncompressed answer is marked, with colour or without.
 MARKS = {"same": ("", "", ""), "left out": ("[-", "-]", "red"), "put in": ("{+", "+}", "green")}
 
@@ -30,10 +31,10 @@ def comparison_tables(comparison: "Comparison", summaries: "Sequence[Summary]", 
     yield _title(f"Time: median of {repeats} and range" if repeats > 1 else "Time: one run each")
     yield _times(summaries, roomy)
     yield _title("Memory")
-    yield _memory(summaries)
+    yield _memory(summaries, roomy)
     for other, name in (("against_full", comparison.reference), ("against_generate", "transformers' own generate")):
         if getattr(summaries[0], other).speedup_total is not None:
-            yield _title(f"Against {name}: times as fast, and shares of what it takes")
+            yield _title(f"Against {name}: times as fast, shares of what it takes")
             yield _ratios(summaries, other, roomy)
     yield from _answers(summaries, comparison.reference)
     yield from map(_note, _notes(comparison, summaries))
@@ -42,11 +43,12 @@ def comparison_tables(comparison: "Comparison", summaries: "Sequence[Summary]", 
 def _heading(comparison: "Comparison", repeats: int) -> Text:
     model, machine = comparison.model, comparison.machine
     where = machine["cpu"] if model["device"] == "cpu" else machine["device_name"]
+    name = Path(comparison.frames.info.path).name
     times = "once" if repeats == 1 else f"{repeats} times in turns"
     return Text.assemble(
         (f"» {comparison.question}\n", "bold"),
         (
-            f"{len(comparison.frames)} frames of {comparison.frames.info.path} · {model['name']} {model['dtype']} on "
+            f"{len(comparison.frames)} frames of {name} · {model['name']} {model['dtype']} on "
             f"{model['device']} ({where}) · torch {machine['torch']}, transformers {machine['transformers']}\n"
             f"Each arm warmed up with a whole run, then measured {times}.\n",
             "dim",
@@ -64,9 +66,8 @@ def _note(text: str) -> Text:
 
 def _table(summaries: "Sequence[Summary]", *figures: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    # What is written as one word is folded anywhere; a label is as wide as its table can afford.
     longest = max(len(summary.method) for summary in summaries)
-    table.add_column("method", overflow="fold", min_width=min(longest, 8), max_width=WIDEST_LABEL)
+    table.add_column("method", overflow="fold", min_width=min(longest, FIRM_LABEL), max_width=WIDEST_LABEL)
     for name in figures:
         table.add_column(name, justify="right")
     return table
@@ -93,11 +94,12 @@ def _times(summaries: "Sequence[Summary]", roomy: bool) -> Table:
     return table
 
 
-def _memory(summaries: "Sequence[Summary]") -> Table:
-    table = _table(summaries, "weights", "KV cache", "peak", "peak above weights")
+def _memory(summaries: "Sequence[Summary]", roomy: bool) -> Table:
+    names = ["weights", "kv"] if roomy else ["kv"]
+    table = _table(summaries, *(["weights"] if roomy else []), "KV cache", "peak", "peak above weights")
     for summary in summaries:
         memory = summary.memory_bytes
-        fixed = [size(_whole(memory[name])) for name in ("weights", "kv")]
+        fixed = [size(_whole(memory[name])) for name in names]
         peaks = [
             _cell(memory[name], summary.repeats, lambda value: size(round(value)))
             for name in ("peak", "peak_above_weights")
@@ -115,7 +117,7 @@ def _cell(found: "Spread | None", repeats: int, written: Callable[[float], str])
     if found is None:
         return Text(NOT_MEASURED)
     cell = Text(written(found.median))
-    if repeats > 1:
+    if repeats > 1 and written(found.min) != written(found.max):
         cell.append(f"\n{span(found.min, found.max, written)}", style="dim")
     return cell
 
@@ -134,13 +136,14 @@ def _ratios(summaries: "Sequence[Summary]", other: str, roomy: bool) -> Table:
     speeds |= {"per token": "decode", "model": "model", "total": "total"}
     shares = {"peak": "peak_above_weights_ratio"}
     shares |= {"KV": "kv_ratio", "FLOPs": "flops_true_ratio"} if roomy else {}
-    table = _table(summaries, *speeds, *shares, *(["F1", "exact"] if full else []))
+    agreement = ["F1", "exact"] if full and roomy else ["F1"] if full else []
+    table = _table(summaries, *speeds, *shares, *agreement)
     for summary in summaries:
         ratios = getattr(summary, other)
         figures = [times(getattr(ratios, f"speedup_{name}")) for name in speeds.values()]
-        figures += [share(getattr(ratios, name)) for name in shares.values()]
+        figures += [share(getattr(ratios, name), 0) for name in shares.values()]
         if full and summary.agreement is not None:
-            figures += [f"{summary.agreement:.2f}", "yes" if summary.agreement_exact else "no"]
+            figures += [f"{summary.agreement:.2f}", "yes" if summary.agreement_exact else "no"][: len(agreement)]
         _row(table, summary, *figures)
     return table
 
@@ -174,7 +177,9 @@ def _piece(change: str, words: str) -> Text:
 def _notes(comparison: "Comparison", summaries: "Sequence[Summary]") -> Iterator[str]:
     """Say what the figures mean where that could be mistaken."""
     decoding = comparison.runs[0].answer.time_s.decode_video
-    yield f"First token and total include {seconds(decoding)} of video decoding, done once for all; model is without it."
+    yield f"First token and total include {seconds(decoding)} of video decoding, done once; model is without it."
+    if comparison.reference is not None:
+        yield f"F1 is of the words that an answer shares with the one of {comparison.reference}; exact: the same text."
     if len({summary.generated for summary in summaries}) > 1:
         yield "Answers differ in length, so totals are of different work; prefill and per token are not."
     if any(summary.time_s["vision"] is None for summary in summaries):
@@ -187,11 +192,11 @@ def _notes(comparison: "Comparison", summaries: "Sequence[Summary]") -> Iterator
         yield "Speed-ups and agreement are against an uncompressed run: add --baseline."
 
 
-def share(value: float | None) -> str:
+def share(value: float | None, decimals: int = 1) -> str:
     """Write a share in percent, or a dash where it is not known."""
     if value is None:
         return NOT_MEASURED
-    return f"{value:.1%}" if value < 10 else f"{value:.1f}×"
+    return f"{value:.{decimals}%}" if value < 10 else f"{value:.1f}×"
 
 
 def times(value: float | None) -> str:
