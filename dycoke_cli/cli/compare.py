@@ -45,7 +45,7 @@ def compare_command(
             "--baseline", help="Also run without compression, on this engine and with transformers' generate."
         ),
     ] = False,
-    repeat: Annotated[int, typer.Option(metavar="N", min=1, help="Measured runs of every arm, in turns.")] = 3,
+    repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of every arm, in turns.")] = 3,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
     newline: opt.Newline = None,
@@ -84,6 +84,8 @@ def compare_command(
     video, question = _asked(video, question)
     if sweep and len(methods or []) > 1:
         raise UsageError(f"--sweep {sweep[0]} could belong to any of {len(methods or [])} methods", "Name one method")
+    if repeat < 1:
+        raise UsageError(f"--repeat is {repeat}: there would be nothing to show", "Ask for one run or more")
     if as_csv == STDOUT and as_json:
         raise UsageError("--json and --csv - both want stdout", "Name a file for --csv")
     if as_csv not in (None, STDOUT):

@@ -62,7 +62,7 @@ def compare(
     reference = next((arm.label for arm in arms if arm.method == Full()), None)
     if stock:
         ready.insert(1 if reference == arms[0].label else 0, _stock(model, clip, question, settings))
-    if len(frames) < FEW_FRAMES:
+    if len(frames) < FEW_FRAMES and any(arm.label != reference for arm in arms):
         listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from any method")
     shape = TextShape.of(model.language_model.body.config)
     runs = tuple(

@@ -177,9 +177,10 @@ def _piece(change: str, words: str) -> Text:
 def _notes(comparison: "Comparison", summaries: "Sequence[Summary]") -> Iterator[str]:
     """Say what the figures mean where that could be mistaken."""
     decoding = comparison.runs[0].answer.time_s.decode_video
-    yield f"First token and total include {seconds(decoding)} of video decoding, done once; model is without it."
+    yield f"First token and total include {seconds(decoding)} of video decoding, done once."
     if comparison.reference is not None:
         yield f"F1 is of the words that an answer shares with the one of {comparison.reference}; exact: the same text."
+        yield "Beside other arms, model is without video decoding, and peak is above weights."
     if len({summary.generated for summary in summaries}) > 1:
         yield "Answers differ in length, so totals are of different work; prefill and per token are not."
     if any(summary.time_s["vision"] is None for summary in summaries):

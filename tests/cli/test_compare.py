@@ -88,7 +88,10 @@ def test_csv_to_stdout_and_to_a_file(capsys: pytest.CaptureFixture[str], folder:
     code, out, _ = compare(capsys, "-M", "full", "-M", "random:retain=0.5", "--csv", "t.csv", "-q")
     assert code == 0
     assert "Against full" in out
-    assert [row["method"] for row in csv.DictReader((folder / "t.csv").open())] == ["full", "random:retain=0.5"]
+    assert [row["method"] for row in csv.DictReader(io.StringIO((folder / "t.csv").read_text()))] == [
+        "full",
+        "random:retain=0.5",
+    ]
 
 
 def test_answers_are_greedy_whatever_a_file_says(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -106,7 +109,7 @@ def test_answers_are_greedy_whatever_a_file_says(capsys: pytest.CaptureFixture[s
         ([RING], 2, "no question"),
         ([RING, " "], 2, "no question"),
         (["absent.mp4", "q"], 3, "absent.mp4"),
-        (["--repeat", "0"], 2, "0"),
+        (["--repeat", "0"], 2, "--repeat is 0"),
         (["--sweep", "k"], 2, "'k'"),
         (["--sweep", "k=0.3,2"], 2, "k=2"),
         (["--sweep", "z=1"], 2, "'z'"),
