@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOMY = 78  # columns: a narrower terminal gets what matters most
 UNITS = {"s": 1.0, "ms": 1e-3, "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
-WIDEST_LABEL, FIRM_LABEL = 24, 14  # columns that a label may take, and that it gets whatever it costs others
+WIDEST_LABEL, FIRM_LABEL, NARROW_LABEL = 24, 12, 8  # columns a label may take, and gets whatever it costs others
 # How a word that differs from the uncompressed answer is marked, with colour or without.
 MARKS = {"same": ("", "", ""), "left out": ("[-", "-]", "red"), "put in": ("{+", "+}", "green")}
 
@@ -64,12 +64,14 @@ def _note(text: str) -> Text:
     return Text(text, style="dim")
 
 
-def _table(summaries: "Sequence[Summary]", *figures: str) -> Table:
+def _table(summaries: "Sequence[Summary]", roomy: bool, *figures: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     longest = max(len(summary.method) for summary in summaries)
-    table.add_column("method", overflow="fold", min_width=min(longest, FIRM_LABEL), max_width=WIDEST_LABEL)
+    table.add_column(
+        "method", overflow="fold", min_width=min(longest, FIRM_LABEL if roomy else NARROW_LABEL), max_width=WIDEST_LABEL
+    )
     for name in figures:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     return table
 
 
@@ -78,7 +80,9 @@ def _row(table: Table, summary: "Summary", *figures: str | Text) -> None:
 
 
 def _tokens(summaries: "Sequence[Summary]", roomy: bool) -> Table:
-    table = _table(summaries, "prefill", "decode", *(["new tokens"] if roomy else []), "FLOPs, paper", "FLOPs, true")
+    table = _table(
+        summaries, roomy, "prefill", "decode", *(["new tokens"] if roomy else []), "FLOPs, paper", "FLOPs, true"
+    )
     for summary in summaries:
         figures = [share(summary.prefill_retention), share(summary.decode_retention)]
         figures += [str(summary.generated)] if roomy else []
@@ -88,28 +92,21 @@ def _tokens(summaries: "Sequence[Summary]", roomy: bool) -> Table:
 
 def _times(summaries: "Sequence[Summary]", roomy: bool) -> Table:
     names = [*(["vision"] if roomy else []), "prefill", "first_token", "per_token", "total"]
-    table = _table(summaries, *(name.replace("_", " ") for name in names))
+    table = _table(summaries, roomy, *(name.replace("_", " ") for name in names))
     for summary in summaries:
         _row(table, summary, *(_cell(summary.time_s[name], summary.repeats, seconds) for name in names))
     return table
 
 
 def _memory(summaries: "Sequence[Summary]", roomy: bool) -> Table:
-    names = ["weights", "kv"] if roomy else ["kv"]
-    table = _table(summaries, *(["weights"] if roomy else []), "KV cache", "peak", "peak above weights")
+    figures = {"KV cache": "kv", "peak above weights": "peak_above_weights"}
+    if roomy:
+        figures = {"weights": "weights", "KV cache": "kv", "peak": "peak", "peak above weights": "peak_above_weights"}
+    table = _table(summaries, roomy, *figures)
     for summary in summaries:
-        memory = summary.memory_bytes
-        fixed = [size(_whole(memory[name])) for name in names]
-        peaks = [
-            _cell(memory[name], summary.repeats, lambda value: size(round(value)))
-            for name in ("peak", "peak_above_weights")
-        ]
-        _row(table, summary, *fixed, *peaks)
+        found = [summary.memory_bytes[name] for name in figures.values()]
+        _row(table, summary, *(_cell(each, summary.repeats, lambda value: size(round(value))) for each in found))
     return table
-
-
-def _whole(found: "Spread | None") -> int | None:
-    return None if found is None else round(found.median)
 
 
 def _cell(found: "Spread | None", repeats: int, written: Callable[[float], str]) -> Text:
@@ -133,11 +130,11 @@ def _ratios(summaries: "Sequence[Summary]", other: str, roomy: bool) -> Table:
     """Compare speeds, memory and arithmetic with one arm; agreement goes with the uncompressed one of this engine."""
     full = other == "against_full"
     speeds = {"prefill": "prefill"} if full else {}
-    speeds |= {"per token": "decode", "model": "model", "total": "total"}
+    speeds |= {"per token": "decode", "model": "model"} | ({"total": "total"} if roomy else {})
     shares = {"peak": "peak_above_weights_ratio"}
     shares |= {"KV": "kv_ratio", "FLOPs": "flops_true_ratio"} if roomy else {}
     agreement = ["F1", "exact"] if full and roomy else ["F1"] if full else []
-    table = _table(summaries, *speeds, *shares, *agreement)
+    table = _table(summaries, roomy, *speeds, *shares, *agreement)
     for summary in summaries:
         ratios = getattr(summary, other)
         figures = [times(getattr(ratios, f"speedup_{name}")) for name in speeds.values()]

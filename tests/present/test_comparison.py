@@ -6,6 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from dycoke_cli.answer import Times
 from dycoke_cli.comparison.result import Comparison
 from dycoke_cli.comparison.summary import summarise
 from dycoke_cli.present.comparison import comparison_tables, flops, share, span
@@ -29,9 +30,28 @@ def test_it_fits_any_terminal(width: int) -> None:
     text = drawn(three(), width)
     assert max(cell_len(line) for line in text.splitlines()) <= width
     assert "…" not in text
-    figures = ["47.5%", "14.3%", "333 M", "1 G", "540 ms", "440–640 ms", "878.9 KiB", "5.7 MiB", "1.41×", "50%", "0.50"]
-    for figure in [*figures, "25%", "yes"] if width >= 80 else figures:
+    figures = ["47.5%", "14.3%", "333 M", "1 G", "540 ms", "440–640 ms", "878.9 KiB", "5.7 MiB", "1.50×", "50%", "0.50"]
+    for figure in [*figures, "25%", "yes", "1.41×"] if width >= 80 else figures:
         assert figure in text, figure
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_long_name_is_folded_and_figures_stay(width: int) -> None:
+    """Whatever an arm is called, every unit and every last column is there."""
+    named = [
+        replace(run, label="vidcom2+dynamic:p=0.95,l=2") if run.label[:6] == "dycoke" else run for run in three().runs
+    ]
+    long = [replace(run, answer=replace(run.answer, time_s=_slower(run.answer.time_s, run.repeat))) for run in named]
+    text = drawn(comparison(*long), width)
+    assert "…" not in text
+    for figure in ("12.54 s", "11.44–13.64", "20 ms", "F1", "0.50", "  no \n" if width == 80 else "0.50 \n"):
+        assert figure in text, figure
+
+
+def _slower(time: Times, repeat: int) -> Times:
+    """Times whose ranges are as wide as they get."""
+    later = 11 + repeat
+    return replace(time, prefill=later, first_token=time.first_token + later, total=time.total + later)
 
 
 def test_differences_can_be_read_without_colour() -> None:
