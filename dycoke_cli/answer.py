@@ -32,8 +32,8 @@ class Times:
     """Wall-clock seconds, measured. What several questions share is in the first one's times."""
 
     decode_video: float
-    vision: float
-    prefill: float  # first stage of the method included
+    vision: float | None  # None for a run that cannot tell it from the prefill: stock `generate` from pixels
+    prefill: float | None  # first stage of the method included
     first_token: float  # decode_video + vision + prefill
     decode: float  # all steps after the first token
     per_token: float | None  # median of the decode steps; None without any

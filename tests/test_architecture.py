@@ -21,6 +21,9 @@ ALLOWED = {
     "measure": set(),
     "listener": set(),
     "groups": set(),
+    "flops": set(),
+    "machine": set(),
+    "sample": set(),
     "tokens": {"groups"},
     "language_model": set(),
     "device": {"errors"},
@@ -32,7 +35,26 @@ ALLOWED = {
     "engine": {"errors", "tokens", "language_model", "methods"},
     "recorder": {"answer", "engine", "families", "measure", "methods", "textstream", "tokens"},
     "checkpoints": {"errors", "families"},
-    "present": {"errors", "answer", "ask", "evaluation", "video"},  # the last three only for the types of their results
+    # The last four only for the types of their results.
+    "present": {"errors", "answer", "ask", "comparison", "evaluation", "video"},
+    "comparison": {
+        "answer",
+        "ask",
+        "checkpoints",
+        "clip",
+        "device",
+        "errors",
+        "evaluation",
+        "families",
+        "flops",
+        "listener",
+        "machine",
+        "measure",
+        "methods",
+        "session",
+        "settings",
+        "video",
+    },
     "evaluation": {
         "answer",
         "ask",
@@ -100,7 +122,14 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         "heavy = {'torch', 'transformers', 'numpy', 'av'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )
-    for arguments in (["--version"], ["--help"], ["ask", "--help"], ["eval", "--help"], ["methods", "--help"]):
+    for arguments in (
+        ["--version"],
+        ["--help"],
+        ["ask", "--help"],
+        ["compare", "--help"],
+        ["eval", "--help"],
+        ["methods", "--help"],
+    ):
         best = float("inf")
         for _ in range(3):
             began = os.times()

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from dycoke_cli.evaluation.arm import Arm
     from dycoke_cli.evaluation.run import Evaluation
     from dycoke_cli.evaluation.summary import Summary
-    from dycoke_cli.settings import Settings
 
 
 def eval_command(
@@ -66,6 +64,7 @@ def eval_command(
     a bootstrap over videos for the difference of each method to the first one.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    from dycoke_cli.cli.arms import read_arms
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.evaluation.matching import checked_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
@@ -81,7 +80,7 @@ def eval_command(
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
         from dycoke_cli.evaluation.run import Evaluation
 
-        settings, arms = _arms(flags, methods or [], option or [], baseline, config)
+        settings, arms = read_arms(flags, methods or [], option or [], baseline, config)
         evaluation = Evaluation(asked, arms, settings)
         try:
             evaluation.run(ledger, terminal.listener)
@@ -92,32 +91,6 @@ def eval_command(
     if records:
         _show(summary, _described(questions, evaluation, arms) if as_json else None)
     _end(summary, stopped)
-
-
-def _arms(
-    flags: dict[str, Any], methods: list[str], option: list[str], baseline: bool, config: Path | None
-) -> "tuple[Settings, list[Arm]]":
-    """Read the settings and the methods; a file's options belong to the method that it names, as everywhere."""
-    from dycoke_cli.errors import UsageError
-    from dycoke_cli.evaluation.arm import Arm, refuse_twins, split_arm
-    from dycoke_cli.settings import merged, parse_options, user_file
-
-    if option and len(methods) > 1:
-        raise UsageError(
-            f"-o {option[0]} could belong to any of {len(methods)} methods",
-            f"Write it like -M {methods[0]}:{option[0]}",
-        )
-    arms = []
-    named: list[tuple[str | None, dict[str, str]]] = [split_arm(text) for text in methods]
-    for name, own in named or [(None, {})]:
-        options = {**parse_options(option), **own}
-        settings, _ = merged({**flags, "method": name, "options": options or None}, config, user_file=user_file())
-        arms.append(Arm.of(settings.method, settings.options))
-    full = Arm.of("full", {})
-    if baseline and full not in arms:
-        arms.insert(0, replace(full, baseline=True))
-    refuse_twins(arms)
-    return settings, arms
 
 
 def _described(questions: Path, evaluation: "Evaluation", arms: "list[Arm]") -> dict[str, Any]:

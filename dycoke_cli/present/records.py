@@ -74,6 +74,7 @@ def write_whole(path: Path, text: str) -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
+            os.chmod(name, 0o666 & ~_umask())  # a temporary file is its owner's alone
             os.replace(name, path)
         except OSError:
             os.unlink(name)
@@ -82,3 +83,10 @@ def write_whole(path: Path, text: str) -> None:
         raise UsageError(
             f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"
         ) from None
+
+
+def _umask() -> int:
+    """Give what new files are denied; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,49 @@
+"""From -M, -o and --sweep to the arms of a comparison, for the commands that compare."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dycoke_cli.evaluation.arm import Arm
+    from dycoke_cli.settings import Settings
+
+
+def read_arms(
+    flags: Mapping[str, Any],
+    methods: Sequence[str],
+    option: Sequence[str],
+    baseline: bool,
+    config: Path | None,
+    swept: Sequence[Mapping[str, str]] = ({},),
+) -> "tuple[Settings, list[Arm]]":
+    """Read the settings and the methods; a file's options belong to the method that it names, as everywhere.
+
+    baseline: `full` comes first, unless it is among the methods. swept: options of a single method, each set of them
+    an arm of its own. Raises UsageError.
+    """
+    from dycoke_cli.errors import UsageError
+    from dycoke_cli.evaluation.arm import Arm, refuse_twins, split_arm
+    from dycoke_cli.settings import merged, parse_options, user_file
+
+    if option and len(methods) > 1:
+        raise UsageError(
+            f"-o {option[0]} could belong to any of {len(methods)} methods",
+            f"Write it like -M {methods[0]}:{option[0]}",
+        )
+    arms = []
+    named: list[tuple[str | None, dict[str, str]]] = [split_arm(text) for text in methods]
+    for name, own in named or [(None, {})]:
+        options = {**parse_options(list(option)), **own}
+        for values in swept:
+            if both := sorted(options.keys() & values.keys()):
+                raise UsageError(f"option {both[0]!r} is both set and swept", "Leave one of the two out")
+            given = {**options, **values}
+            settings, _ = merged({**flags, "method": name, "options": given or None}, config, user_file=user_file())
+            arms.append(Arm.of(settings.method, settings.options))
+    full = Arm.of("full", {})
+    if baseline and full not in arms:
+        arms.insert(0, replace(full, baseline=True))
+    refuse_twins(arms)
+    return settings, arms

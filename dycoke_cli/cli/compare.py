@@ -1,0 +1,137 @@
+"""`dycoke compare`: parse, call, present."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dycoke_cli.cli import options as opt
+
+if TYPE_CHECKING:
+    from dycoke_cli.comparison.result import Comparison
+
+STDOUT = "-"
+# A comparison is of greedy answers, whatever else a configuration says.
+GREEDY = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0}
+
+
+def compare_command(
+    video: Annotated[
+        str | None, typer.Argument(metavar="VIDEO", help="The video file. (default: a bundled sample)")
+    ] = None,
+    question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What to ask about it.")] = None,
+    model: opt.Model = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-M",
+            metavar="NAME[:K=V,...]",
+            help="A method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat it for several. "
+            "(default: dycoke)",
+        ),
+    ] = None,
+    option: opt.MethodOption = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V,V,...", help="Each value of an option of the method; several make a grid."),
+    ] = None,
+    retain: opt.Retain = None,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline", help="Also run without compression, on this engine and with transformers' generate."
+        ),
+    ] = False,
+    repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of every arm, in turns.")] = 3,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    newline: opt.Newline = None,
+    pooling: opt.Pooling = None,
+    row_newlines: opt.RowNewlines = None,
+    frames: opt.Frames = None,
+    fps: opt.Fps = None,
+    max_frames: opt.MaxFrames = None,
+    start: opt.Start = None,
+    end: opt.End = None,
+    decoder: opt.Decoder = None,
+    video_timeout: opt.VideoTimeout = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    as_json: opt.Json = False,
+    as_csv: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write one row an arm; - prints it instead of the table."),
+    ] = None,
+    quiet: opt.Quiet = False,
+    config: opt.Config = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Run methods side by side on one question: what they read, how long it takes, what they answer.
+
+    One process and one decoding of the video; every run does all the rest itself. Each arm is warmed up, then they
+    take turns; times are medians. Answers are greedy. Ratios and agreement are against the uncompressed run that
+    --baseline (or -M full) adds.
+    """
+    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    from dycoke_cli.cli.arms import read_arms
+    from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.comparison.sweep import grid
+    from dycoke_cli.errors import UsageError
+    from dycoke_cli.present.records import check_writable
+
+    video, question = _asked(video, question)
+    if sweep and len(methods or []) > 1:
+        raise UsageError(f"--sweep {sweep[0]} could belong to any of {len(methods or [])} methods", "Name one method")
+    if repeat < 1:
+        raise UsageError(f"--repeat is {repeat}: there would be nothing to show", "Ask for one run or more")
+    if as_csv == STDOUT and as_json:
+        raise UsageError("--json and --csv - both want stdout", "Name a file for --csv")
+    if as_csv not in (None, STDOUT):
+        check_writable(Path(as_csv))  # before the work, not after it
+    swept = list(grid(sweep or []))
+    with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
+        terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
+        settings, arms = read_arms({**flags, **GREEDY}, methods or [], option or [], baseline, config, swept)
+        from dycoke_cli.comparison.run import compare
+
+        comparison = compare(video, question, arms, settings, baseline, repeat, listener=terminal.listener)
+    _show(comparison, as_json, as_csv)
+
+
+def _asked(video: str | None, question: str | None) -> tuple[str, str]:
+    """Give the video and the question, the bundled ones without any. Raises UsageError for one without the other."""
+    from dycoke_cli import sample
+    from dycoke_cli.errors import UsageError
+
+    if video is None:
+        return str(sample.VIDEO), sample.QUESTION
+    if question is None or not question.strip():
+        raise UsageError(
+            f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'
+        )
+    return video, question
+
+
+def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
+    """Print the result: tables, one object, or rows."""
+    from rich.console import Console
+
+    from dycoke_cli.comparison.summary import summarise
+    from dycoke_cli.present.comparison import comparison_tables
+    from dycoke_cli.present.comparison_records import comparison_csv, comparison_record
+    from dycoke_cli.present.records import write_whole
+
+    summaries = summarise(comparison)
+    if as_json:
+        sys.stdout.write(json.dumps(comparison_record(comparison, summaries), ensure_ascii=False) + "\n")
+    elif as_csv == STDOUT:
+        sys.stdout.write(comparison_csv(summaries))
+    else:
+        console = Console(highlight=False)
+        for part in comparison_tables(comparison, summaries, console.width):
+            console.print(part)
+    sys.stdout.flush()  # here, where a full disk is still reported
+    if as_csv not in (None, STDOUT):
+        write_whole(Path(as_csv), comparison_csv(summaries))

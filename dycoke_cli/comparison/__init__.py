@@ -1,0 +1,1 @@
+"""Several methods on one video, each run on its own, in turns."""

@@ -1,0 +1,57 @@
+"""From which layer on a method lets the network see less, and how much every layer then works on."""
+
+from typing import NamedTuple
+
+import torch
+
+from dycoke_cli.answer import Answer
+from dycoke_cli.flops import TextShape, paper_flops, true_flops
+from dycoke_cli.methods import Method
+
+
+class Depth(NamedTuple):
+    """The first layers that see less; the number of layers where none does."""
+
+    cut: int  # works on and stores only what the prefill kept on the way
+    prune_from: int  # reads only the active tokens at a decode step
+
+    @classmethod
+    def of(cls, method: Method, layers: int) -> "Depth":
+        """Ask a method that has accepted the network."""
+        thinner, selector = method.thinner(), method.selector(torch.ones(1, dtype=torch.int64))
+        return cls(thinner.layer if thinner else layers, selector.prune_from if selector else layers)
+
+
+class Computed(NamedTuple):
+    """Arithmetic of one answer, from counted lengths: see `flops`."""
+
+    flops_paper: float
+    flops_true: int
+
+
+def computed(answer: Answer, shape: TextShape, depth: Depth) -> Computed:
+    """Compute what an answer to a single question took."""
+    visual, others = _visual_prefill(answer, shape, depth), answer.tokens.text + answer.tokens.newline
+    read = [step.read for step in answer.steps[1:]]
+    decode = sum(read) / len(read) if read else 0.0
+    return Computed(
+        paper_flops(shape, visual, decode, answer.tokens.generated),
+        true_flops(shape, [count + others for count in visual], _reads(answer, visual, others, depth)),
+    )
+
+
+def _visual_prefill(answer: Answer, shape: TextShape, depth: Depth) -> list[int]:
+    """Count the visual tokens of each layer of the prefill: (layers,)."""
+    kept = answer.steps[0].read  # the prefill reads what is left after its cut
+    return [answer.tokens.visual_prefill if layer < depth.cut else kept for layer in range(shape.layers)]
+
+
+def _reads(answer: Answer, visual: list[int], others: int, depth: Depth) -> list[list[int]]:
+    """Count the keys that the new token of each decode step attends to, itself included: (steps, layers)."""
+    return [
+        [
+            others + step.step + (step.read if layer >= depth.prune_from else stored)
+            for layer, stored in enumerate(visual)
+        ]
+        for step in answer.steps[1:]
+    ]

@@ -1,0 +1,44 @@
+"""What a comparison leaves: every run, as it was measured. Plain values only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from dycoke_cli.answer import Answer
+from dycoke_cli.comparison.depth import Computed
+from dycoke_cli.video.frames import Frames
+
+STOCK = "generate"  # the label of transformers' own
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured run of one arm."""
+
+    label: str
+    method: dict[str, Any]  # label, name, options
+    repeat: int  # from 0
+    turn: int  # within the repeat, from 0
+    answer: Answer
+    computed: Computed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs of all arms about one question, in the order in which they ran."""
+
+    frames: Frames
+    question: str
+    model: dict[str, str]  # name, family, dtype, device
+    machine: dict[str, Any]
+    load_model_s: float
+    reference: str | None  # the label of the uncompressed arm on the same engine; None: it was not asked for
+    runs: tuple[Run, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """The arms, in the order in which they were asked for."""
+        return [run.label for run in self.runs if run.repeat == 0]
+
+    def of(self, label: str) -> list[Run]:
+        """Give the runs of one arm."""
+        return [run for run in self.runs if run.label == label]

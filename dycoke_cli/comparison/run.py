@@ -1,0 +1,150 @@
+"""Compare methods on one question about one video: the whole story in one function."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli import checkpoints
+from dycoke_cli.answer import Answer
+from dycoke_cli.ask import FEW_FRAMES, OPENING_S, describe, load_model, sampling_of
+from dycoke_cli.clip import Clip
+from dycoke_cli.comparison.depth import Depth, computed
+from dycoke_cli.comparison.result import Comparison, Run
+from dycoke_cli.device import out_of_memory_explained
+from dycoke_cli.evaluation.arm import Arm, refuse_twins
+from dycoke_cli.flops import TextShape
+from dycoke_cli.listener import Listener
+from dycoke_cli.machine import machine_facts
+from dycoke_cli.methods import Full, Method
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.frames import Frames
+from dycoke_cli.video.guard import VideoReader
+
+if TYPE_CHECKING:
+    from dycoke_cli.families.llava import Llava
+
+SILENT = Listener()
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One arm, ready to run again and again."""
+
+    described: dict[str, Any]
+    depth: Depth
+    run: Callable[[], Answer]
+
+
+def compare(
+    video: str,
+    question: str,
+    arms: Sequence[Arm],
+    settings: Settings,
+    stock: bool = False,
+    repeats: int = 3,
+    trace: bool = False,
+    listener: Listener = SILENT,
+) -> Comparison:
+    """Answer one question with every arm, `repeats` times in turns, each run on its own from the same decoded frames.
+
+    stock: transformers' own `generate` takes part. trace: every answer of this engine tells which tokens.
+    Every arm runs once unmeasured. Each repeat begins with another arm, so that none always comes first, and each run
+    encodes, compresses, prefills and decodes anew; peaks count from its start. Decoding the video happens once and
+    its time is in every run's.
+    Raises a DyCokeError for whatever a user can act on; what an arm cannot do, before any arm runs.
+    """
+    name, model, frames, clip, load_model_s = _opened(video, arms, settings, listener)
+    contenders = [_ours(model, clip, arm, question, settings, trace) for arm in arms]
+    refuse_twins([replace(arm, method=kept) for arm, (_, kept) in zip(arms, contenders, strict=True)])
+    ready = [contender for contender, _ in contenders]
+    reference = next((arm.label for arm in arms if arm.method == Full()), None)
+    if stock:
+        ready.insert(1 if reference == arms[0].label else 0, _stock(model, clip, question, settings))
+    if len(frames) < FEW_FRAMES and any(arm.label != reference for arm in arms):
+        listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from any method")
+    shape = TextShape.of(model.language_model.body.config)
+    runs = tuple(
+        Run(
+            contender.described["label"],
+            contender.described,
+            repeat,
+            turn,
+            answer,
+            computed(answer, shape, contender.depth),
+        )
+        for repeat, turn, contender, answer in _measured(ready, repeats, listener)
+    )
+    machine = machine_facts(model.language_model.device)
+    return Comparison(frames, question, describe(name, model), machine, load_model_s, reference, runs)
+
+
+def _opened(
+    video: str, arms: Sequence[Arm], settings: Settings, listener: Listener
+) -> "tuple[str, Llava, Frames, Clip, float]":
+    """Decode the video while the model loads; an arm that does not fit the model need not wait for the video."""
+    name = checkpoints.choose() if settings.model == "auto" else settings.model
+    checkpoint = checkpoints.locate(name)
+    with VideoReader(settings.decoder, settings.video_timeout) as reader:
+        pending = reader.submit(video, sampling_of(settings, checkpoint.default_frames))
+        pending.wait_until_opened(OPENING_S)
+        if name == "demo":
+            listener.notice(checkpoints.DEMO_NOTICE)
+        listener.progress("Loading the model", 0, 0)
+        began = time.perf_counter()
+        checkpoints.refuse_broken_torchvision()
+        with out_of_memory_explained():
+            model = load_model(checkpoint, settings)
+        load_model_s = time.perf_counter() - began
+        for arm in arms:
+            arm.method.check(model.facts)
+        frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
+    for warning in frames.info.warnings:
+        listener.notice(warning)
+    if settings.frames is not None and len(frames) < settings.frames:
+        listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
+    return name, model, frames, Clip.of(frames, settings.start, settings.end, pending.seconds), load_model_s
+
+
+def _ours(
+    model: "Llava", clip: Clip, arm: Arm, question: str, settings: Settings, trace: bool
+) -> tuple[Contender, Method]:
+    """Prepare an arm of this engine; also give its method, in which a budget has become options."""
+    from dycoke_cli.session import Session
+
+    # A budget is for what compresses, not for the baseline beside it.
+    own = settings.model_copy(update={"retain": None}) if arm.baseline else settings
+    session = Session(model, clip, arm.method, own)
+
+    def run() -> Answer:
+        (answer,) = session.answers([question], SILENT, trace)
+        return answer
+
+    described = replace(arm, method=session.method).described
+    return Contender(described, Depth.of(session.method, model.facts.layers), run), session.method
+
+
+def _stock(model: "Llava", clip: Clip, question: str, settings: Settings) -> Contender:
+    """Prepare transformers' own `generate`."""
+    from dycoke_cli.comparison.stock import StockGenerate
+
+    stock = StockGenerate(model, clip, settings.max_new_tokens)
+    return Contender(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
+
+
+def _measured(
+    contenders: Sequence[Contender], repeats: int, listener: Listener
+) -> Iterator[tuple[int, int, Contender, Answer]]:
+    """Run everyone once for nothing, then in turns: (repeat, turn within it, contender, answer)."""
+    total, done = len(contenders) * (repeats + 1), 0
+    for repeat in range(-1, repeats):
+        first = max(repeat, 0) % len(contenders)
+        for turn, contender in enumerate([*contenders[first:], *contenders[:first]]):
+            label = contender.described["label"]
+            listener.progress("Warming up" if repeat < 0 else f"Measuring {label}", done, total)
+            gc.collect()  # what an earlier run has left in cycles is not this one's
+            answer = contender.run()
+            done += 1
+            if repeat >= 0:
+                yield repeat, turn, contender, answer

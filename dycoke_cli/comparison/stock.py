@@ -1,0 +1,137 @@
+"""Transformers' own `generate`, as a baseline: nothing of this project's engine is in it."""
+
+import time
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+from transformers.generation.streamers import BaseStreamer
+
+from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts
+from dycoke_cli.clip import Clip
+from dycoke_cli.comparison.result import STOCK
+from dycoke_cli.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.families.llava import BEFORE, Llava
+from dycoke_cli.measure import PeakMemory, Stopwatch
+
+
+class Clocked(BaseStreamer):
+    """Notes when each new token reaches the host, which waits for the device to get it."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.at: list[float] = []  # seconds of time.perf_counter, one for each of `ids`
+        self.begun = False
+
+    def put(self, value: Tensor) -> None:
+        """Take a token; what comes first is the prompt."""
+        if self.begun:
+            self.at.append(time.perf_counter())
+            self.ids += value.flatten().tolist()
+        self.begun = True
+
+    def end(self) -> None:
+        """Part of the streamer interface."""
+
+
+class StockGenerate:
+    """Answers one question about a clip with transformers alone: pixels and token ids in, tokens out, greedily.
+
+    It has the same frames, number format, attention kernels, CPU threads and end tokens as this project's runs. In its
+    clock, as in theirs: resizing the frames, tokenizing, the vision tower, the prefill and all steps. Its peak begins
+    once the pixels are there, so that their own memory is not held against it; theirs are made a few at a time.
+
+    Transformers lays a video out in one way: pooled bilinearly, one newline at the end. For a model of another layout
+    it is given the embeddings that this project makes (`from_pixels` is False), and generates from there.
+    """
+
+    def __init__(self, model: Llava, clip: Clip, max_new_tokens: int) -> None:
+        self.model, self.clip = model, clip
+        layout = model.layout
+        self.from_pixels = (layout.newline, layout.pooling) == ("one_token", "bilinear")
+        self.generation = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            # Said outright, because what is left open is filled from the checkpoint's own file.
+            num_beams=1,
+            repetition_penalty=1.0,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=50,
+            eos_token_id=sorted(model.stop_ids),
+            pad_token_id=min(model.stop_ids),
+        )
+        device = model.language_model.device
+        self.watch, self.peak = Stopwatch(device), PeakMemory(device)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The arm in records."""
+        inputs = "pixels" if self.from_pixels else "embeddings"
+        return {"label": STOCK, "name": STOCK, "options": {"inputs": inputs}}
+
+    @torch.inference_mode()
+    def answer(self, question: str) -> Answer:
+        """Run once."""
+        with out_of_memory_explained(), suitable_threads(self.model.language_model.device, self.model.weight_bytes):
+            if not self.from_pixels:
+                self.peak.restart()  # what encoding takes is this project's doing either way
+            self.watch.restart()
+            after = self.model.question_ids(question, self.clip.seconds, self.clip.duration_s)
+            inputs = self._pixels(after) if self.from_pixels else self._embeddings(after)
+            prepared_s = self.watch.lap()
+            if self.from_pixels:
+                self.peak.restart()
+            clocked = Clocked()
+            self.watch.restart()
+            self.model.model.generate(**inputs, generation_config=self.generation, streamer=clocked)
+            return self._record(question, after, clocked, prepared_s)
+
+    def _pixels(self, after: list[int]) -> dict[str, Tensor]:
+        """Make the inputs as transformers' documentation shows."""
+        visual = [self.model.model.config.video_token_index] * self.model.layout.length(self._grid)
+        device = self.model.language_model.device
+        ids = torch.tensor([self.model.tokenize(BEFORE) + visual + after], device=device)
+        pixels = self.model.pixels(self.clip.frames.pixels)[None]
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values_videos": pixels}
+
+    def _embeddings(self, after: list[int]) -> dict[str, Tensor]:
+        """Make the whole prompt as embeddings, uncompressed."""
+        tokens = self.model.encode(self.clip.frames.pixels)
+        embeds = self.model.prompt(tokens, after, "packed").embeds[None]
+        return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
+
+    @property
+    def _grid(self) -> Any:
+        return self.model.grid(len(self.clip.frames))
+
+    def _record(self, question: str, after: list[int], clocked: Clocked, prepared_s: float) -> Answer:
+        """Put together what the clock and the streamer saw; every step reads every token."""
+        ids, visual = clocked.ids, self._grid.total
+        length = self.model.layout.length(self._grid)
+        text = len(self.model.tokenize(BEFORE)) + len(after)
+        shown = [token for token in ids if token not in self.model.stop_ids]
+        steps = tuple(StepRecord(number, visual, 1.0, 0, False) for number in range(len(ids)))
+        kv = (length + text + len(ids) - 1) * self.model.language_model.kv_bytes_per_token
+        peak = self.peak
+        return Answer(
+            question=question,
+            answer=self.model.decode(shown).strip(),
+            finish="stop" if ids[-1] in self.model.stop_ids else "length",
+            tokens=TokenCounts(visual, visual, length - visual, text, len(ids), length + text, 1.0),
+            steps=steps,
+            time_s=self._times(clocked, prepared_s),
+            memory_bytes=Memory(self.model.weight_bytes, kv, kv, peak.peak, peak.above_start, peak.of),
+        )
+
+    def _times(self, clocked: Clocked, prepared_s: float) -> Times:
+        """Read the clock; only from embeddings are vision and prefill known apart."""
+        first_s = clocked.at[0] - self.watch.began
+        later = [now - before for before, now in pairwise(clocked.at)]
+        first_token, decode = self.clip.decode_s + prepared_s + first_s, sum(later)
+        vision, prefill = (None, None) if self.from_pixels else (prepared_s, first_s)
+        per_token = median(later) if later else None
+        return Times(self.clip.decode_s, vision, prefill, first_token, decode, per_token, first_token + decode)

@@ -1,0 +1,62 @@
+"""How much arithmetic a language model does for one answer: two ways to count it. Computed, never measured."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class TextShape(NamedTuple):
+    """The sizes of a decoder that its arithmetic depends on."""
+
+    layers: int
+    hidden: int
+    intermediate: int  # width of the feed-forward network
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, config: Any) -> "TextShape":
+        """Read them from the text configuration of a loaded model."""
+        return cls(
+            config.num_hidden_layers,
+            config.hidden_size,
+            config.intermediate_size,
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            config.vocab_size,
+        )
+
+
+def paper_flops(shape: TextShape, prefill: Sequence[float], decode: float, generated: int) -> float:
+    """Compute the formula of the DyCoke paper: T(4nd² + 2n²d + 2ndm) + TR(4d² + 2dm + 2(d n_dec + d(R + 1)/2)).
+
+    prefill: (layers,) n, the visual tokens that each layer works on; decode: n_dec, the visual tokens read at a decode
+    step, taken for all layers; generated: R. As published it counts visual tokens alone, a multiply-add as one, full
+    heads for keys and values, and two matrices in the feed-forward network. Source: Tao et al., arXiv 2411.15024.
+    """
+    d, m = shape.hidden, shape.intermediate
+    before = sum(4 * n * d**2 + 2 * n**2 * d + 2 * n * d * m for n in prefill)
+    step = 4 * d**2 + 2 * d * m + 2 * (d * decode + d * (generated + 1) / 2)
+    return before + shape.layers * generated * step
+
+
+def true_flops(shape: TextShape, prefill: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
+    """Count the floating-point operations of the matrices that really run, a multiply-add as two.
+
+    prefill: (layers,) positions that each layer works on, text included, each attending to itself and what is before
+    it; reads: (decode steps, layers) keys that the new token attends to. Counted are the projections of queries, keys,
+    values (fewer heads: GQA) and output, attention, the three matrices of SwiGLU, and the output layer once for each
+    new token. Not counted: norms, activations, softmax, rotary embedding, and what a method itself computes.
+    """
+    row, pair = _row_flops(shape), 4 * shape.heads * shape.head_dim
+    before = sum(n * row + n * (n + 1) // 2 * pair for n in prefill)
+    steps = sum(row + read * pair for step in reads for read in step)
+    return before + steps + (1 + len(reads)) * 2 * shape.hidden * shape.vocabulary
+
+
+def _row_flops(shape: TextShape) -> int:
+    """Operations of one layer's matrices for one position, attention itself apart."""
+    projections = 2 * shape.hidden * shape.head_dim * (2 * shape.heads + 2 * shape.kv_heads)
+    return projections + 3 * 2 * shape.hidden * shape.intermediate

@@ -1,0 +1,211 @@
+"""A comparison as tables: what each method reads, how long it takes, what it needs, and what it answers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dycoke_cli.present.panel import NOT_MEASURED, seconds, size
+
+if TYPE_CHECKING:
+    from dycoke_cli.comparison.result import Comparison
+    from dycoke_cli.comparison.summary import Spread, Summary
+
+ROOMY = 78  # columns: a narrower terminal gets what matters most
+UNITS = {"s": 1.0, "ms": 1e-3, "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
+WIDEST_LABEL, FIRM_LABEL, NARROW_LABEL = 24, 12, 8  # columns a label may take, and gets whatever it costs others
+# How a word that differs from the uncompressed answer is marked, with colour or without.
+MARKS = {"same": ("", "", ""), "left out": ("[-", "-]", "red"), "put in": ("{+", "+}", "green")}
+
+
+def comparison_tables(comparison: "Comparison", summaries: "Sequence[Summary]", width: int) -> Iterator[RenderableType]:
+    """Make what `compare` prints, for a terminal of `width` columns."""
+    roomy, repeats = width >= ROOMY, summaries[0].repeats
+    yield _heading(comparison, repeats)
+    yield _title("Visual tokens in prefill and decode steps; arithmetic, computed")
+    yield _tokens(summaries, roomy)
+    yield _title(f"Time: median of {repeats} and range" if repeats > 1 else "Time: one run each")
+    yield _times(summaries, roomy)
+    yield _title("Memory")
+    yield _memory(summaries, roomy)
+    for other, name in (("against_full", comparison.reference), ("against_generate", "transformers' own generate")):
+        if getattr(summaries[0], other).speedup_total is not None:
+            yield _title(f"Against {name}: times as fast, shares of what it takes")
+            yield _ratios(summaries, other, roomy)
+    yield from _answers(summaries, comparison.reference)
+    yield from map(_note, _notes(comparison, summaries))
+
+
+def _heading(comparison: "Comparison", repeats: int) -> Text:
+    model, machine = comparison.model, comparison.machine
+    where = machine["cpu"] if model["device"] == "cpu" else machine["device_name"]
+    name = Path(comparison.frames.info.path).name
+    times = "once" if repeats == 1 else f"{repeats} times in turns"
+    return Text.assemble(
+        (f"» {comparison.question}\n", "bold"),
+        (
+            f"{len(comparison.frames)} frames of {name} · {model['name']} {model['dtype']} on "
+            f"{model['device']} ({where}) · torch {machine['torch']}, transformers {machine['transformers']}\n"
+            f"Each arm warmed up with a whole run, then measured {times}.\n",
+            "dim",
+        ),
+    )
+
+
+def _title(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _note(text: str) -> Text:
+    return Text(text, style="dim")
+
+
+def _table(summaries: "Sequence[Summary]", roomy: bool, *figures: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    longest = max(len(summary.method) for summary in summaries)
+    table.add_column(
+        "method", overflow="fold", min_width=min(longest, FIRM_LABEL if roomy else NARROW_LABEL), max_width=WIDEST_LABEL
+    )
+    for name in figures:
+        table.add_column(name, justify="right", overflow="fold")
+    return table
+
+
+def _row(table: Table, summary: "Summary", *figures: str | Text) -> None:
+    table.add_row(Text(summary.method), *figures)
+
+
+def _tokens(summaries: "Sequence[Summary]", roomy: bool) -> Table:
+    table = _table(
+        summaries, roomy, "prefill", "decode", *(["new tokens"] if roomy else []), "FLOPs, paper", "FLOPs, true"
+    )
+    for summary in summaries:
+        figures = [share(summary.prefill_retention), share(summary.decode_retention)]
+        figures += [str(summary.generated)] if roomy else []
+        _row(table, summary, *figures, flops(summary.computed.flops_paper), flops(summary.computed.flops_true))
+    return table
+
+
+def _times(summaries: "Sequence[Summary]", roomy: bool) -> Table:
+    names = [*(["vision"] if roomy else []), "prefill", "first_token", "per_token", "total"]
+    table = _table(summaries, roomy, *(name.replace("_", " ") for name in names))
+    for summary in summaries:
+        _row(table, summary, *(_cell(summary.time_s[name], summary.repeats, seconds) for name in names))
+    return table
+
+
+def _memory(summaries: "Sequence[Summary]", roomy: bool) -> Table:
+    figures = {"KV cache": "kv", "peak above weights": "peak_above_weights"}
+    if roomy:
+        figures = {"weights": "weights", "KV cache": "kv", "peak": "peak", "peak above weights": "peak_above_weights"}
+    table = _table(summaries, roomy, *figures)
+    for summary in summaries:
+        found = [summary.memory_bytes[name] for name in figures.values()]
+        _row(table, summary, *(_cell(each, summary.repeats, lambda value: size(round(value))) for each in found))
+    return table
+
+
+def _cell(found: "Spread | None", repeats: int, written: Callable[[float], str]) -> Text:
+    """Show a median, and below it the range where there is one."""
+    if found is None:
+        return Text(NOT_MEASURED)
+    cell = Text(written(found.median))
+    if repeats > 1 and written(found.min) != written(found.max):
+        cell.append(f"\n{span(found.min, found.max, written)}", style="dim")
+    return cell
+
+
+def span(low: float, high: float, written: Callable[[float], str]) -> str:
+    """Write a range in the unit and with the decimals that `written` gives its upper end."""
+    number, unit = written(high).split()
+    decimals = len(number.partition(".")[2])
+    return f"{low / UNITS[unit]:.{decimals}f}–{number} {unit}"
+
+
+def _ratios(summaries: "Sequence[Summary]", other: str, roomy: bool) -> Table:
+    """Compare speeds, memory and arithmetic with one arm; agreement goes with the uncompressed one of this engine."""
+    full = other == "against_full"
+    speeds = {"prefill": "prefill"} if full else {}
+    speeds |= {"per token": "decode", "model": "model"} | ({"total": "total"} if roomy else {})
+    shares = {"peak": "peak_above_weights_ratio"}
+    shares |= {"KV": "kv_ratio", "FLOPs": "flops_true_ratio"} if roomy else {}
+    agreement = ["F1", "exact"] if full and roomy else ["F1"] if full else []
+    table = _table(summaries, roomy, *speeds, *shares, *agreement)
+    for summary in summaries:
+        ratios = getattr(summary, other)
+        figures = [times(getattr(ratios, f"speedup_{name}")) for name in speeds.values()]
+        figures += [share(getattr(ratios, name), 0) for name in shares.values()]
+        if full and summary.agreement is not None:
+            figures += [f"{summary.agreement:.2f}", "yes" if summary.agreement_exact else "no"][: len(agreement)]
+        _row(table, summary, *figures)
+    return table
+
+
+def _answers(summaries: "Sequence[Summary]", reference: str | None) -> Iterator[RenderableType]:
+    """Show every answer, with what differs from the uncompressed one marked."""
+    wanted = next((summary.answer for summary in summaries if summary.method == reference), None)
+    marked = any(summary.answer != wanted for summary in summaries) and wanted is not None
+    yield _title(
+        f"Answers, with what {reference} says [-and is missing-] and {{+what is new+}}" if marked else "Answers"
+    )
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold", max_width=WIDEST_LABEL, style="dim")
+    table.add_column()
+    for summary in summaries:
+        text = Text(summary.answer or "(nothing)")
+        if wanted is not None and summary.method != reference:
+            text = Text(" ").join(_piece(change, words) for change, words in summary.changes)
+        if not summary.same_every_time:
+            text.append(" (another answer in another repeat)", style="yellow")
+        table.add_row(Text(summary.method), text)
+    yield table
+    yield Text("")
+
+
+def _piece(change: str, words: str) -> Text:
+    before, after, style = MARKS[change]
+    return Text(f"{before}{words}{after}", style=style)
+
+
+def _notes(comparison: "Comparison", summaries: "Sequence[Summary]") -> Iterator[str]:
+    """Say what the figures mean where that could be mistaken."""
+    decoding = comparison.runs[0].answer.time_s.decode_video
+    yield f"First token and total include {seconds(decoding)} of video decoding, done once."
+    if comparison.reference is not None:
+        yield f"F1 is of the words that an answer shares with the one of {comparison.reference}; exact: the same text."
+        yield "Beside other arms, model is without video decoding, and peak is above weights."
+    if len({summary.generated for summary in summaries}) > 1:
+        yield "Answers differ in length, so totals are of different work; prefill and per token are not."
+    if any(summary.time_s["vision"] is None for summary in summaries):
+        yield "generate runs the vision tower inside its prefill: compare its first token."
+    yield (
+        "FLOPs are computed. Paper: its formula, visual tokens alone, a multiply-add as one. True: GQA, SwiGLU, output "
+        "layer, text, real lengths at each layer and step, a multiply-add as two."
+    )
+    if comparison.reference is None:
+        yield "Speed-ups and agreement are against an uncompressed run: add --baseline."
+
+
+def share(value: float | None, decimals: int = 1) -> str:
+    """Write a share in percent, or a dash where it is not known."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:.{decimals}%}" if value < 10 else f"{value:.1f}×"
+
+
+def times(value: float | None) -> str:
+    """Write how many times faster, or a dash where it is not known."""
+    return NOT_MEASURED if value is None else f"{value:.2f}×"
+
+
+def flops(value: float) -> str:
+    """Write a number of operations: 1.23 G, 17.9 T."""
+    number, unit = float(value), 0
+    units = ("", " k", " M", " G", " T", " P")
+    while number >= 999.5 and unit < len(units) - 1:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.3g}{units[unit]}"

@@ -1,0 +1,139 @@
+"""`dycoke compare` as people and scripts meet it, with the demo model on the bundled sample."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dycoke_cli.cli.app import run
+
+ROOT = Path(__file__).parents[2]
+RING = str(ROOT / "sample_videos" / "one_ring.mp4")
+QUICK = ["-m", "demo", "-n", "4", "--max-new-tokens", "4", "--repeat", "1"]
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Some folder; no configuration of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compare(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(["compare", *arguments, *QUICK])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_it_works_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a video, from any folder: tables on stdout, one notice on stderr."""
+    code, out, err = compare(capsys, "--baseline")
+    assert code == 0, err
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[0] for row in rows if row and row[0] in ("full", "generate", "dycoke")][:3] == [
+        "full",
+        "generate",
+        "dycoke",
+    ]
+    assert ["full", "100.0%", "100.0%"] in [row[:3] for row in rows]
+    assert "Against full" in out
+    assert "Against transformers' own generate" in out
+    assert "cube.mp4" in out
+    assert len(err.splitlines()) == 1
+
+
+def test_json_has_the_keys_that_scripts_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object: machine, every run like an answer of `ask`, and a summary of each arm."""
+    code, out, err = compare(capsys, RING, "what shape is it?", "-M", "full", "--sweep", "k=0.3", "--json", "-q")
+    assert (code, out) == (2, "")
+    assert "full" in err
+    code, out, err = compare(capsys, RING, "what shape is it?", "--baseline", "--sweep", "k=0.3,0.7", "--json", "-q")
+    assert (code, err) == (0, "")
+    found: dict[str, Any] = json.loads(out)
+    assert found["schema"] == 1
+    assert found["machine"].keys() >= {"cpu", "cores", "torch", "transformers", "device_name"}
+    assert found["question"] == "what shape is it?"
+    assert [(given["method"]["label"], given["repeat"]) for given in found["runs"]] == [
+        (label, 0) for label in ("full", "generate", "dycoke:k=0.3", "dycoke:k=0.7")
+    ]
+    assert found["runs"][2]["method"]["options"]["k"] == 0.3
+    for given in found["runs"]:
+        assert given.keys() >= {"answer", "finish", "tokens", "steps", "time_s", "memory_bytes"}
+        assert given["time_s"].keys() >= {"decode_video", "vision", "prefill", "first_token", "per_token", "total"}
+    full, stock, less, more = found["summary"]
+    assert (full["method"], full["speedup_total"], full["agreement"]) == ("full", 1.0, 1.0)
+    assert stock["agreement"] == 1.0
+    assert less["prefill_retention"] > more["prefill_retention"]
+    assert less["computed"]["flops_true"] > more["computed"]["flops_true"]
+    wanted = {"speedup_total", "speedup_prefill", "speedup_decode", "peak_above_weights_ratio", "agreement"}
+    assert more.keys() >= wanted
+
+
+def test_csv_to_stdout_and_to_a_file(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """A row an arm; a grid of two options has a row for each pair."""
+    sweeps = ["--sweep", "k=0.3,0.7", "--sweep", "p=0,0.7"]
+    code, out, err = compare(capsys, *sweeps, "--csv", "-", "-q")
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["options.k"], row["options.p"]) for row in rows] == [
+        (k, p) for k in ("0.3", "0.7") for p in ("0.0", "0.7")
+    ]
+    assert [row["agreement"] for row in rows] == [""] * 4
+    code, out, _ = compare(capsys, "-M", "full", "-M", "random:retain=0.5", "--csv", "t.csv", "-q")
+    assert code == 0
+    assert "Against full" in out
+    assert [row["method"] for row in csv.DictReader(io.StringIO((folder / "t.csv").read_text()))] == [
+        "full",
+        "random:retain=0.5",
+    ]
+
+
+def test_answers_are_greedy_whatever_a_file_says(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """A configuration for `ask` does not make a comparison a lottery."""
+    (folder / "dycoke.yaml").write_text("temperature: 5\nseed: 1\nrepetition_penalty: 2\n")
+    code, out, err = compare(capsys, "--baseline", "-M", "full", "--json", "-q")
+    assert code == 0, err
+    full, stock = json.loads(out)["runs"]
+    assert full["answer"] == stock["answer"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        ([RING], 2, "no question"),
+        ([RING, " "], 2, "no question"),
+        (["absent.mp4", "q"], 3, "absent.mp4"),
+        (["--repeat", "0"], 2, "--repeat is 0"),
+        (["--sweep", "k"], 2, "'k'"),
+        (["--sweep", "k=0.3,2"], 2, "k=2"),
+        (["--sweep", "z=1"], 2, "'z'"),
+        (["--sweep", "k=1,1.0"], 2, "same method"),
+        (["--sweep", "k=0.3", "-o", "k=0.5"], 2, "'k'"),
+        (["--sweep", "k=0.3", "-M", "dycoke", "-M", "full"], 2, "k=0.3"),
+        (["-M", "dycoke", "-M", "dycoke:k=0.7"], 2, "same method"),
+        (["-M", "fastv:l=6", "--baseline"], 2, "l=6"),
+        (["-M", "dycoke", "--retain", "0.1", "--baseline"], 2, "0.1"),
+        (["--json", "--csv", "-"], 2, "--csv -"),
+        (["--csv", "no/such/folder/t.csv"], 2, "t.csv"),
+        (["--temperature", "1"], 2, "--temperature"),
+    ],
+    ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line_and_a_remedy(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, what: str
+) -> None:
+    """What is wrong with which value, what to do, the documented exit code, nothing on stdout."""
+    given = run(["compare", *QUICK, *arguments])
+    out, err = capsys.readouterr()
+    lines = [line for line in err.splitlines() if "demo model" not in line]
+    assert (given, out) == (code, "")
+    assert len(lines) == 2
+    assert lines[0].startswith("dycoke: ")
+    assert what in lines[0]
+    assert lines[1].strip()

@@ -1,0 +1,44 @@
+"""What every layer works on, out of an answer's counts."""
+
+from dataclasses import replace
+
+from dycoke_cli.comparison.depth import Depth, computed
+from dycoke_cli.flops import TextShape, paper_flops, true_flops
+from dycoke_cli.methods import Full
+from dycoke_cli.methods.options import make_method
+from tests.present.test_panel import ANSWER
+
+SHAPE = TextShape(8, 4, 6, 2, 1, 2, 10)
+
+
+def test_methods_say_where_they_begin() -> None:
+    """Nothing, the second stage, in the prefill, and a chain of both; p=0 has no second stage."""
+    assert Depth.of(Full(), 8) == (8, 8)
+    assert Depth.of(make_method("dycoke", {"l": "3"}), 8) == (8, 3)
+    assert Depth.of(make_method("dycoke", {"p": "0"}), 8) == (8, 8)
+    assert Depth.of(make_method("fastv", {"l": "2"}), 8) == (2, 8)
+    assert Depth.of(make_method("fastv+dynamic", {"fastv.l": "2", "dynamic.l": "4"}), 8) == (2, 4)
+
+
+def test_pruned_layers_read_less() -> None:
+    """243 visual and 32 other positions enter; from layer 3 on the two steps read 73, and one more word each."""
+    found = computed(ANSWER, SHAPE, Depth(8, 3))
+    reads = [[243 + 32 + step] * 3 + [73 + 32 + step] * 5 for step in (1, 2)]
+    assert found.flops_true == true_flops(SHAPE, [275] * 8, reads)
+    assert found.flops_paper == paper_flops(SHAPE, [243] * 8, 73, 3)
+
+
+def test_layers_after_a_cut_hold_less() -> None:
+    """60 of 243 go on from layer 2, 20 of those are read from layer 4 on."""
+    first, second, third = ANSWER.steps
+    steps = (replace(first, read=60), replace(second, read=20), replace(third, read=20))
+    found = computed(replace(ANSWER, steps=steps), SHAPE, Depth(2, 4))
+    reads = [[243 + 32 + step] * 2 + [60 + 32 + step] * 2 + [20 + 32 + step] * 4 for step in (1, 2)]
+    assert found.flops_true == true_flops(SHAPE, [275] * 2 + [92] * 6, reads)
+    assert found.flops_paper == paper_flops(SHAPE, [243] * 2 + [60] * 6, 20, 3)
+
+
+def test_one_token_has_no_steps() -> None:
+    """It comes out of the prefill alone."""
+    found = computed(replace(ANSWER, steps=ANSWER.steps[:1]), SHAPE, Depth(8, 3))
+    assert found.flops_true == true_flops(SHAPE, [275] * 8, [])

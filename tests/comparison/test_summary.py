@@ -1,0 +1,87 @@
+"""A summary is medians, their range, and ratios of medians."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dycoke_cli.answer import Answer
+from dycoke_cli.comparison.depth import Computed
+from dycoke_cli.comparison.result import Comparison, Run
+from dycoke_cli.comparison.summary import Summary, summarise
+from tests.present.test_panel import ANSWER, PLAIN, outcome
+
+MACHINE = {"cpu": "a processor", "device_name": "a processor", "torch": "2.9", "transformers": "5.20"}
+
+
+def run(label: str, repeat: int, answer: Answer, options: dict[str, Any] | None = None, flops: int = 10**9) -> Run:
+    """One run whose times are `repeat` tenths of a second longer in total."""
+    time = replace(answer.time_s, total=answer.time_s.total + repeat / 10)
+    method = {"label": label, "name": label.split(":")[0], "options": options or {}}
+    return Run(label, method, repeat, 0, replace(answer, time_s=time), Computed(flops / 3, flops))
+
+
+def comparison(*runs: Run, reference: str | None = "full") -> Comparison:
+    plain = outcome()
+    return Comparison(plain.frames, "what?", plain.model, MACHINE, 1.0, reference, runs)
+
+
+def three() -> Comparison:
+    """Two methods and stock `generate`, three times each."""
+    time = replace(PLAIN.time_s, vision=None, prefill=None)
+    stock = replace(PLAIN, time_s=time, memory_bytes=replace(PLAIN.memory_bytes, peak_above_weights=6_000_000))
+    runs = []
+    for repeat in (2, 0, 1):
+        runs += [
+            run("full", repeat, PLAIN, flops=4 * 10**9),
+            run("generate", repeat, stock, {"inputs": "pixels"}, flops=4 * 10**9),
+            run("dycoke:k=0.5", repeat, ANSWER, {"k": 0.5}),
+        ]
+    return comparison(*runs)
+
+
+def test_medians_range_and_ratios() -> None:
+    """0.66 to 0.86 s beside 0.44 to 0.64 s; what takes the same is 1; shares are the other way round."""
+    full, stock, dycoke = summarise(three())
+    assert [found.method for found in (full, stock, dycoke)] == ["full", "generate", "dycoke:k=0.5"]
+    assert full.time_s["total"] == pytest.approx((0.76, 0.66, 0.86))
+    assert dycoke.time_s["total"] == pytest.approx((0.54, 0.44, 0.64))
+    assert dycoke.time_s["model"] == pytest.approx((0.44, 0.34, 0.54))
+    ratios = dycoke.against_full
+    assert ratios.speedup_total == pytest.approx(0.76 / 0.54)
+    assert ratios.speedup_model == pytest.approx(0.66 / 0.44)
+    assert ratios.speedup_prefill == pytest.approx(3)
+    assert ratios.speedup_decode == pytest.approx(1.5)
+    assert ratios.flops_true_ratio == 0.25
+    assert ratios.peak_above_weights_ratio == 1
+    assert dycoke.against_generate.peak_above_weights_ratio == 0.5
+    assert set(full.against_full) == {1}
+    assert dycoke.decode_retention == 0.1426
+    assert dycoke.prefill_retention == 0.474609
+
+
+def test_what_a_run_cannot_tell_is_not_known() -> None:
+    """Stock generate has no time of the prefill alone, so nobody is compared with it."""
+    _, stock, dycoke = summarise(three())
+    assert stock.time_s["prefill"] is stock.time_s["vision"] is None
+    assert stock.against_full.speedup_prefill is dycoke.against_generate.speedup_prefill is None
+    assert stock.against_full.speedup_total == 1
+
+
+def test_agreement_is_with_the_uncompressed_answer() -> None:
+    """Articles do not count: one of two words. An arm whose answers vary is no exact match and says so."""
+    full, _, dycoke = summarise(three())
+    assert (full.agreement, full.agreement_exact) == (1, True)
+    assert (dycoke.agreement, dycoke.agreement_exact) == (0.5, False)
+    varied = comparison(run("full", 0, PLAIN), run("x", 0, PLAIN), run("x", 1, ANSWER))
+    found = summarise(varied)[1]
+    assert (found.agreement, found.agreement_exact, found.same_every_time) == (0.75, False, False)
+
+
+def test_without_an_uncompressed_run_nothing_is_related() -> None:
+    """Every ratio and the agreement are unknown, the measurements stay."""
+    (found,) = summarise(comparison(run("dycoke", 0, ANSWER), reference=None))
+    assert isinstance(found, Summary)
+    assert set(found.against_full) == set(found.against_generate) == {None}
+    assert found.agreement is found.agreement_exact is None
+    assert found.time_s["prefill"] == (0.1, 0.1, 0.1)

@@ -1,0 +1,120 @@
+"""A comparison's tables fit the terminal, lose no figure, and can be read without colour."""
+
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from dycoke_cli.answer import Times
+from dycoke_cli.comparison.result import Comparison
+from dycoke_cli.comparison.summary import summarise
+from dycoke_cli.present.comparison import comparison_tables, flops, share, span
+from dycoke_cli.present.comparison_records import comparison_csv, comparison_record
+from dycoke_cli.present.panel import seconds, size
+from tests.comparison.test_summary import comparison, run, three
+from tests.present.test_panel import ANSWER
+
+
+def drawn(what: Comparison, width: int, color: bool = False) -> str:
+    console = Console(width=width, force_terminal=color, color_system="truecolor" if color else None, highlight=False)
+    with console.capture() as capture:
+        for part in comparison_tables(what, summarise(what), width):
+            console.print(part)
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_it_fits_any_terminal(width: int) -> None:
+    """No line is wider than the terminal, no figure is cut off or folded."""
+    text = drawn(three(), width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    figures = ["47.5%", "14.3%", "333 M", "1 G", "540 ms", "440–640 ms", "878.9 KiB", "5.7 MiB", "1.50×", "50%", "0.50"]
+    for figure in [*figures, "25%", "yes", "1.41×"] if width >= 80 else figures:
+        assert figure in text, figure
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_long_name_is_folded_and_figures_stay(width: int) -> None:
+    """Whatever an arm is called, every unit and every last column is there."""
+    named = [
+        replace(run, label="vidcom2+dynamic:p=0.95,l=2") if run.label[:6] == "dycoke" else run for run in three().runs
+    ]
+    long = [replace(run, answer=replace(run.answer, time_s=_slower(run.answer.time_s, run.repeat))) for run in named]
+    text = drawn(comparison(*long), width)
+    assert "…" not in text
+    for figure in ("12.54 s", "11.44–13.64", "20 ms", "F1", "0.50", "  no \n" if width == 80 else "0.50 \n"):
+        assert figure in text, figure
+
+
+def _slower(time: Times, repeat: int) -> Times:
+    """Times whose ranges are as wide as they get."""
+    later = 11 + repeat
+    return replace(time, prefill=later, first_token=time.first_token + later, total=time.total + later)
+
+
+def test_differences_can_be_read_without_colour() -> None:
+    """Marks around words, no escape codes; on a terminal the same marks in colour."""
+    plain = drawn(three(), 100)
+    assert "a [-blue-] {+red+} cube" in plain
+    assert "\x1b" not in plain
+    assert "\x1b[32m{+red+}" in drawn(three(), 100, color=True)
+
+
+def test_it_says_what_the_figures_mean() -> None:
+    """Decoding once for all, generate's one figure, what is computed; and how to get a reference."""
+    text = " ".join(drawn(three(), 100).split())
+    assert "include 100 ms of video decoding, done once" in text
+    assert "generate runs the vision tower inside its prefill" in text
+    assert "FLOPs are computed" in text
+    assert "--baseline" not in text
+    alone = drawn(comparison(run("dycoke", 0, ANSWER), reference=None), 100)
+    assert "add --baseline" in alone
+    assert "F1" not in alone
+
+
+def test_answers_are_text() -> None:
+    """Brackets in an answer are no markup, and an empty one is said to be empty."""
+    odd = comparison(run("full", 0, replace(ANSWER, answer="[red] cube")), run("x", 0, replace(ANSWER, answer="")))
+    text = drawn(odd, 100)
+    assert "[red] cube" in text
+    assert "[-[red] cube-]" in text
+
+
+def test_csv_is_one_row_an_arm() -> None:
+    """Options last, each a column of its own; what an arm does not have is empty."""
+    import csv
+
+    text = comparison_csv(summarise(three()))
+    full, stock, dycoke = list(csv.DictReader(text.splitlines()))
+    assert [row["method"] for row in (full, stock, dycoke)] == ["full", "generate", "dycoke:k=0.5"]
+    assert (full["options.k"], dycoke["options.k"]) == ("", "0.5")
+    assert float(dycoke["time_s.total.median"]) == pytest.approx(0.54)
+    assert float(dycoke["against_generate.peak_above_weights_ratio"]) == 0.5
+    assert stock["time_s.prefill.median"] == ""
+    assert [name.startswith("options.") for name in full] == sorted(name.startswith("options.") for name in full)
+
+
+def test_the_record_is_plain() -> None:
+    """The keys that scripts rely on, all of it JSON; computed figures stand apart from measured ones."""
+    import json
+
+    what = three()
+    record = json.loads(json.dumps(comparison_record(what, summarise(what))))
+    assert record["schema"] == 1
+    assert len(record["runs"]) == 9
+    assert record["runs"][0].keys() >= {"method", "repeat", "answer", "tokens", "steps", "time_s", "memory_bytes"}
+    assert record["runs"][0]["computed"].keys() == {"flops_paper", "flops_true"}
+    wanted = {"method", "speedup_total", "speedup_prefill", "speedup_decode", "peak_above_weights_ratio", "agreement"}
+    assert record["summary"][2].keys() >= wanted
+    assert record["summary"][2]["time_s"]["total"].keys() == {"median", "min", "max"}
+
+
+def test_small_figures() -> None:
+    """Ranges take the unit of their upper end; huge shares are multiples; operations have their prefix."""
+    assert span(0.026, 0.0312, seconds) == "26–31 ms"
+    assert span(0.9, 6.754, seconds) == "0.90–6.75 s"
+    assert span(512 * 1024, 3 * 2**20, lambda value: size(round(value))) == "0.5–3.0 MiB"
+    assert [share(value) for value in (None, 0.5, 47.3)] == ["–", "50.0%", "47.3×"]
+    assert [flops(value) for value in (999, 1234, 17.94e12, 999.6e9)] == ["999", "1.23 k", "17.9 T", "1 T"]

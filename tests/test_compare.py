@@ -1,0 +1,141 @@
+"""A comparison runs every arm on its own, in turns, and both baselines are honest."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dycoke_cli import sample
+from dycoke_cli.clip import Clip
+from dycoke_cli.comparison.result import Comparison
+from dycoke_cli.comparison.run import compare
+from dycoke_cli.comparison.stock import StockGenerate
+from dycoke_cli.errors import DyCokeError, UsageError
+from dycoke_cli.evaluation.arm import Arm
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.listener import Listener
+from dycoke_cli.methods import Full
+from dycoke_cli.session import Session
+from dycoke_cli.settings import Settings
+from tests.conftest import golden_model
+from tests.test_session import clip
+
+SETTINGS = Settings(model="demo", frames=6, max_new_tokens=5)
+ARMS = [replace(Arm.of("full", {}), baseline=True), Arm.of("dycoke", {"k": "0.5"}), Arm.of("fastv", {"l": "2"})]
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    """Three arms and stock `generate`, twice, with traces."""
+    return compare(str(sample.VIDEO), sample.QUESTION, ARMS, SETTINGS, stock=True, repeats=2, trace=True)
+
+
+def test_everyone_runs_once_a_repeat_in_turns(found: Comparison) -> None:
+    """The second repeat begins with the second arm."""
+    labels = ["full", "generate", "dycoke:k=0.5", "fastv:l=2"]
+    assert found.labels == labels
+    assert [run.label for run in found.runs] == [*labels, *labels[1:], "full"]
+    assert [(run.repeat, run.turn) for run in found.runs] == [(r, t) for r in (0, 1) for t in range(4)]
+    assert found.reference == "full"
+
+
+def test_each_run_does_its_own_work(found: Comparison) -> None:
+    """Vision, prefill and steps take time in every run; decoding was done once, and everyone counts the same."""
+    ours = [run.answer for run in found.runs if run.label != "generate"]
+    assert all(answer.time_s.vision and answer.time_s.prefill and answer.time_s.decode for answer in ours)
+    assert len({run.answer.time_s.decode_video for run in found.runs}) == 1
+    for label in found.labels:
+        first, second = found.of(label)
+        assert first.answer.answer == second.answer.answer
+        assert first.answer.tokens == second.answer.tokens
+        assert first.answer.time_s != second.answer.time_s
+
+
+def test_stock_generate_is_the_uncompressed_answer(found: Comparison) -> None:
+    """The same text and counts as `full`; its arithmetic is the same, its vision is not told apart."""
+    full, stock = found.of("full")[0], found.of("generate")[0]
+    assert stock.answer.answer == full.answer.answer
+    assert stock.answer.finish == full.answer.finish
+    assert stock.answer.tokens == full.answer.tokens
+    assert stock.answer.steps == full.answer.steps
+    assert stock.computed == full.computed
+    assert stock.answer.memory_bytes.kv == full.answer.memory_bytes.kv
+    assert stock.answer.time_s.vision is stock.answer.time_s.prefill is None
+    times = stock.answer.time_s
+    assert 0 < times.first_token - times.decode_video < times.total
+    assert times.per_token
+    assert stock.method == {"label": "generate", "name": "generate", "options": {"inputs": "pixels"}}
+
+
+def test_traces_are_there_for_a_report(found: Comparison) -> None:
+    """Which tokens every step of this engine read; stock `generate` reads all and has none."""
+    for run in found.runs:
+        assert (run.answer.trace is None) == (run.label == "generate")
+        if run.answer.trace is not None:
+            assert [len(read) for read in run.answer.trace.steps] == [step.read for step in run.answer.steps]
+
+
+def test_arithmetic_follows_the_layers(found: Comparison) -> None:
+    """Less than uncompressed by both counts, and prefill and steps by hand for fastv: two of six layers hold all."""
+    full, fastv = found.of("full")[0].computed, found.of("fastv:l=2")[0]
+    assert fastv.computed.flops_paper < full.flops_paper
+    assert fastv.computed.flops_true < full.flops_true
+    entered, kept = fastv.answer.tokens.visual_prefill, fastv.answer.steps[0].read
+    assert fastv.answer.tokens.prefill_retention == pytest.approx((2 * entered + 4 * kept) / 6 / entered, abs=1e-6)
+
+
+def test_one_budget_for_all_but_the_baseline() -> None:
+    """--retain is met by what compresses; `full` beside it keeps everything."""
+    arms = [ARMS[0], Arm.of("random", {})]
+    found = compare(str(sample.VIDEO), "what?", arms, SETTINGS.model_copy(update={"retain": 0.5}), repeats=1)
+    assert [run.answer.tokens.prefill_retention for run in found.runs] == [1.0, 0.5]
+    assert found.runs[1].method["options"]["retain"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arms", "settings", "what"),
+    [
+        ([Arm.of("fastv", {"l": "6"})], {}, "beyond the last layer"),
+        ([Arm.of("dycoke", {})], {"retain": 0.1}, "cannot retain 0.1"),
+        ([Arm.of("dycoke", {"k": k}) for k in ("0.3", "0.5")], {"retain": 0.5}, "are the same method"),
+    ],
+    ids=["layer", "budget", "twins"],
+)
+def test_a_clash_is_refused_before_anything_runs(
+    arms: list[Arm], settings: dict[str, float], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where only one of the arms cannot do it."""
+
+    def ran(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("a frame was encoded")
+
+    monkeypatch.setattr(Llava, "encode", ran)
+    with pytest.raises(UsageError, match=what):
+        compare(str(sample.VIDEO), "what?", [ARMS[0], *arms], SETTINGS.model_copy(update=settings), stock=True)
+
+
+def test_a_missing_video_is_one_error(tmp_path: Path) -> None:
+    """As for any command."""
+    with pytest.raises(DyCokeError, match="absent"):
+        compare(str(tmp_path / "absent.mp4"), "what?", ARMS, SETTINGS)
+
+
+@pytest.mark.parametrize(("newline", "inputs"), [("one_token", "pixels"), ("grid", "embeddings")])
+def test_stock_generate_on_any_layout(newline: str, inputs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transformers knows no such layout it gets the embeddings, and still gives the uncompressed answer."""
+    model = golden_model("tiny-ov", newline=newline)
+    # The stock model finds the video by a token id; this one the tokenizer never gives.
+    monkeypatch.setattr(model.model.config, "video_token_index", 415)
+    seen: Clip = clip(4)
+    before = set(vars(model.model))
+    stock = StockGenerate(model, seen, 8)
+    threads = torch.get_num_threads()
+    (wanted,) = Session(model, seen, Full(), Settings(max_new_tokens=8)).answers(["What happens?"], Listener())
+    answer = stock.answer("What happens?")
+    assert stock.described["options"] == {"inputs": inputs}
+    assert (answer.answer, answer.finish, answer.tokens) == (wanted.answer, wanted.finish, wanted.tokens)
+    assert (answer.time_s.vision is None) == (inputs == "pixels")
+    # Nothing stays behind.
+    assert set(vars(model.model)) == before
+    assert torch.get_num_threads() == threads
