@@ -13,6 +13,7 @@ from dycoke_cli.listener import Listener
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.pending import PendingFrames
 from dycoke_cli.video.sampling import Sampling, parse_time
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def ask(
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
-        pending = reader.submit(video, sampling, rate=settings.fps)
+        pending = start_reading(reader, video, settings, checkpoint.default_frames)
         pending.wait_until_opened(OPENING_S)
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
@@ -88,6 +88,12 @@ def ask(
     plain = tuple(Session(model, clip, Full(), unlimited).answers(questions, silent)) if baseline else ()
     described = {"name": method.name, "options": method_options(method)}
     return Outcome(frames, describe(name, model), described, answers, plain, load_model_s)
+
+
+def start_reading(reader: VideoReader, video: str, settings: Settings, default_frames: int) -> PendingFrames:
+    """Start to read the frames that the settings want of a file, a folder of pictures or `-`."""
+    sampling = sampling_of(settings, default_frames, rated=os.path.isdir(video))
+    return reader.submit(video, sampling, rate=settings.fps)
 
 
 def sampling_of(settings: Settings, default_frames: int, rated: bool = False) -> Sampling:

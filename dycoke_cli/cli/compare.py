@@ -1,6 +1,7 @@
 """`dycoke compare`: parse, call, present."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,8 @@ from dycoke_cli.cli import options as opt
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
+    from dycoke_cli.evaluation.arm import Arm
+    from dycoke_cli.settings import Settings
 
 STDOUT = "-"
 # A comparison is of greedy answers, whatever else a configuration says.
@@ -64,6 +67,7 @@ def compare_command(
         str | None,
         typer.Option("--csv", metavar="FILE", help="Write one row an arm; - prints it instead of the table."),
     ] = None,
+    report: opt.ReportFile = None,
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
@@ -88,16 +92,39 @@ def compare_command(
         raise UsageError(f"--repeat is {repeat}: there would be nothing to show", "Ask for one run or more")
     if as_csv == STDOUT and as_json:
         raise UsageError("--json and --csv - both want stdout", "Name a file for --csv")
-    if as_csv not in (None, STDOUT):
-        check_writable(Path(as_csv))  # before the work, not after it
+    for file in (None if as_csv == STDOUT else as_csv, report):
+        if file is not None:
+            check_writable(Path(file))  # before the work, not after it
     swept = list(grid(sweep or []))
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
         settings, arms = read_arms({**flags, **GREEDY}, methods or [], option or [], baseline, config, swept)
         from dycoke_cli.comparison.run import compare
 
-        comparison = compare(video, question, arms, settings, baseline, repeat, listener=terminal.listener)
+        traced = report is not None
+        comparison = compare(video, question, arms, settings, baseline, repeat, traced, terminal.listener)
     _show(comparison, as_json, as_csv)
+    if report is not None:
+        from dycoke_cli.present.comparison_report import comparison_runs
+        from dycoke_cli.present.report import write_report
+
+        settings = settings.model_copy(update={"model": comparison.model["name"]})
+        own = settings.model_dump(exclude={"method", "options"})
+        command = _command(video, question, arms, settings, baseline, repeat)
+        write_report(report, comparison_runs(comparison), comparison.frames, comparison.model, own, command)
+
+
+def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings", baseline: bool, repeat: int) -> str:
+    """Write the command that repeats a comparison, each value of a sweep as an arm of its own."""
+    from dycoke_cli.settings import DEFAULT
+
+    shared = settings.model_copy(update={"method": DEFAULT, "options": {}})
+    methods = [word for arm in arms if not arm.baseline for word in ("-M", arm.label)]
+    words = ["dycoke", "compare", *shared.as_flags(), *methods, "--repeat", str(repeat)]
+    asked = [video, question]
+    if any(word.startswith("-") for word in asked):
+        asked.insert(0, "--")
+    return shlex.join([*words, *(["--baseline"] if baseline else []), *asked])
 
 
 def _asked(video: str | None, question: str | None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli import checkpoints
 from dycoke_cli.answer import Answer
-from dycoke_cli.ask import FEW_FRAMES, OPENING_S, describe, load_model, sampling_of
+from dycoke_cli.ask import FEW_FRAMES, OPENING_S, describe, load_model, start_reading
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import Comparison, Run
@@ -87,7 +87,7 @@ def _opened(
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending = reader.submit(video, sampling_of(settings, checkpoint.default_frames))
+        pending = start_reading(reader, video, settings, checkpoint.default_frames)
         pending.wait_until_opened(OPENING_S)
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli import checkpoints
-from dycoke_cli.ask import load_model, sampling_of
+from dycoke_cli.ask import load_model, sampling_of, start_reading
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.errors import UsageError, VideoError
@@ -112,7 +112,7 @@ class Evaluation:
 
     def _submit(self, reader: VideoReader, path: Path) -> PendingFrames | VideoError:
         try:
-            return reader.submit(path, self._sampling(path), rate=self.settings.fps)
+            return start_reading(reader, str(path), self.settings, self.checkpoint.default_frames)
         except VideoError as error:
             return error
 

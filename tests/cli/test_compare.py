@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,28 @@ def test_csv_to_stdout_and_to_a_file(capsys: pytest.CaptureFixture[str], folder:
         "full",
         "random:retain=0.5",
     ]
+
+
+def test_a_report_shows_every_arm(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """All arms on one page, and a command on it that makes the same comparison."""
+    arguments = ["--baseline", "--sweep", "k=0.3,0.7", "--report", "r.html"]
+    assert compare(capsys, RING, "what shape is it?", *arguments, "-q")[0] == 0
+    text = (folder / "r.html").read_text()
+    (data,) = re.findall(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    page = json.loads(data)
+    assert [(run["label"], run["baseline"], run["repeats"]) for run in page["runs"]] == [
+        ("full", True, 1),
+        ("generate", False, 1),
+        ("dycoke:k=0.3", False, 1),
+        ("dycoke:k=0.7", False, 1),
+    ]
+    assert [run["answers"][0]["trace"] is None for run in page["runs"]] == [False, True, False, False]
+    words = shlex.split(page["command"])
+    assert words[:2] == ["dycoke", "compare"]
+    assert run([*words[1:], "--json", "-q"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert [summary["method"] for summary in again["summary"]] == [run["label"] for run in page["runs"]]
+    assert compare(capsys, RING, "what shape is it?", "--report", "nowhere/r.html")[0] == 2
 
 
 def test_answers_are_greedy_whatever_a_file_says(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

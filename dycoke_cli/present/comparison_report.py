@@ -1,0 +1,44 @@
+"""A comparison as the runs of a report: each arm once, with the medians of its repeats."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from statistics import median
+from typing import TYPE_CHECKING, TypeVar
+
+from dycoke_cli.answer import Answer, Memory, Times
+from dycoke_cli.present.report import ReportRun
+
+if TYPE_CHECKING:
+    from dycoke_cli.comparison.result import Comparison
+
+Figures = TypeVar("Figures", Times, Memory)
+
+
+def comparison_runs(comparison: "Comparison") -> list[ReportRun]:
+    """Give one run an arm: the answer and the trace of its first repeat, times and bytes as medians over all."""
+    runs = []
+    for label in comparison.labels:
+        repeats = comparison.of(label)
+        answer = _typical([run.answer for run in repeats])
+        baseline = label == comparison.reference
+        runs.append(ReportRun(label, repeats[0].method, [answer], baseline, len(repeats)))
+    return runs
+
+
+def _typical(answers: Sequence[Answer]) -> Answer:
+    return replace(
+        answers[0],
+        time_s=_medians([answer.time_s for answer in answers]),
+        memory_bytes=_medians([answer.memory_bytes for answer in answers]),
+    )
+
+
+def _medians(measured: Sequence[Figures]) -> Figures:
+    """Take the median of each figure; what was not always measured stays as the first has it."""
+    typical = {}
+    for field in fields(measured[0]):
+        values = [getattr(one, field.name) for one in measured]
+        if all(isinstance(value, int | float) for value in values):
+            # Bytes are whole, also halfway between two.
+            typical[field.name] = type(values[0])(median(values))
+    return replace(measured[0], **typical)
