@@ -16,8 +16,10 @@ _MANY_MORE = 1.1  # times as many frames are worth a slower decoding; a few at a
 
 def count_frames(index: Index, beat: Callable[[], None]) -> Index:
     """Decodes the whole file and puts what is found in place of the index. Raises VideoError when nothing is."""
-    best = _Census.take(index, beat, many_threads=True)
-    if best.errors:  # frame threads may lose all that follows a damaged packet
+    # Where no header tells how long a video is, only a broken last picture tells that it was cut, and frame threads
+    # do not always mark one.
+    best = _Census.take(index, beat, many_threads=index.promised_s > 0)
+    if best.errors and best.many_threads:  # frame threads may lose all that follows a damaged packet
         patient = _Census.take(index, beat, many_threads=False)
         if len(patient.times) > _MANY_MORE * len(best.times):
             best = patient
