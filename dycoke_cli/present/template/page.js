@@ -79,7 +79,7 @@ function showCounts(now, counts) {
   get("step-name").replaceChildren(`${step} / ${last} `, element("b", { textContent: word }));
   const bold = (number) => element("b", { textContent: count(number) });
   const parts = [bold(counts[ACTIVE] + counts[RECALLED]), " active, ", bold(counts[RECALLED]), " of them recalled · ", bold(counts[PRUNED]), " pruned"];
-  if (step === 0) parts.splice(1, 3, " read by the prefill");
+  if (step === 0) parts.splice(1, 3, " read by the prefill · ");
   get("now").replaceChildren(...parts);
 }
 
