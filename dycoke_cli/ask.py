@@ -70,10 +70,7 @@ def ask(
             model = load_model(checkpoint, settings)
         load_model_s = time.perf_counter() - began
         frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
-    for warning in frames.info.warnings:
-        listener.notice(warning)
-    if settings.frames is not None and len(frames) < settings.frames:
-        listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
+    tell_of(frames, settings, listener)
     clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
     session = Session(model, clip, method, settings)
     method = session.method  # a budget has become options
@@ -88,6 +85,14 @@ def ask(
     plain = tuple(Session(model, clip, Full(), unlimited).answers(questions, silent)) if baseline else ()
     described = {"name": method.name, "options": method_options(method)}
     return Outcome(frames, describe(name, model), described, answers, plain, load_model_s)
+
+
+def tell_of(frames: Frames, settings: Settings, listener: Listener) -> None:
+    """Pass on what there is to know about the frames before an answer from them is believed."""
+    for warning in frames.info.warnings:
+        listener.notice(warning)
+    if settings.frames is not None and len(frames) < settings.frames:
+        listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
 
 
 def start_reading(reader: VideoReader, video: str, settings: Settings, default_frames: int) -> PendingFrames:

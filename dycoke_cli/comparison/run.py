@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli import checkpoints
 from dycoke_cli.answer import Answer
-from dycoke_cli.ask import FEW_FRAMES, OPENING_S, describe, load_model, start_reading
+from dycoke_cli.ask import FEW_FRAMES, OPENING_S, describe, load_model, start_reading, tell_of
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import Comparison, Run
@@ -100,10 +100,7 @@ def _opened(
         for arm in arms:
             arm.method.check(model.facts)
         frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
-    for warning in frames.info.warnings:
-        listener.notice(warning)
-    if settings.frames is not None and len(frames) < settings.frames:
-        listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
+    tell_of(frames, settings, listener)
     return name, model, frames, Clip.of(frames, settings.start, settings.end, pending.seconds), load_model_s
 
 
