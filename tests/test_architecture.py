@@ -37,9 +37,10 @@ ALLOWED = {
     "checkpoints": {"errors", "families"},
     # The last four only for the types of their results.
     "present": {"errors", "answer", "ask", "comparison", "evaluation", "video"},
+    "opening": {"checkpoints", "clip", "device", "families", "listener", "methods", "settings", "video"},
     "comparison": {
         "answer",
-        "ask",
+        "opening",
         "checkpoints",
         "clip",
         "device",
@@ -57,7 +58,7 @@ ALLOWED = {
     },
     "evaluation": {
         "answer",
-        "ask",
+        "opening",
         "checkpoints",
         "clip",
         "device",

@@ -1,26 +1,21 @@
 """Compare methods on one question about one video: the whole story in one function."""
 
 import gc
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli import checkpoints
 from dycoke_cli.answer import Answer
-from dycoke_cli.ask import FEW_FRAMES, OPENING_S, describe, load_model, start_reading, tell_of
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import Comparison, Run
-from dycoke_cli.device import out_of_memory_explained
 from dycoke_cli.evaluation.arm import Arm, refuse_twins
 from dycoke_cli.flops import TextShape
 from dycoke_cli.listener import Listener
 from dycoke_cli.machine import machine_facts
 from dycoke_cli.methods import Full, Method
+from dycoke_cli.opening import FEW_FRAMES, describe, open_video
 from dycoke_cli.settings import Settings
-from dycoke_cli.video.frames import Frames
-from dycoke_cli.video.guard import VideoReader
 
 if TYPE_CHECKING:
     from dycoke_cli.families.llava import Llava
@@ -55,7 +50,8 @@ def compare(
     its time is in every run's.
     Raises a DyCokeError for whatever a user can act on; what an arm cannot do, before any arm runs.
     """
-    name, model, frames, clip, load_model_s = _opened(video, arms, settings, listener)
+    opened = open_video(video, settings, listener, lambda: [arm.method for arm in arms])
+    model, frames, clip = opened.model, opened.frames, opened.clip
     contenders = [_ours(model, clip, arm, question, settings, trace) for arm in arms]
     refuse_twins([replace(arm, method=kept) for arm, (_, kept) in zip(arms, contenders, strict=True)])
     ready = [contender for contender, _ in contenders]
@@ -77,31 +73,7 @@ def compare(
         for repeat, turn, contender, answer in _measured(ready, repeats, listener)
     )
     machine = machine_facts(model.language_model.device)
-    return Comparison(frames, question, describe(name, model), machine, load_model_s, reference, runs)
-
-
-def _opened(
-    video: str, arms: Sequence[Arm], settings: Settings, listener: Listener
-) -> "tuple[str, Llava, Frames, Clip, float]":
-    """Decode the video while the model loads; an arm that does not fit the model need not wait for the video."""
-    name = checkpoints.choose() if settings.model == "auto" else settings.model
-    checkpoint = checkpoints.locate(name)
-    with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending = start_reading(reader, video, settings, checkpoint.default_frames)
-        pending.wait_until_opened(OPENING_S)
-        if name == "demo":
-            listener.notice(checkpoints.DEMO_NOTICE)
-        listener.progress("Loading the model", 0, 0)
-        began = time.perf_counter()
-        checkpoints.refuse_broken_torchvision()
-        with out_of_memory_explained():
-            model = load_model(checkpoint, settings)
-        load_model_s = time.perf_counter() - began
-        for arm in arms:
-            arm.method.check(model.facts)
-        frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
-    tell_of(frames, settings, listener)
-    return name, model, frames, Clip.of(frames, settings.start, settings.end, pending.seconds), load_model_s
+    return Comparison(frames, question, describe(opened.name, model), machine, opened.load_model_s, reference, runs)
 
 
 def _ours(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli import checkpoints
-from dycoke_cli.ask import load_model, sampling_of, start_reading
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.errors import UsageError, VideoError
@@ -15,6 +14,7 @@ from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
 from dycoke_cli.listener import Listener
+from dycoke_cli.opening import load_model, sampling_of, start_reading
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.pending import PendingFrames

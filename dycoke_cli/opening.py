@@ -1,0 +1,112 @@
+"""The way to a first answer: the video is decoded while the model loads."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dycoke_cli import checkpoints
+from dycoke_cli.clip import Clip
+from dycoke_cli.listener import Listener
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.frames import Frames
+from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.sampling import Sampling, parse_time
+
+if TYPE_CHECKING:
+    from dycoke_cli.families.llava import Llava
+    from dycoke_cli.methods import Method
+
+FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
+OPENING_S = 2.0  # how long to wait to hear that a file is no video before a model is loaded for it
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A video before a model, and the methods that are to run on it."""
+
+    name: str  # of the model
+    model: "Llava"
+    methods: "Sequence[Method]"
+    frames: Frames
+    clip: Clip
+    load_model_s: float
+
+
+def open_video(video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]") -> Opened:
+    """Decode a video while the model loads.
+
+    methods: makes what is to run; asked once the video is being decoded, because it needs torch. One that does not
+    fit the model is refused without waiting for the video. Raises a DyCokeError.
+    """
+    name = checkpoints.choose() if settings.model == "auto" else settings.model
+    checkpoint = checkpoints.locate(name)
+    with VideoReader(settings.decoder, settings.video_timeout) as reader:
+        pending = start_reading(reader, video, settings, checkpoint.default_frames)
+        pending.wait_until_opened(OPENING_S)
+        if name == "demo":
+            listener.notice(checkpoints.DEMO_NOTICE)
+        listener.progress("Loading the model", 0, 0)
+        began = time.perf_counter()
+        # torch and transformers take seconds to import; the video decodes meanwhile.
+        checkpoints.refuse_broken_torchvision()
+        from dycoke_cli.device import out_of_memory_explained
+
+        chosen = methods()
+        with out_of_memory_explained():
+            model = load_model(checkpoint, settings)
+        load_model_s = time.perf_counter() - began
+        for method in chosen:
+            method.check(model.facts)
+        frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
+    _tell_of(frames, settings, listener)
+    clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
+    return Opened(name, model, chosen, frames, clip, load_model_s)
+
+
+def _tell_of(frames: Frames, settings: Settings, listener: Listener) -> None:
+    """Pass on what there is to know about the frames before an answer from them is believed."""
+    for warning in frames.info.warnings:
+        listener.notice(warning)
+    if settings.frames is not None and len(frames) < settings.frames:
+        listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
+
+
+def start_reading(reader: VideoReader, video: str, settings: Settings, default_frames: int) -> PendingFrames:
+    """Start to read the frames that the settings want of a file, a folder of pictures or `-`."""
+    sampling = sampling_of(settings, default_frames, rated=os.path.isdir(video))
+    return reader.submit(video, sampling, rate=settings.fps)
+
+
+def sampling_of(settings: Settings, default_frames: int, rated: bool = False) -> Sampling:
+    """Say which frames to take: `default_frames` spread evenly unless the settings want something else.
+
+    rated: `fps` is the rate of the pictures themselves, and says nothing about the choice.
+    """
+    start, end = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
+    fps = None if rated else settings.fps
+    frames = settings.frames if settings.frames or fps else default_frames
+    return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
+
+
+def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Llava":
+    """Load a model on the device, in the number format and with the layout that the settings ask for."""
+    from dycoke_cli.device import choose_device, choose_dtype
+
+    device = choose_device(settings.device)
+    wanted = {key: getattr(settings, key) for key in ("newline", "pooling", "row_newlines")}
+    layout = {key: value for key, value in wanted.items() if value is not None}
+    return checkpoints.load(checkpoint, device, choose_dtype(settings.dtype, device), **layout)
+
+
+def describe(name: str, model: "Llava") -> dict[str, str]:
+    """Name the model and how it runs, for records."""
+    language_model = model.language_model
+    return {
+        "name": name,
+        "family": model.family,
+        "dtype": str(language_model.dtype).removeprefix("torch."),
+        "device": str(language_model.device),
+    }
