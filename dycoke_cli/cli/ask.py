@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.completion import option_values
 
 if TYPE_CHECKING:
     from dycoke_cli.settings import Settings
@@ -15,9 +16,18 @@ if TYPE_CHECKING:
 
 def ask_command(
     video: Annotated[
-        str, typer.Argument(metavar="VIDEO", help="A video, a picture, a folder of pictures, or - for stdin.")
+        str,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A video, a picture, a folder of pictures, or - for stdin.",
+            autocompletion=option_values,
+        ),
     ],
-    questions: Annotated[list[str], typer.Argument(metavar="QUESTION", help="One question or several.")],
+    questions: Annotated[
+        list[str],
+        typer.Argument(metavar="QUESTION", help="One question or several.", autocompletion=option_values),
+    ],
+    preset: opt.Preset = None,
     model: opt.Model = None,
     method: opt.Method = None,
     option: opt.MethodOption = None,

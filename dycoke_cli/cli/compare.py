@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.completion import methods as methods_offered
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
@@ -25,6 +26,7 @@ def compare_command(
         str | None, typer.Argument(metavar="VIDEO", help="The video file. (default: a bundled sample)")
     ] = None,
     question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What to ask about it.")] = None,
+    preset: opt.Preset = None,
     model: opt.Model = None,
     methods: Annotated[
         list[str] | None,
@@ -34,6 +36,7 @@ def compare_command(
             metavar="NAME[:K=V,...]",
             help="A method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat it for several. "
             "(default: dycoke)",
+            autocompletion=methods_offered,
         ),
     ] = None,
     option: opt.MethodOption = None,
