@@ -17,21 +17,21 @@ from dycoke_cli.doctor.finding import Finding
 from dycoke_cli.errors import DyCokeError
 
 
-def examine(out: TextIO) -> None:
+def examine_all(out: TextIO) -> None:
     """Run the checks in order, each line as soon as it is known; without torch there is nothing more to try."""
-    torch = _finding("torch", engine.check_torch)
+    torch = examine_one("torch", engine.check_torch)
     _tell(out, torch)
     if torch.status == "broken":
         return
-    cuda = _finding("cuda", engine.check_cuda)
+    cuda = examine_one("cuda", engine.check_cuda)
     _tell(out, cuda)
-    _tell(out, _finding("torchvision", engine.check_torchvision))
+    _tell(out, examine_one("torchvision", engine.check_torchvision))
     # A card that fails has been named; the model is asked all the same.
     device = "cpu" if cuda.status == "broken" else "auto"
-    _tell(out, _finding("model", lambda: engine.check_model(device)))
+    _tell(out, examine_one("model", lambda: engine.check_model(device)))
 
 
-def _finding(name: str, check: Callable[[], Finding]) -> Finding:
+def examine_one(name: str, check: Callable[[], Finding]) -> Finding:
     """Run one check; whatever it raises is a finding too."""
     try:
         return check()
@@ -52,7 +52,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    examine(out)
+    examine_all(out)
     os._exit(0)  # taking torch apart takes a second and helps nobody
 
 

@@ -16,6 +16,8 @@ from dycoke_cli.methods.catalogue import describe
 from dycoke_cli.outline import outline_methods
 from dycoke_cli.settings import Settings, choices
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -45,7 +47,7 @@ def offered(
         run([])
     out, err = capsys.readouterr()
     assert err == ""
-    return out.splitlines()
+    return [line for line in out.splitlines() if line]
 
 
 @pytest.mark.parametrize(
@@ -93,20 +95,23 @@ def test_fish_and_zsh_get_explanations_on_one_line(
     assert [line.count('":"') for line in lines] == [1, 1, 1, 1]  # model, method, max-frames, max-new-tokens
 
 
-def test_a_bash_completes(own_cache: Path) -> None:
+def test_a_bash_completes(tmp_path: Path) -> None:
     """The script that `--show-completion` prints, in a bash that fills in a word."""
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash here")
-    python = f'"{sys.executable}" -m dycoke_cli "$@"'
-    typed = "COMP_WORDS=(dycoke ask v.mp4 q -M pru) COMP_CWORD=5"
-    script = f"""
-        dycoke() {{ {python}; }}; export -f dycoke
-        env() {{ local pair; while [[ $1 == *=* ]]; do export "$1"; shift; done; "$@"; }}
+    command = tmp_path / "dycoke"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dycoke_cli "$@"\n')
+    command.chmod(0o755)
+    script = """
         eval "$(_DYCOKE_COMPLETE=source_bash dycoke)"
-        {typed}; _dycoke_completion dycoke; printf '%s\\n' "${{COMPREPLY[@]}}"
+        COMP_WORDS=(dycoke ask v.mp4 q -M pru) COMP_CWORD=5
+        _dycoke_completion dycoke; printf '%s\\n' "${COMPREPLY[@]}"
     """
-    done = subprocess.run([bash, "--norc", "-c", script], capture_output=True, text=True)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [bash, "--norc", "-c", script], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PATH": path}
+    )
     assert (done.stdout, done.stderr) == ("prumerge\n", "")
 
 
