@@ -141,7 +141,7 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
         raise UsageError(
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'
         )
-    return video, question
+    return sample.resolve(video), question
 
 
 def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:

@@ -30,7 +30,7 @@ def test_python_is_held_against_what_is_asked_for() -> None:
 
 
 def test_packages_are_held_against_what_is_asked_for() -> None:
-    """Too old, and missing, each with the version there is and the one that is needed; other platforms' do not count."""
+    """Too old and missing ones are named with the version there is and the one that is needed."""
     assert check_packages().status in ("ok", "warning")  # a checkout may run without being installed
     needed = ["pytest>=3", "numpy>=999", "no-such-package>1", "nor-this; sys_platform == 'plan9'"]
     finding = check_packages(needed)
