@@ -67,12 +67,12 @@ def ask_command(
     else the small bundled demo, which knows nothing but drawn shapes.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
-    from dycoke_cli import sample
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.sample import resolve
     from dycoke_cli.settings import merged, parse_options, user_file
 
-    video = sample.resolve(video)
+    video = resolve(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):

@@ -83,7 +83,7 @@ def init_command(
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{str(path.parent)!r} cannot be made: {error.strerror}", "Leave out --user") from None
-    write_whole(path, settings_template(Settings().model_dump(), _meanings()))
+    write_whole(path, settings_template(Settings.model_validate({}).model_dump(), _meanings()))
     typer.echo(str(path))
 
 

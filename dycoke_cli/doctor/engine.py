@@ -104,8 +104,9 @@ def check_model(device: str = "auto") -> Finding:
     from dycoke_cli.evaluation.question_file import read_questions
     from dycoke_cli.settings import Settings
 
+    settings = Settings.model_validate({"model": "demo", "device": device})
     known = read_questions(sample.QUESTIONS)[0]
-    outcome = ask(str(known.path), [known.text], Settings(model="demo", device=device))
+    outcome = ask(str(known.path), [known.text], settings)
     said, where = outcome.answers[0].answer, f"{outcome.model['dtype']} on {outcome.model['device']}"
     facts = {"question": known.text, "answer": said, "expected": known.expected[0], **outcome.model}
     if not known.judge(said):
