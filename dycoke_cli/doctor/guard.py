@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO
 
 from dycoke_cli.doctor.finding import Finding
 
@@ -38,7 +37,9 @@ class Guard:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # the same modules as here
         )
         assert self._process.stdout is not None
-        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
+        self._stdout = self._process.stdout
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def __enter__(self) -> "Guard":
         return self
@@ -48,6 +49,8 @@ class Guard:
     ) -> None:
         self._process.kill()
         self._process.wait()
+        self._listener.join(5)
+        self._stdout.close()
 
     def findings(self) -> Iterator[Finding]:
         """Yield the finding of each check as it comes; after a crash or a hang the rest has not been tried."""
@@ -74,8 +77,8 @@ class Guard:
         how = f"status {status}" if status >= 0 else signal.Signals(-status).name
         return Finding(name, "broken", f"it ended its process ({how})", REMEDIES[name])
 
-    def _listen(self, stdout: IO[bytes]) -> None:
-        for line in stdout:
+    def _listen(self) -> None:
+        for line in self._stdout:
             self._lines.put(line)
         self._lines.put(None)
 
