@@ -27,10 +27,14 @@ ALLOWED = {
     "tokens": {"groups"},
     "language_model": set(),
     "device": {"errors"},
-    "settings": {"errors"},
+    "presets": set(),
+    "settings_file": {"errors"},
+    "settings": {"errors", "presets", "settings_file"},
+    "outline": set(),
+    "doctor": {"ask", "checkpoints", "errors", "evaluation", "sample", "settings", "video"},
     "clip": {"video"},
     "video": {"errors"},
-    "methods": {"errors", "groups", "tokens"},
+    "methods": {"errors", "groups", "outline", "tokens"},
     "families": {"errors", "tokens", "language_model", "methods"},
     "engine": {"errors", "tokens", "language_model", "methods"},
     "recorder": {"answer", "engine", "families", "measure", "methods", "textstream", "tokens"},
@@ -50,8 +54,8 @@ ALLOWED = {
         "tokens",
     },
     "checkpoints": {"errors", "families"},
-    # The last four only for the types of their results.
-    "present": {"errors", "answer", "ask", "comparison", "evaluation", "video"},
+    # All but the errors only for the types of their results.
+    "present": {"errors", "answer", "ask", "comparison", "doctor", "evaluation", "video"},
     "opening": {"checkpoints", "clip", "device", "families", "listener", "methods", "settings", "video"},
     "comparison": {
         "answer",
@@ -145,6 +149,8 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         ["compare", "--help"],
         ["eval", "--help"],
         ["methods", "--help"],
+        ["config", "--help"],
+        ["doctor", "--help"],
     ):
         best = float("inf")
         for _ in range(3):

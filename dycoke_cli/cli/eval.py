@@ -19,6 +19,7 @@ def eval_command(
     questions: Annotated[
         Path, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
     ],
+    preset: opt.Preset = None,
     model: opt.Model = None,
     methods: opt.Methods = None,
     option: opt.MethodOption = None,
