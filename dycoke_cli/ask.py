@@ -57,6 +57,7 @@ def ask(
             ready = opened.complete(settings, listener) if baseline else opened
             method, answers, plain = _answers(ready, questions, settings, baseline, trace, listener)
         except FramesReplacedError:
+            spans.forget()
             ready = opened.complete(settings, listener)
             method, answers, plain = _answers(ready, questions, settings, baseline, trace, listener)
     from dycoke_cli.methods.options import method_options

@@ -27,7 +27,7 @@ class Clip:
     @property
     def decode_s(self) -> float:
         """How long the frames took to come, from the request to the last one, whatever else was done meanwhile."""
-        return self.reading if isinstance(self.reading, float) else self.reading.seconds
+        return self.reading.seconds if isinstance(self.reading, PendingFrames) else self.reading
 
     @property
     def waited_s(self) -> float:

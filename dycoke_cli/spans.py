@@ -1,7 +1,6 @@
 """What ran when: the parts of a run on one clock, some of them at the same time."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dycoke_cli.listener import Listener
@@ -38,16 +37,12 @@ class Spans:
     def listening(self, listener: Listener) -> Listener:
         """Gives a listener that passes on what it hears and notes when a part begins."""
 
-        def progress(what: str, done: int, total: int, onward: Callable[[str, int, int], None]) -> None:
+        def progress(what: str, done: int, total: int) -> None:
             if done and self.startup is None and self._open is not None and self._open[0] == "vision":
                 self.startup = StartUp(time.perf_counter() - self.began, time.process_time(), 0.0)
-            onward(what, done, total)
+            listener.progress(what, done, total)
 
-        return replace(
-            listener,
-            phase=self.phase,
-            progress=lambda what, done, total: progress(what, done, total, listener.progress),
-        )
+        return replace(listener, phase=self.phase, progress=progress)
 
     def phase(self, name: str) -> None:
         """Notes that a part begins, which ends the one before; an empty name begins none."""
@@ -57,6 +52,10 @@ class Spans:
                 return
             self.add(self._open[0], self._open[1], now)
         self._open = (name, now) if name else None
+
+    def forget(self) -> None:
+        """Takes back the part that runs: what it was given has turned out wrong, and it will begin anew."""
+        self._open = self.startup = None
 
     def add(self, name: str, begin: float, end: float) -> None:
         """Notes a part by its readings of `time.perf_counter`."""

@@ -27,6 +27,7 @@ from dycoke_cli.video.timeline import Timeline
 Reader = Callable[[npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[Picture]]
 
 _LONG = 20_000  # frames: from here on decord's own pass over the file costs more than it saves
+_MUCH = 150e6  # pixels to decode: half a second for one thread, and decord is right with one only
 
 
 class Job:
@@ -97,7 +98,14 @@ class Job:
             return index.doubt
         if self.request["decoder"] == "auto" and len(index.pts) > _LONG:
             return "long, and PyAV reads only what it needs"
+        if self.request["decoder"] == "auto" and self._work(index) > _MUCH:
+            return "much to decode, at which PyAV is faster"
         return None
+
+    def _work(self, index: Index) -> int:
+        """How many pixels have to be decoded to show what is wanted."""
+        chosen = self.sampling.choose(index.seconds, index.duration_s)
+        return index.decoded_for(chosen) * index.stored_width * index.height
 
     def _insist(self, doubt: str) -> None:
         """Raises UsageError when the user wants decord and nothing else."""
