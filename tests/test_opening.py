@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +91,12 @@ def test_ask_imports_no_more_than_it_needs() -> None:
     )
     command = [sys.executable, "-c", code, "ask", str(clip("two_frames.mp4")), "q", "-m", "demo", "-q"]
     done = subprocess.run(
-        [*command, "--max-new-tokens", "1"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+        [*command, "--max-new-tokens", "1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     modules = set(json.loads(done.stdout.splitlines()[-1]))
     assert "transformers.models.siglip.modeling_siglip" in modules

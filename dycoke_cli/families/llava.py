@@ -84,11 +84,10 @@ class Llava:
         device = self.language_model.device
         images = torch.from_numpy(frames).permute(0, 3, 1, 2)
         if device.type == "cuda":
-            # Bytes cross, not floats. Its kernels know no bytes, and a frame at a time keeps the floats few.
-            whole = [_resized(image.to(device).float(), side).round().clamp(0, 255) for image in images.split(1)]
-            images = torch.cat(whole)
+            # Bytes cross, not floats; a frame at a time keeps the floats few.
+            images = torch.cat([_resized_as_bytes(image.to(device), side) for image in images.split(1)])
         else:
-            images = _resized(images, side).contiguous()
+            images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).contiguous()
         return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
@@ -183,6 +182,12 @@ class Llava:
         return text
 
 
-def _resized(images: Tensor, side: int) -> Tensor:
-    """Scale (frames, 3, height, width) to a square, smoothing what shrinks."""
-    return F.interpolate(images, (side, side), mode="bicubic", antialias=True)
+def _resized_as_bytes(images: Tensor, side: int) -> Tensor:
+    """Scale uint8 (frames, 3, height, width) to a square of float32, as the CPU does it on bytes.
+
+    CUDA has no kernel for bytes. Those of the CPU round and cut off after each direction, so this does too.
+    """
+    values = images.float()
+    for size in ((images.shape[2], side), (side, side)):
+        values = F.interpolate(values, size, mode="bicubic", antialias=True).round().clamp(0, 255)
+    return values
