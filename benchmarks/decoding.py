@@ -1,8 +1,9 @@
 """How long a video takes until its frames are ready for the vision tower, beside ffmpeg decoding the same span once.
 
-    uv run python -m benchmarks.decoding [--rounds 5] [--frames 16] [--ffmpeg PATH] [--out FILE]
+    uv run python -m benchmarks.decoding [--rounds 5] [--frames 16] [--ffmpeg PATH] [--clips FOLDER] [--out FILE]
 
-The clip is made on the spot: 10 s of 1080p H.264 at 30 frames a second, with key frames as x264 sets them by default.
+The clip is made on the spot, or once for all runs with --clips: 10 s of 1080p H.264 at 30 frames a second, with key
+frames as x264 sets them by default.
 Ours is the whole path of `ask` before the tower: a fresh decoder process, the index, decoding, and the demo's resizing.
 Arms take turns; times are medians of wall-clock and of processor seconds. Below: the same frames by seeking to every
 key frame, by reading on, and as the cost decides. The last line is one JSON object.
@@ -95,22 +96,22 @@ def in_turns(arms: dict[str, Callable[[], None]], rounds: int) -> dict[str, dict
     }
 
 
-def measure(rounds: int, frames: int, ffmpeg: str | None) -> dict[str, Any]:
-    """Make the clips and measure everything."""
+def measure(rounds: int, frames: int, ffmpeg: str | None, folder: Path) -> dict[str, Any]:
+    """Measure everything, on the clips in `folder`; what is missing there is made."""
     torch.set_num_threads(1)  # as `ask` does for a model as small as the demo
     model = checkpoints.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        clip, short = Path(folder) / "clip.mp4", Path(folder) / "short.mp4"
-        make_clip(clip)
-        make_clip(short, SHORT_GOP)
-        arms: dict[str, Callable[[], None]] = {"ffmpeg": lambda: theirs(clip, ffmpeg)} if ffmpeg else {}
-        arms |= {name: (lambda name=name: ours(clip, model, frames, name)) for name in ("auto", "decord", "pyav")}
-        reading = in_turns(arms, rounds)
-        ways = {"seek": 0, "read on": 1 << 30, "by cost": None}
-        walks: dict[str, Any] = {}
-        for name, path, count in (("default GOP", clip, frames), (f"GOP {SHORT_GOP}", short, 4 * frames)):
-            runs = {way: (lambda p=path, n=count, c=cost: walk(p, n, c)) for way, cost in ways.items()}
-            walks[name] = {"frames": count, "ways": in_turns(runs, rounds)}
+    clip, short = folder / "clip.mp4", folder / "short.mp4"
+    for path, gop in ((clip, None), (short, SHORT_GOP)):
+        if not path.exists():
+            make_clip(path, gop)
+    arms: dict[str, Callable[[], None]] = {"ffmpeg": lambda: theirs(clip, ffmpeg)} if ffmpeg else {}
+    arms |= {name: (lambda name=name: ours(clip, model, frames, name)) for name in ("auto", "decord", "pyav")}
+    reading = in_turns(arms, rounds)
+    ways = {"seek": 0, "read on": 1 << 30, "by cost": None}
+    walks: dict[str, Any] = {}
+    for name, path, count in (("default GOP", clip, frames), (f"GOP {SHORT_GOP}", short, 4 * frames)):
+        runs = {way: (lambda p=path, n=count, c=cost: walk(p, n, c)) for way, cost in ways.items()}
+        walks[name] = {"frames": count, "ways": in_turns(runs, rounds)}
     for figures in reading.values():
         for key in ("wall_s", "cpu_s"):
             figures[f"{key[:-2]}_ratio"] = round(figures[key] / reading["ffmpeg"][key], 2) if ffmpeg else None
@@ -124,11 +125,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"))
+    parser.add_argument("--clips", type=Path, help="a folder that keeps the clips")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.ffmpeg is None:
         print("There is no ffmpeg here, so nothing to compare with: name one with --ffmpeg")
-    result = measure(arguments.rounds, arguments.frames, arguments.ffmpeg)
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(arguments.rounds, arguments.frames, arguments.ffmpeg, arguments.clips or Path(folder))
     for name, run in result["reading"].items():
         ratio = "" if run["wall_ratio"] is None else f"  {run['wall_ratio']:5.2f}x  {run['cpu_ratio']:5.2f}x processor"
         print(f"{name:>12}  {run['wall_s']:7.3f} s  {run['cpu_s']:7.3f} s processor{ratio}")
