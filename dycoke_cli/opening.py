@@ -1,9 +1,11 @@
-"""The way to a first answer: the video is decoded while the model loads."""
+"""The way to a first answer: the video is decoded while the model loads and looks at the first frames."""
 
+import gc
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dycoke_cli import checkpoints
@@ -25,7 +27,7 @@ OPENING_S = 2.0  # how long to wait to hear that a file is no video before a mod
 
 @dataclass(frozen=True)
 class Opened:
-    """A video before a model, and the methods that are to run on it."""
+    """A video before a model, and the methods that are to run on it; its frames may still be on their way."""
 
     name: str  # of the model
     model: "Llava"
@@ -33,13 +35,34 @@ class Opened:
     frames: Frames
     clip: Clip
     load_model_s: float
+    pending: PendingFrames
+
+    def complete(self, settings: Settings, listener: Listener) -> "Opened":
+        """Wait for all frames. Raises a DyCokeError."""
+        frames = self.pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
+        for warning in frames.info.warnings:
+            if warning not in self.frames.info.warnings:  # read anew, they may have turned out otherwise
+                listener.notice(warning)
+        clip = Clip.of(frames, settings.start, settings.end, self.pending.seconds)
+        return replace(self, frames=frames, clip=clip)
 
 
 def open_video(video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]") -> Opened:
-    """Decode a video while the model loads.
+    """Decode a whole video while the model loads: `opening_video`, waited for. Raises a DyCokeError."""
+    with opening_video(video, settings, listener, methods) as opened:
+        return opened.complete(settings, listener)
+
+
+@contextmanager
+def opening_video(
+    video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]"
+) -> Iterator[Opened]:
+    """Decode a video while the model loads, and go on while the block runs.
 
     methods: makes what is to run; asked once the video is being decoded, because it needs torch. One that does not
-    fit the model is refused without waiting for the video. Raises a DyCokeError.
+    fit the model is refused without waiting for the video. Inside the block the pixels of the frames arrive: to take a
+    part of them is to wait for it, and raises FramesReplacedError if the video has to be read another way, after which
+    `complete` gives what came of it. Raises a DyCokeError.
     """
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
@@ -49,21 +72,37 @@ def open_video(video: str, settings: Settings, listener: Listener, methods: "Cal
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
+        listener.phase("load_model")
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.
-        checkpoints.refuse_broken_torchvision()
-        from dycoke_cli.device import out_of_memory_explained
+        with _garbage_left():
+            checkpoints.refuse_broken_torchvision()
+            from dycoke_cli.device import out_of_memory_explained
 
-        chosen = methods()
-        with out_of_memory_explained():
-            model = load_model(checkpoint, settings)
+            chosen = methods()
+            with out_of_memory_explained():
+                model = load_model(checkpoint, settings)
         load_model_s = time.perf_counter() - began
+        listener.phase("")
         for method in chosen:
             method.check(model.facts)
-        frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
-    _tell_of(frames, settings, listener)
-    clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
-    return Opened(name, model, chosen, frames, clip, load_model_s)
+        frames = pending.coming()
+        _tell_of(frames, settings, listener)
+        clip = Clip.of(frames, settings.start, settings.end, pending)
+        yield Opened(name, model, chosen, frames, clip, load_model_s, pending)
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Do not look for garbage inside the block: what imports make stays, and looking at it again and again takes a
+    fifth of their time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _tell_of(frames: Frames, settings: Settings, listener: Listener) -> None:

@@ -71,16 +71,20 @@ class Session:
         with out_of_memory_explained(), self._threads():
             self.peak.restart()
             self.watch.restart()
+            listener.phase("vision" if encoded is None else "prefill")
             whole = encoded if encoded is not None else self.encode(listener)
-            vision_s = self.watch.lap() if encoded is None else 0.0
+            # Frames may still be on their way; what was waited for them is decoding's.
+            vision_s = self.watch.lap() - self.clip.waited_s if encoded is None else 0.0
             decode_s = self.clip.decode_s if encoded is None else 0.0
             listener.progress("Reading the video", 0, 0)
+            listener.phase("prefill")
             tokens = self.method.compress(whole)
             del whole  # a compressed run must not hold what it dropped
             buffer, prompts, shared = self._share([self._prompt(tokens, question) for question in questions])
             prefill_s = self.watch.lap()
             for question, prompt in zip(questions, prompts, strict=True):
                 listener.question(question)
+                listener.phase("prefill")
                 recorder = Recorder(self.model, self.stop, tokens, prompt, shared)
                 self._run(prompt, buffer, shared, recorder, listener)
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
@@ -96,8 +100,10 @@ class Session:
         model = self.model.language_model
         steps = generate(model, [prompt], self.method, self.stop, self.sampling, buffer, self.graphs)
         for step, seconds in timed(steps, self.watch):
+            listener.phase("decode")
             if piece := recorder.take(step.row(0), seconds):
                 listener.text(piece)
+        listener.phase("")
         if rest := recorder.finish():
             listener.text(rest)
         listener.answered(recorder.stream.text.strip())

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from benchmarks.memory import compare
 from dycoke_cli import checkpoints
@@ -23,11 +24,29 @@ def load(dtype: torch.dtype) -> Llava:
     return checkpoints.load(checkpoint, torch.device("cuda"), dtype)
 
 
+def shrunk(frames: torch.Tensor, model: Llava) -> torch.Tensor:
+    side = model.model.config.vision_config.image_size
+    small = F.interpolate(frames.permute(0, 3, 1, 2), (side, side), mode="bicubic", antialias=True)
+    return small.permute(0, 2, 3, 1).contiguous()
+
+
+def test_resizing_on_the_device(tiny: Llava) -> None:
+    """Within two levels of 255 of what the CPU makes of the same bytes; a frame of the right size stays as it is."""
+    cuda = load(torch.float32)
+    frames = clip_frames()[:5]
+    difference = (cuda.pixels(frames.numpy()).cpu() - tiny.pixels(frames.numpy())).abs() * 127.5
+    assert difference.max() <= 2.01
+    assert difference.mean() < 0.05
+    fitting = shrunk(frames, tiny).numpy()
+    torch.testing.assert_close(cuda.pixels(fitting).cpu(), tiny.pixels(fitting))
+
+
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_cuda_gives_the_tokens_of_the_cpu(tiny: Llava, method: Method) -> None:
     """float32 on both: the same tokens and the same sets at every step."""
     torch.backends.cuda.matmul.allow_tf32 = False
-    frames, cuda = clip_frames()[:9].numpy(), load(torch.float32)
+    # Of the model's own size, because resizing rounds otherwise on the two.
+    frames, cuda = shrunk(clip_frames()[:9], tiny).numpy(), load(torch.float32)
     here = run(tiny, [prompt_for(tiny, frames, QUESTIONS[0], method)], method)
     there = run(cuda, [prompt_for(cuda, frames, QUESTIONS[0], method)], method)
     assert answer(there) == answer(here)

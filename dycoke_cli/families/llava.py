@@ -15,6 +15,7 @@ from dycoke_cli.families.saliency import encode_watched
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
+from dycoke_cli.video.arriving import Pixels
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
@@ -82,14 +83,16 @@ class Llava:
         side = self.model.config.vision_config.image_size
         device = self.language_model.device
         images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).contiguous()
+        if device.type == "cuda":
+            # Bytes cross, not floats; a frame at a time keeps the floats few.
+            images = torch.cat([_resized_as_bytes(image.to(device), side) for image in images.split(1)])
+        else:
+            images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).contiguous()
         return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
-    def encode(
-        self, frames: npt.NDArray[np.uint8], on_progress: OnProgress | None = None, saliency: bool = False
-    ) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time.
+    def encode(self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False) -> VisualTokens:
+        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time, as they arrive.
 
         saliency: also say how much attention each token receives there, for a method that needs it.
         """
@@ -177,3 +180,14 @@ class Llava:
         """Turn answer tokens into text, special tokens left out."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text
+
+
+def _resized_as_bytes(images: Tensor, side: int) -> Tensor:
+    """Scale uint8 (frames, 3, height, width) to a square of float32, as the CPU does it on bytes.
+
+    CUDA has no kernel for bytes. Those of the CPU round and cut off after each direction, so this does too.
+    """
+    values = images.float()
+    for size in ((images.shape[2], side), (side, side)):
+        values = F.interpolate(values, size, mode="bicubic", antialias=True).round().clamp(0, 255)
+    return values

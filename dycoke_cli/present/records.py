@@ -27,6 +27,8 @@ def ask_record(outcome: "Outcome") -> dict[str, Any]:
         "method": outcome.method,
         "answers": [answer_record(answer) for answer in outcome.answers],
         "baseline": baseline[0] if baseline else None,
+        "timeline": [asdict(span) for span in outcome.timeline],
+        "startup": None if outcome.startup is None else asdict(outcome.startup),
     }
     if len(baseline) > 1:
         record["baselines"] = baseline

@@ -1,0 +1,52 @@
+"""Pixels that can be used before all of them are here."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+
+class FramesReplacedError(Exception):
+    """The frames are read anew, another way: what was made of those so far is void."""
+
+
+class Pixels(Protocol):
+    """(frames, height, width, 3) uint8 RGB: an array, or one that is still being filled."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, part: slice, /) -> npt.NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, part: int, /) -> npt.NDArray[np.uint8]: ...
+
+
+class ArrivingPixels:
+    """An array (frames, height, width, 3) that is filled from its beginning; whoever takes a part waits for it.
+
+    wait: returns once so many frames are there. Raises FramesReplacedError, VideoError, UsageError if they never come.
+    """
+
+    def __init__(self, pixels: npt.NDArray[np.uint8], wait: Callable[[int], None]) -> None:
+        self._pixels, self._wait = pixels, wait
+        self.waited_s = 0.0  # how long those who took parts have waited, together
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """All of it, from the beginning."""
+        return self._pixels.shape
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, part: slice | int) -> npt.NDArray[np.uint8]:
+        last = part if isinstance(part, int) else max(range(len(self))[part], default=-1)
+        began = time.perf_counter()
+        self._wait(last + 1 if last >= 0 else len(self) + last + 1)
+        self.waited_s += time.perf_counter() - began
+        return self._pixels[part]
