@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from dycoke_cli.doctor.finding import Finding
@@ -48,9 +49,10 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.kill()
-        self._process.wait()
-        self._listener.join(5)
-        self._stdout.close()
+        with suppress(subprocess.TimeoutExpired):  # stuck in a dead driver it cannot even be killed
+            self._process.wait(5)
+            self._listener.join(5)
+            self._stdout.close()
 
     def findings(self) -> Iterator[Finding]:
         """Yield the finding of each check as it comes; after a crash or a hang the rest has not been tried."""
