@@ -5,6 +5,7 @@ no value on the host, so a CUDA graph can be made of it; on a CPU the same funct
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -37,7 +38,9 @@ class Outcome(NamedTuple):
         def chosen(tensor: Tensor | None) -> Any:
             return None if tensor is None else tensor.index_select(0, index)
 
-        selection = self.selection and Selection(*map(chosen, self.selection))
+        selection = self.selection
+        if selection is not None:
+            selection = Selection(chosen(selection.index), chosen(selection.valid), chosen(selection.changed))
         return Outcome(chosen(self.logits), selection, chosen(self.scores))
 
 
@@ -88,7 +91,7 @@ class DecodeStep:
         self.advance()
         selection = outcome.selection
         if selection is not None:  # the selector goes on writing into its index
-            outcome = outcome._replace(selection=selection._replace(index=selection.index.clone()))
+            outcome = outcome._replace(selection=replace(selection, index=selection.index.clone()))
         return outcome
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:

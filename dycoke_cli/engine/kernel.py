@@ -42,7 +42,7 @@ def attend_in_place(query: Tensor, store: Tensor, newest: Tensor, table: Tensor 
     return out
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _read(  # type: ignore[no-untyped-def]
     query, keys, values, newest, table, mixed, peaks, totals,
     slots, chosen, scaling, place_stride, head_stride,
@@ -89,7 +89,7 @@ def _read(  # type: ignore[no-untyped-def]
     tl.store(mixed + part[:, None] * WIDTH + dim[None, :], mix, mask=real[:, None])
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _join(mixed, peaks, totals, out, WIDTH: tl.constexpr, SPLITS: tl.constexpr):  # type: ignore[no-untyped-def]
     """Put the splits of one head of one row together; a split that read nothing weighs nothing."""
     head = tl.program_id(0).to(tl.int64)

@@ -1,6 +1,6 @@
 """What a compression method answers, and when it is asked."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor
@@ -22,7 +22,8 @@ class ModelFacts(NamedTuple):
     saliency: bool = False  # the family can tell how much attention each token receives in the vision tower
 
 
-class Selection(NamedTuple):
+@dataclass(frozen=True)
+class Selection:
     """Which visual tokens of the prompt one decode step reads.
 
     `index` may hold surplus entries, so that its shape never depends on the scores; `valid` says which ones count.
