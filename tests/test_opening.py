@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = Settings(model="demo", frames=8, max_new_tokens=4)
 # What no answer of a LLaVA model needs, and some import of transformers' front doors would bring in.
 UNNEEDED = ("torchvision", "scipy", "sklearn", "pandas", "PIL.ImageDraw", "av", "decord", "matplotlib", "tensorflow")
-FRONT_DOORS = ("transformers.models.auto.processing_auto", "transformers.pipelines", "transformers.trainer")
+FRONT_DOORS = (
+    "transformers.pipelines",
+    "transformers.trainer",
+    "transformers.models.llava_onevision.processing_llava_onevision",
+)
 
 
 @pytest.fixture
