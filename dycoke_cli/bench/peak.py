@@ -39,12 +39,11 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
     import torch
 
     from dycoke_cli.bench.case import Case
-    from dycoke_cli.bench.room import free_bytes
     from dycoke_cli.bench.run import cpu_threads, make_arms
     from dycoke_cli.bench.shape import Shape
     from dycoke_cli.bench.source import source_of, synthetic_rows
     from dycoke_cli.comparison.result import STOCK
-    from dycoke_cli.device import choose_device, choose_dtype
+    from dycoke_cli.device import choose_device, choose_dtype, free_bytes
     from dycoke_cli.evaluation.arm import Arm, split_arm
     from dycoke_cli.settings import Settings
 

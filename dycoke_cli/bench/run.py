@@ -3,8 +3,7 @@
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -14,10 +13,9 @@ from dycoke_cli.bench.case import Case, Findings, Run, TowerTrial
 from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.needs import needs_of
 from dycoke_cli.bench.peak import peaks_apart
-from dycoke_cli.bench.room import free_bytes
-from dycoke_cli.bench.shape import Shape
+from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.source import Noise, Source, source_of, synthetic_rows
-from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained, suitable_threads
+from dycoke_cli.device import choose_device, choose_dtype, free_bytes, out_of_memory_explained, suitable_threads
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.evaluation.arm import Arm, refuse_twins
 from dycoke_cli.families.llava import Llava
@@ -25,23 +23,8 @@ from dycoke_cli.flops import VisionShape, vision_flops
 from dycoke_cli.listener import Listener
 from dycoke_cli.machine import machine_facts
 from dycoke_cli.measure import Stopwatch
-from dycoke_cli.settings import Settings
 
 TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # that the tower is timed on by itself
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure: `arms` on this engine, and transformers' `generate` where `stock`, on each of `cases`."""
-
-    shape: Shape
-    cases: tuple[Case, ...]
-    arms: tuple[Arm, ...]
-    stock: bool
-    repeats: int
-    settings: Settings  # device, dtype, and how to read the video
-    video: str | None = None  # a file; None: noise
-    threads: int | None = None  # of the CPU; None: as torch has it
 
 
 def bench(plan: Plan, listener: Listener) -> Findings:
@@ -190,7 +173,6 @@ def _case(
 def _peaks(plan: Plan, findings: Findings, label: str) -> None:
     """Measure the peaks of one arm in a process of its own."""
     measured = {run.case for run in findings.runs if run.label == label}
-    note = partial(findings.peaks.__setitem__)
     cases = [case for case in plan.cases if case in measured]
     spec = {
         "shape": asdict(plan.shape),
@@ -202,6 +184,6 @@ def _peaks(plan: Plan, findings: Findings, label: str) -> None:
     }
     try:
         for case, peak in zip(cases, peaks_apart(spec), strict=True):
-            note((label, case), peak)
+            findings.peaks[label, case] = peak
     except OutOfMemoryError as error:
         findings.failures.append({"label": label, "case": None, "error": error.message})

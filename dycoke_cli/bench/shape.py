@@ -69,13 +69,13 @@ class Shape:
         with torch.device("meta"):
             return _llava(self.config(), dtype)
 
-    def build(self, device: torch.device, dtype: torch.dtype, free: int | None) -> Llava:
+    def build(self, device: torch.device, dtype: torch.dtype, free: int) -> Llava:
         """Make the network on `device`, in `dtype` from the start.
 
-        free: bytes there are; None: not known. Raises OutOfMemoryError before anything is allocated.
+        free: bytes there are. Raises OutOfMemoryError before anything is allocated.
         """
         needed = self.outline(dtype).weight_bytes
-        if free is not None and needed > free:
+        if needed > free:
             raise OutOfMemoryError(
                 f"shape {self.name} has {needed / 1e9:.1f} GB of weights in {str(dtype).removeprefix('torch.')}, and "
                 f"{device} has {free / 1e9:.1f} GB free",
