@@ -25,19 +25,28 @@ class Limits(NamedTuple):
 
 def measure_limits(device: torch.device, dtype: torch.dtype) -> Limits:
     """Copy a large buffer and multiply square matrices, each for about half a second."""
-    source = torch.ones(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    copies = _best_rate(lambda: target.copy_(source), device)
-    del source, target
+    copies, products = _copies(device), _products(device, dtype)
     side = MATRIX_SIDE[device.type]
-    # Not zeros: a GPU draws less power for those, and is faster than it ever is on real numbers.
-    left, right = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
-    out = torch.empty_like(left)
-    products = _best_rate(lambda: torch.mm(left, right, out=out), device)
     threads = torch.get_num_threads() if device.type == "cpu" else None
     return Limits(
         2 * COPY_BYTES[device.type] * copies, 2 * side**3 * products, str(dtype).removeprefix("torch."), threads
     )
+
+
+def _copies(device: torch.device) -> float:
+    """Give how many large copies are done in a second."""
+    source = torch.ones(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return _best_rate(lambda: target.copy_(source), device)
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> float:
+    """Give how many products of square matrices are done in a second."""
+    side = MATRIX_SIDE[device.type]
+    # Not zeros: a GPU draws less power for those, and is faster than it ever is on real numbers.
+    left, right = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
+    out = torch.empty_like(left)
+    return _best_rate(lambda: torch.mm(left, right, out=out), device)
 
 
 def _best_rate(work: Callable[[], object], device: torch.device) -> float:

@@ -106,9 +106,7 @@ def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dty
     return Findings(shape, machine_facts(device), arms, list(plan.cases), plan.repeats, video=plan.video)
 
 
-def _timings(
-    plan: Plan, findings: Findings, device: torch.device, dtype: torch.dtype, progress: _Progress
-) -> None:
+def _timings(plan: Plan, findings: Findings, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
     """Measure limits, the tower, and all arms; the network is gone afterwards."""
     with out_of_memory_explained():
         model = plan.shape.build(device, dtype, free_bytes(device))

@@ -149,7 +149,9 @@ def _growths(rows: Sequence[Row]) -> list[Growth]:
             phase: [spread.median if (spread := row.time_s[phase]) else None for row in alike] for phase in PHASES
         }
         costs["peak_above_weights"] = [row.peak_above_weights for row in alike]
-        found.append(Growth(label, batch, tuple(tokens), {name: _exponent(tokens, each) for name, each in costs.items()}))
+        found.append(
+            Growth(label, batch, tuple(tokens), {name: _exponent(tokens, each) for name, each in costs.items()})
+        )
     return found
 
 

@@ -40,7 +40,7 @@ CPU = Setup(
 )  # fmt: skip
 CLIP = Setup(
     "A CPU, demo, the whole path on 10 s of 1080p H.264",
-    "cpu", "demo", "float32", Case(16, 576, 1, 32, True), None, f"{COMMAND} --device cpu",
+    "cpu", "demo", "float32", Case(16, 576, 1, 32, True), None, "python -m benchmarks.decoding",
 )  # fmt: skip
 
 
@@ -112,9 +112,7 @@ TARGETS = (
            lambda arms: arms.dycoke and arms.dycoke.against_generate.peak_share),
 )  # fmt: skip
 # Its measurement needs ffmpeg beside it, so it is a benchmark of the repository.
-DECODING = Target(
-    "clip_decoding", "decoding and preprocessing beside ffmpeg", CLIP, False, 1.3, "×", lambda arms: None
-)
+DECODING = Target("clip_decoding", "decoding and preprocessing beside ffmpeg", CLIP, False, 1.3, "×", lambda arms: None)
 
 
 def verdicts(summary: Summary | None, decoding: float | None = None) -> list[Verdict]:

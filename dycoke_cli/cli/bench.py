@@ -52,9 +52,7 @@ def bench_command(
     layers: Annotated[
         int | None, typer.Option(metavar="N", help="Only so many layers: a quick look, not the real size.")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="CPU threads. (default: one for each core)")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads. (default: one for each core)")] = None,
     targets: Annotated[
         bool, typer.Option("--targets", help="Run what this project promises for this device, and hold it against it.")
     ] = False,
@@ -66,7 +64,9 @@ def bench_command(
     video_timeout: opt.VideoTimeout = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write all results there. (default: benchmarks/results/bench.json, if there)"),
+        typer.Option(
+            metavar="FILE", help="Write all results there. (default: benchmarks/results/bench.json, if there)"
+        ),
     ] = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -132,7 +132,11 @@ def _measured(plan: "Plan", listener: "Listener") -> "Findings":
 
 
 def show(
-    findings: "Findings", output: Path | None, as_json: bool, targets: bool, listener: "Listener | None",
+    findings: "Findings",
+    output: Path | None,
+    as_json: bool,
+    targets: bool,
+    listener: "Listener | None",
     decoding: float | None = None,
 ) -> None:
     """Print and save the results, and end as the bench has ended.
