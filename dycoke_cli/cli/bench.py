@@ -149,9 +149,10 @@ def show(
     from dycoke_cli.bench.summary import summarise
     from dycoke_cli.bench.target import verdicts
     from dycoke_cli.errors import FailedItemsError
-    from dycoke_cli.present.bench import bench_tables, target_table
+    from dycoke_cli.present.bench import bench_tables
     from dycoke_cli.present.bench_records import bench_record
     from dycoke_cli.present.records import write_whole
+    from dycoke_cli.present.targets import target_table
 
     summary = summarise(findings)
     held = verdicts(summary, decoding)
