@@ -8,6 +8,7 @@ from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import free_bytes, out_of_memory_explained, suitable_threads
 from dycoke_cli.engine.generate import Stop, generate
+from dycoke_cli.engine.graph import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.footprint import Footprint
@@ -44,6 +45,7 @@ class BatchSession:
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
+        self.graphs = GraphStore(device)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
     def answers(self, rows: Sequence[Row], listener: Listener = SILENT, trace: bool = False) -> list[Answer]:
@@ -100,7 +102,7 @@ class BatchSession:
 
     def _follow(self, prompts: list[Prompt], recorders: list[Recorder], listener: Listener) -> None:
         """Run the batch and let each row's recorder see the steps that the row takes part in."""
-        steps = generate(self.model.language_model, prompts, self.method, self.stop, self.sampling)
+        steps = generate(self.model.language_model, prompts, self.method, self.stop, self.sampling, graphs=self.graphs)
         ended = 0
         for step, seconds in timed(steps, self.watch):
             for number, recorder in enumerate(recorders):
