@@ -1,5 +1,6 @@
 """The arms of a bench: this engine with some method, and transformers' own `generate`, on the same weights."""
 
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
@@ -14,11 +15,12 @@ from dycoke_cli.bench.source import Source
 from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.comparison.stock import Clocked
-from dycoke_cli.engine.generate import Step, Stop, generate
+from dycoke_cli.engine.generate import Stop, generate
+from dycoke_cli.engine.graph import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.measure import PeakMemory, Stopwatch, timed
-from dycoke_cli.methods import Full, Method
+from dycoke_cli.measure import PeakMemory, Stopwatch
+from dycoke_cli.methods import Full, Method, Selection
 from dycoke_cli.tokens import VisualTokens
 
 # Token ids before and after the video, as many as the chat template and a short question have.
@@ -44,6 +46,10 @@ class BenchArm(Protocol):
         """Run once. rows: the visual tokens of a case without vision, empty with it."""
         ...
 
+    def reset(self) -> None:
+        """Let go of memory that is kept for the next run."""
+        ...
+
 
 class EngineArm:
     """A method on this project's engine."""
@@ -52,6 +58,7 @@ class EngineArm:
         self.model, self.label, self.method, self.described = model, label, method, described
         self.depth = Depth.of(method, model.facts.layers)
         self.watch, self.peak = _instruments(model)
+        self.reset()
 
     @torch.inference_mode()
     def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
@@ -68,25 +75,34 @@ class EngineArm:
         prompts = [self.model.prompt(tokens, AFTER, self.method.positions, BEFORE) for tokens in kept]
         entered, others = len(kept[0]), len(prompts[0]) - len(kept[0])
         del kept
-        prepared_s = self.watch.lap()
         stop = Stop(frozenset(), case.new_tokens)
-        steps = generate(self.model.language_model, prompts, self.method, stop, Sampling())
+        # Tokens are timed as they reach the host, as those of `generate` are: on CUDA the next step runs already then,
+        # and waiting for the device each time would take that from it.
+        at, read, left = [], [], entered
+        steps = generate(self.model.language_model, prompts, self.method, stop, Sampling(), graphs=self.graphs)
         del prompts
-        seconds, read, left = [], [], entered
-        for step, took in timed(steps, self.watch):
-            seconds.append(took)
+        for step in steps:
+            at.append(time.perf_counter())
             left = len(step.thinned.kept[0]) if step.thinned is not None else entered
-            read.append(_read(step, left))
-        times = _times(pictures.decode_s if pictures else None, vision_s, prepared_s + seconds[0], seconds[1:])
-        return Measured(times, Counts(entered, left, others, tuple(read[1:])), self.peak.above_start)
+            read.append(left if step.selection is None else _width(step.selection))
+        first_s, later = at[0] - self.watch.began, [now - before for before, now in pairwise(at)]
+        times = _times(pictures.decode_s if pictures else None, vision_s, first_s, later)
+        counts = Counts(entered, left, others, tuple(map(_mean, read[1:])))
+        return Measured(times, counts, self.peak.above_start)
+
+    def reset(self) -> None:
+        """Let go of memory that is kept for the next run; see `BenchArm.reset`."""
+        self.graphs = GraphStore(self.model.language_model.device)
 
 
-def _read(step: Step, left: int) -> int:
-    """Count the visual keys that a step read, mean over the rows; outside the clock."""
-    if step.selection is None:
-        return left
-    index, valid = step.selection.index, step.selection.valid
-    return index.shape[1] if valid is None else round(valid.sum().item() / len(valid))
+def _width(selection: Selection) -> int | Tensor:
+    """Say how many visual tokens are read, or keep what tells it until nothing is timed any more."""
+    return selection.index.shape[1] if selection.valid is None else selection.valid
+
+
+def _mean(read: int | Tensor) -> int:
+    """Count the visual keys that a step read, mean over the rows."""
+    return read if isinstance(read, int) else round(read.sum().item() / len(read))
 
 
 class StockArm:
@@ -121,6 +137,9 @@ class StockArm:
         others = len(BEFORE) + len(AFTER) + self.model.layout.length(self.model.grid(case.frames)) - case.visual
         counts = Counts(case.visual, case.visual, others, (case.visual,) * len(later))
         return Measured(times, counts, self.peak.above_start)
+
+    def reset(self) -> None:
+        """It keeps nothing; see `BenchArm.reset`."""
 
     def _pixels(self, case: Case, pixels: Any) -> dict[str, Tensor]:
         """Make the inputs as transformers' documentation shows."""

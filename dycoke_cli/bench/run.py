@@ -31,8 +31,8 @@ def bench(plan: Plan, listener: Listener) -> Findings:
     """Measure all of `plan`; when interrupted, give what was measured by then.
 
     Each arm runs every case once unmeasured, then the arms take turns, each repeat beginning with another one, on the
-    same weights and inputs. Peaks are of an arm alone: of the CUDA allocator since the run began, or on a CPU of a
-    process that runs nothing else. An arm that runs out of memory is noted and left out.
+    same weights and inputs. Peaks are of an arm alone, in one more run: of the CUDA allocator while no other arm keeps
+    anything, or on a CPU of a process that runs nothing else. An arm that runs out of memory is noted and left out.
     Raises a DyCokeError for what cannot be run at all, before anything is allocated.
     """
     device = choose_device(plan.settings.device)
@@ -163,9 +163,22 @@ def _case(
             findings.runs.append(
                 Run(case, arm.label, repeat, turn, found.time_s, found.counts, needs, found.peak_above_start)
             )
-            if model.language_model.device.type == "cuda" and found.peak_above_start is not None:
-                earlier = findings.peaks.get((arm.label, case)) or 0
-                findings.peaks[arm.label, case] = max(earlier, found.peak_above_start)
+    if model.language_model.device.type == "cuda":
+        _peaks_here(findings, arms, case, source, rows, failed)
+
+
+def _peaks_here(
+    findings: Findings, arms: Sequence[BenchArm], case: Case, source: Source, rows: Any, failed: set[str]
+) -> None:
+    """Run each arm once more on CUDA, after everybody has let go of what they keep between runs."""
+    for arm in arms:
+        for each in arms:
+            each.reset()
+        gc.collect()
+        torch.cuda.empty_cache()
+        if arm.label not in failed:
+            findings.peaks[arm.label, case] = arm.run(case, source, rows).peak_above_start
+        arm.reset()
 
 
 def _peaks(plan: Plan, findings: Findings, label: str) -> None:
