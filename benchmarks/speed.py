@@ -1,16 +1,18 @@
 """All promises about speed and memory that this machine can test, in one run.
 
-    uv run python -m benchmarks.speed [--device cpu|cuda] [--repeat 3] [--out FILE]
+    uv run python -m benchmarks.speed [--device cpu|cuda] [--repeat 3] [--out FILE] [--ffmpeg PATH]
     uv run python -m benchmarks.speed --readme    # puts what the results files say between the README's markers
 
 Networks have their real sizes and random weights; see `dycoke bench --help`. On a CPU that is the 0.5B text shape in
-float32 with two threads: 2 GB, ten minutes or more. On CUDA the 7B shape in bfloat16: 24 GB for one row, 80 GB for
+float32 with two threads: 4 GB, ten minutes or more; and the decoding of a clip beside ffmpeg, where there is one. On CUDA the 7B shape in bfloat16: 24 GB for one row, 80 GB for
 sixteen. Everything measured goes to benchmarks/results/speed-cpu.json or speed-cuda.json.
 """
 
 import argparse
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -36,12 +38,27 @@ BEGIN, END = "<!-- speed: written by `python -m benchmarks.speed --readme` -->",
 KINDS = ("cpu", "cuda")
 
 
-def measure(device: str, repeats: int, out: Path | None) -> None:
+def decoding_ratio(ffmpeg: str | None, rounds: int) -> float | None:
+    """Say how many times as long as ffmpeg decoding and resizing take; None without one to compare with."""
+    if ffmpeg is None:
+        return None
+    from benchmarks import decoding
+
+    with tempfile.TemporaryDirectory() as folder:
+        ratio: float = decoding.measure(rounds, 16, ffmpeg, Path(folder))["reading"]["auto"]["wall_ratio"]
+    return ratio
+
+
+def measure(device: str, repeats: int, out: Path | None, ffmpeg: str | None) -> None:
     """Run what the targets of a device need, print it all and save it."""
     kind = choose_device(device).type
     with Terminal(quiet=False, stats=False, answers=False, several=False, counted=True) as terminal:
         findings = bench(target_plan(Settings(device=device), repeats), terminal.listener)
-    show(findings, out or RESULTS / f"speed-{kind}.json", False, True, terminal.listener)
+        ratio = None
+        if kind == "cpu" and not findings.interrupted:
+            terminal.progress("Decoding beside ffmpeg", 0, 0)
+            ratio = decoding_ratio(ffmpeg, repeats)
+    show(findings, out or RESULTS / f"speed-{kind}.json", False, True, terminal.listener, ratio)
 
 
 def filled(readme: str, results: Mapping[str, dict[str, Any]]) -> str:
@@ -111,13 +128,14 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"), help="for the decoding beside it")
     parser.add_argument("--readme", action="store_true")
     arguments = parser.parse_args()
     try:
         if arguments.readme:
             write_readme()
         else:
-            measure(arguments.device, arguments.repeat, arguments.out)
+            measure(arguments.device, arguments.repeat, arguments.out, arguments.ffmpeg)
     except DyCokeError as error:
         print(f"{error.message}\n  {error.remedy}", file=sys.stderr)
         return error.exit_code

@@ -40,7 +40,7 @@ CPU = Setup(
 )  # fmt: skip
 CLIP = Setup(
     "A CPU, demo, the whole path on 10 s of 1080p H.264",
-    "cpu", "demo", "float32", Case(16, 576, 1, 32, True), None, "python -m benchmarks.decoding",
+    "cpu", "demo", "float32", Case(16, 576, 1, 32, True), None, f"{COMMAND} --device cpu, with ffmpeg",
 )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def verdicts(summary: Summary | None, decoding: float | None = None) -> list[Ver
     took together; None: not measured.
     """
     found = [_verdict(target, summary) for target in TARGETS]
-    return [*found, _judged(DECODING, decoding, "no bench of decoding ran")]
+    return [*found, _judged(DECODING, decoding, "no decoding beside ffmpeg ran")]
 
 
 def _verdict(target: Target, summary: Summary | None) -> Verdict:
