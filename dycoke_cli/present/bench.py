@@ -53,7 +53,7 @@ def _heading(summary: "Summary") -> Text:
     where = f"{shape['device']} ({machine['device_name']}{threads})"
     depth = f", cut to {shape['layers']} layers" if shape["layers"] else ""
     text = Text.assemble(
-        (f"{shape['name']}{depth}: {shape['parameters'] / 1e9:.3g} B random weights\n", "bold"),
+        (f"{shape['name']}{depth}: {flops(shape['parameters']).replace(' G', ' B')} random weights\n", "bold"),
         (
             f"{shape['dtype']} on {where} · torch {machine['torch']}, transformers {machine['transformers']}\n"
             f"Each arm ran each case once unmeasured; then they took turns.\n",
@@ -116,7 +116,9 @@ def _cell(found: "Spread | None", repeats: int, written: Callable[[float], str])
         return Text(NOT_MEASURED)
     cell = Text(written(found.median))
     if repeats > 1 and written(found.min) != written(found.max):
-        cell.append(f"\n{span(found.min, found.max, written)}", style="dim")
+        # The unit once, where it is the same: five ranges have to fit beside each other.
+        unit = f" {written(found.median).split()[1]}"
+        cell.append(f"\n{span(found.min, found.max, written).removesuffix(unit)}", style="dim")
     return cell
 
 

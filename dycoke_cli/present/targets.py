@@ -19,7 +19,7 @@ MET = {True: ("met", "green"), False: ("missed", "red"), None: ("not measured", 
 
 def target_table(verdicts: "Sequence[Verdict]") -> Iterator[RenderableType]:
     """Show every promise with its bound, what was measured, and whether it was kept."""
-    yield Text("Targets", style="bold")
+    yield Text("\nTargets", style="bold")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("of dycoke, K=0.7 and P=0.7", overflow="fold")
     for name in ("bound", "measured", ""):
