@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 import transformers
 
+from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.layout import VideoLayout
@@ -70,7 +71,7 @@ def measure(arm: str, frames: int, device: torch.device) -> dict[str, Any]:
 @torch.inference_mode()
 def ours(model: Llava, method: Method, video: npt.NDArray[np.uint8]) -> None:
     """Answer with this project's engine."""
-    tokens = method.compress(model.encode(video))
+    tokens = encode_compressed(model, video, method)
     prompt = model.prompt(tokens, AFTER, method.positions, BEFORE)
     for _ in generate(model.language_model, [prompt], method, Stop(frozenset(), NEW_TOKENS), Sampling()):
         pass

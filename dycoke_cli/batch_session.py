@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import free_bytes, out_of_memory_explained, suitable_threads
+from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
-from dycoke_cli.engine.graph import GraphStore
+from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.footprint import Footprint
@@ -58,7 +59,7 @@ class BatchSession:
         if not rows:
             return []
         with self._run():
-            self.peak.restart()
+            self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
             tokens, prompts = self._encode(rows, listener)
             vision_s = self.watch.lap()
@@ -76,14 +77,16 @@ class BatchSession:
         """Say what a row of so many frames takes."""
         grid = self.model.grid(frames)
         method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
-        return Footprint.of(self.model, method, grid, self.model.question_ids(question, [], 0.0), self.stop)
+        after = self.model.question_ids(question, [], 0.0)
+        return Footprint.of(self.model, method, grid, after, self.stop, self.graphs.bucket)
 
     def rows_that_fit(self, frames: int, question: str = "", free: int | None = None) -> int:
         """Say how many rows of so many frames fit into `free` bytes, by default what the device has left; at least 1.
 
         It is arithmetic, not a promise: others use the device too. OutOfMemoryError says that fewer would have fitted.
         """
-        free = free_bytes(self.model.language_model.device) if free is None else free
+        if free is None:  # what an earlier batch has left will be used again
+            free = free_bytes(self.model.language_model.device) + self.graphs.kept_bytes
         return self.footprint(frames, question).rows(free)
 
     def _encode(self, rows: Sequence[Row], listener: Listener) -> tuple[list[VisualTokens], list[Prompt]]:
@@ -94,7 +97,7 @@ class BatchSession:
             pixels = row.clip.frames.pixels
             grid = self.model.grid(len(pixels))
             method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
-            left = method.compress(self.model.encode(pixels, saliency=method.needs_saliency))
+            left = encode_compressed(self.model, pixels, method)
             after = self.model.question_ids(row.question, row.clip.seconds, row.clip.duration_s)
             prompts.append(self.model.prompt(left, after, method.positions))
             tokens.append(replace(left, features=left.features[:, :0]))

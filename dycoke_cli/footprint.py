@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from dycoke_cli.engine.generate import Stop
+from dycoke_cli.engine.reading import round_up
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Method
@@ -26,8 +27,12 @@ class Footprint:
     stacked: bool  # the method acts inside the prefill, which then takes all rows together
 
     @classmethod
-    def of(cls, model: Llava, method: Method, grid: Grid, after: Sequence[int], stop: Stop) -> "Footprint":
+    def of(
+        cls, model: Llava, method: Method, grid: Grid, after: Sequence[int], stop: Stop, bucket: int = 1
+    ) -> "Footprint":
         """Work out what a video of shape `grid` takes, with the token ids `after` it.
+
+        bucket: what a buffer's slots are rounded up to where steps are captured.
 
         How many tokens a method keeps follows from the shape of the video. Those that let its content decide keep that
         number to within a token a frame.
@@ -36,6 +41,8 @@ class Footprint:
         slots, deep_slots, cut = _slots(model, method, grid, after, stop.max_new_tokens)
         per_layer = language.kv_bytes_per_token // language.layers
         length = slots - stop.max_new_tokens
+        if cut == language.layers:
+            slots = round_up(slots, bucket)
         hidden = language.body.config.hidden_size * language.dtype.itemsize
         return cls(
             kv=per_layer * (slots * cut + deep_slots * (language.layers - cut)),

@@ -15,8 +15,9 @@ from dycoke_cli.bench.source import Source
 from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.comparison.stock import Clocked
+from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
-from dycoke_cli.engine.graph import GraphStore
+from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.measure import PeakMemory, Stopwatch
@@ -66,12 +67,11 @@ class EngineArm:
         pictures = source.frames(case.frames) if case.vision else None
         self.peak.restart()
         self.watch.restart()
-        vision_s = None
         if pictures is not None:
-            rows = [self.model.encode(pictures.pixels, saliency=self.method.needs_saliency)]
-            vision_s = self.watch.lap()
-        kept = [self.method.compress(tokens) for tokens in rows]
-        del rows  # a compressed run must not hold what it dropped
+            kept = [encode_compressed(self.model, pictures.pixels, self.method)]
+            vision_s: float | None = self.watch.lap()
+        else:
+            kept, vision_s = [self.method.compress(tokens) for tokens in rows], None
         prompts = [self.model.prompt(tokens, AFTER, self.method.positions, BEFORE) for tokens in kept]
         entered, others = len(kept[0]), len(prompts[0]) - len(kept[0])
         del kept

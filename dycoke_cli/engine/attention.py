@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -72,8 +73,10 @@ def attention_row(query: Tensor, key: Tensor, scaling: float, mask: Tensor | Non
     """
     batch, heads, _, head_dim = query.shape
     kv_heads = key.shape[1]
-    logits = query.reshape(batch, kv_heads, heads // kv_heads, head_dim) @ key.transpose(2, 3)
-    logits = logits.float() * scaling
+    folded = query.reshape(batch, kv_heads, heads // kv_heads, head_dim)
+    # One product a key head: over all of them at once, keys whose heads lie together would be copied first.
+    products = [folded[:, head] @ key[:, head].transpose(1, 2) for head in range(kv_heads)]
+    logits = torch.stack(products, dim=1).float() * scaling
     if mask is not None:
         logits = logits.masked_fill(~mask, float("-inf"))
     return logits.softmax(dim=-1).mean(dim=(1, 2))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dycoke_cli.device import free_bytes
 from dycoke_cli.families.layout import VideoLayout
 from dycoke_cli.families.saliency import encode_watched
 from dycoke_cli.language_model import LanguageModel
@@ -19,8 +20,10 @@ from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
 END_OF_TURN = "<|im_end|>"
-# Frames that pass the vision tower together: enough to fill the device, few enough to stay below the prefill's peak.
+# Frames that pass the vision tower together at most: enough to fill the device, few enough to stay below the prefill's
+# peak. Where memory is short they are fewer, and take no more than this share of what is free.
 CHUNK = {"cpu": 4, "cuda": 16}
+SHARE_OF_FREE = 0.25
 OnProgress = Callable[[int, int], None]  # done, of how many
 
 
@@ -94,7 +97,7 @@ class Llava:
         saliency: also say how much attention each token receives there, for a method that needs it.
         """
         features, received = [], []
-        chunk = CHUNK[self.language_model.device.type]
+        chunk = self._chunk()
         tower = self.model.model.vision_tower
         for start in range(0, len(frames), chunk):
             pixels = self.pixels(frames[start : start + chunk])
@@ -107,6 +110,18 @@ class Llava:
             if on_progress is not None:
                 on_progress(min(start + chunk, len(frames)), len(frames))
         return VisualTokens.whole(torch.cat(features), torch.cat(received) if saliency else None)
+
+    def _chunk(self) -> int:
+        """Say how many frames pass the vision tower together."""
+        device = self.language_model.device
+        most = CHUNK[device.type]
+        if device.type != "cuda":
+            return most
+        vision = self.model.config.vision_config
+        # At once alive in a layer's feed-forward part: two of its widest, and the residual stream beside them.
+        wide = 2 * vision.intermediate_size + 6 * vision.hidden_size
+        frame = self._side**2 * wide * self.language_model.dtype.itemsize
+        return max(1, min(most, int(SHARE_OF_FREE * free_bytes(device)) // frame))
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:

@@ -83,6 +83,11 @@ class Method:
     positions: str = "packed"  # rotary positions: "packed" counts what is left, "original" leaves gaps
     needs_saliency: bool = False  # wants VisualTokens.saliency
 
+    @property
+    def window(self) -> int | None:
+        """How many frames `compress` looks at together: windows may be compressed one by one. None: the whole video."""
+        return None
+
     def check(self, facts: ModelFacts) -> None:
         """Raise UsageError where the method or an option does not fit the network."""
         if self.needs_saliency and not facts.saliency:
