@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,22 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import ModelError
+from dycoke_cli.hub.cache import FILES as FILES
+from dycoke_cli.hub.cache import cached_folder
+from dycoke_cli.models import DEMO as DEMO
+from dycoke_cli.models import HUB_IDS as HUB_IDS
+from dycoke_cli.models import NAMES as NAMES
+from dycoke_cli.models import address, find
 
 if TYPE_CHECKING:
     import torch
 
     from dycoke_cli.families.llava import Llava
 
-DEMO = Path(__file__).parent / "demo"
-HUB_IDS = {
-    "llava-video-7b": "lmms-lab/LLaVA-Video-7B-Qwen2",
-    "llava-video-72b": "lmms-lab/LLaVA-Video-72B-Qwen2",
-    "llava-ov-0.5b": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
-    "llava-ov-7b": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
-    "llava-ov-72b": "llava-hf/llava-onevision-qwen2-72b-ov-hf",
-}
-NAMES = ("demo", *HUB_IDS)
-FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
 ROOM_FOR_7B = 20 * 2**30  # bytes: 16 GB of bfloat16 weights and a run of 64 frames
 
 DEMO_NOTICE = (
@@ -86,7 +81,7 @@ def choose() -> str:
 
 def on_disk(name: str) -> bool:
     """Say whether a hub model can be loaded without a download."""
-    return _cached_folder(HUB_IDS.get(name, name)) is not None
+    return cached_folder(*address(name)) is not None
 
 
 def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Llava":
@@ -182,51 +177,12 @@ def _quiet() -> Iterator[None]:
 
 
 def _folder(name: str) -> Path:
-    if name == "demo":
-        return DEMO
-    if Path(name).is_dir():
-        return Path(name)
-    hub_id = HUB_IDS.get(name, name)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id) or name.startswith((".", "/", "~")):
-        raise ModelError(f"no model is called {name!r}", f"Choose {', '.join(NAMES)}, a folder, or a hub id owner/name")
-    return _cached_folder(hub_id) or _download(hub_id)
+    found = find(name)
+    if found is not None:
+        return found
+    from dycoke_cli.hub.pull import pull
 
-
-def _cached_folder(hub_id: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=FILES, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError):
-        return None
-    # A download that was cut short leaves a folder without its weights.
-    return folder if _complete(folder) else None
-
-
-def _complete(folder: Path) -> bool:
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((folder / shard).exists() for shard in shards)
-    return (folder / "model.safetensors").exists()
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    if constants.HF_HUB_OFFLINE:
-        raise ModelError(
-            f"{hub_id!r} is not on this disk, and HF_HUB_OFFLINE forbids fetching it", "Unset HF_HUB_OFFLINE"
-        )
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=FILES))
-    except RepositoryNotFoundError:
-        raise ModelError(f"the hub has no model {hub_id!r}", "Check the name; a private one needs HF_TOKEN") from None
-    except Exception as error:  # the hub client raises whatever its HTTP library does
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{hub_id!r} cannot be fetched: {reason}", "Check the network, or use --model demo") from error
+    return pull(*address(name)).folder
 
 
 def _cuda_room() -> int:

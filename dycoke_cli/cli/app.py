@@ -11,6 +11,7 @@ from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.compare import compare_command
 from dycoke_cli.cli.eval import eval_command
 from dycoke_cli.cli.methods import methods_command
+from dycoke_cli.cli.models import models_app
 from dycoke_cli.errors import DyCokeError
 
 INTERRUPTED = 130
@@ -28,6 +29,7 @@ app.command("ask")(ask_command)
 app.command("compare")(compare_command)
 app.command("eval")(eval_command)
 app.command("methods")(methods_command)
+app.add_typer(models_app, name="models")
 
 
 def _show_version(wanted: bool) -> None:
@@ -81,7 +83,7 @@ def _usage_message(error: typer.TyperException) -> str:
 
 
 def _help_for(arguments: list[str]) -> str:
-    known = {command.name for command in app.registered_commands}
+    known = {command.name for command in (*app.registered_commands, *app.registered_groups)}
     command = next((f" {argument}" for argument in arguments if argument in known), "")
     return f"See dycoke{command} --help"
 
