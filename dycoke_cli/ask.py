@@ -42,9 +42,11 @@ def ask(
     listener = listener or Listener()
 
     def chosen() -> "list[Method]":
+        from dycoke_cli.methods.full import Full
         from dycoke_cli.methods.options import make_method
 
-        return [make_method(settings.method, settings.options)]
+        # The baseline comes last: it takes the most memory.
+        return [make_method(settings.method, settings.options), *([Full()] if baseline else [])]
 
     opened = open_video(video, settings, listener, chosen)
     from dycoke_cli.methods.full import Full

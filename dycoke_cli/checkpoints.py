@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.errors import ModelError
+from dycoke_cli.errors import ModelError, OutOfMemoryError, UsageError
 from dycoke_cli.hub.cache import FILES as FILES
 from dycoke_cli.hub.cache import cached_folder
 from dycoke_cli.models import DEMO as DEMO
@@ -84,10 +84,39 @@ def on_disk(name: str) -> bool:
     return cached_folder(*address(name)) is not None
 
 
-def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Llava":
+def model_config(checkpoint: Checkpoint) -> Any:
+    """Build the transformers configuration of a supported checkpoint, with its defaults filled in.
+
+    Raises ModelError for an unsupported architecture.
+    """
+    from transformers import LlavaOnevisionConfig
+
+    from dycoke_cli.families import original_llava
+
+    config = checkpoint.config
+    if original_llava.is_original(config):
+        return original_llava.model_config(config)
+    if config.get("model_type") == "llava_onevision":
+        return LlavaOnevisionConfig.from_dict(config)
+    kind = config.get("model_type") or config.get("architectures")
+    raise ModelError(
+        f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
+        "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format",
+    )
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    quantize: str | None = None,
+    spread: bool = False,
+    **layout: Any,
+) -> "Llava":
     """Load a LLaVA-OneVision or LLaVA-Video model in either format.
 
-    layout: fields of VideoLayout to use instead of the checkpoint's own.
+    quantize: int8 or int4, for the language model's matrices. spread: over all CUDA devices. layout: fields of
+    VideoLayout to use instead of the checkpoint's own.
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
     from transformers import LlavaOnevisionForConditionalGeneration
@@ -95,20 +124,17 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
     from dycoke_cli.families import original_llava
     from dycoke_cli.families.layout import VideoLayout
     from dycoke_cli.families.llava import Llava
+    from dycoke_cli.quantization import quantization_config
 
-    config = checkpoint.config
-    if original_llava.is_original(config):
-        built, video_layout = original_llava.model_config(config), original_llava.video_layout(config)
-        options: dict[str, Any] = {"config": built, "key_mapping": original_llava.KEY_MAPPING}
-    elif config.get("model_type") == "llava_onevision":
-        video_layout = VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
-        options = {}
+    options: dict[str, Any] = {"config": model_config(checkpoint)}
+    if original_llava.is_original(checkpoint.config):
+        video_layout = original_llava.video_layout(checkpoint.config)
+        options["key_mapping"] = original_llava.KEY_MAPPING
     else:
-        kind = config.get("model_type") or config.get("architectures")
-        raise ModelError(
-            f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
-            "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format",
-        )
+        video_layout = VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
+    if quantize is not None:
+        options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
+    options |= _placing(device, quantize, spread)
     with _quiet():
         try:
             # Weights of another shape are let through here, to be refused by name below.
@@ -121,11 +147,35 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
                 **options,
             )
             tokenizer = _tokenizer(checkpoint.folder)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", "Fetch the model again") from error
+            remedy = f"Try it without --quantize {quantize}" if quantize else "Fetch the model again"
+            raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", remedy) from error
     _refuse_gaps(checkpoint.name, report)
-    return Llava(model.eval().to(device), tokenizer, replace(video_layout, **layout))
+    if spread:
+        _refuse_spill(checkpoint.name, model)
+    elif "device_map" not in options:
+        model = model.to(device)
+    return Llava(model.eval(), tokenizer, replace(video_layout, **layout))
+
+
+def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict[str, Any]:
+    """Say where the weights go while they are loaded; without a word they go through the host's memory."""
+    if spread:
+        from dycoke_cli.quantization import require_accelerate
+
+        require_accelerate("--device-map auto")
+        if device.type != "cuda":
+            raise UsageError("--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it")
+        return {"device_map": "auto"}
+    return {"device_map": {"": str(device)}} if quantize and device.type == "cuda" else {}
+
+
+def _refuse_spill(name: str, model: Any) -> None:
+    """Raise OutOfMemoryError where layers were put aside on the host or the disk: each step would fetch them again."""
+    places = {str(place) for place in model.hf_device_map.values()}
+    if places & {"cpu", "disk"}:
+        raise OutOfMemoryError(f"{name!r} does not fit the CUDA devices together", "Use --quantize int8, or int4")
 
 
 def _tokenizer(folder: Path) -> Any:

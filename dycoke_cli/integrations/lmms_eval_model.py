@@ -75,7 +75,7 @@ class DyCokeModel(lmms):
         self.checkpoint = checkpoints.locate(name)
         checkpoints.refuse_broken_torchvision()
         with out_of_memory_explained():
-            self.model = load_model(self.checkpoint, self.settings)
+            self.model = load_model(self.checkpoint, self.settings, [self.method])
         self.method.check(self.model.facts)
         self.tokenizer = self.model.tokenizer
         self.batch_size = 1
