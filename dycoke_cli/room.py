@@ -67,7 +67,7 @@ class Plan:
 
 
 def plan(
-    name: str, config: Any, sizes: Sizes, methods: Sequence[Method], frames: int, settings: Any, size: int
+    name: str, config: Any, sizes: Sizes, methods: Sequence[Method], frames: int, settings: Any, itemsize: int
 ) -> Plan:
     """Turn a model's full configuration, the methods that are to run and the settings of a run into sizes.
 

@@ -36,8 +36,8 @@ class ReadingPlan:
 
     def score(self, row: Tensor) -> Tensor:
         """Take the visual tokens' share (batch, tokens) out of an attention row (batch, read); 0 where none is."""
-        scores = row.gather(1, self.visual)
-        exists = torch.arange(scores.shape[1], device=row.device) < self.counts[:, None]
+        scores = row.to(self.visual.device).gather(1, self.visual)
+        exists = torch.arange(scores.shape[1], device=scores.device) < self.counts[:, None]
         return scores * exists
 
     def slots(self, selection: Selection, generated: int) -> tuple[Tensor, Tensor | None]:
@@ -139,7 +139,7 @@ def decode_step(model: LanguageModel, parts: Sequence[DecodePass], tokens: Tenso
     for part in parts:
         part.buffer.lengths = [start + 1 for start in part.starts]
     logits: Tensor = model.head(hidden)[:, 0]
-    return logits
+    return logits.to(model.device)
 
 
 def _complement(slots: Tensor, length: int, device: torch.device) -> Tensor:

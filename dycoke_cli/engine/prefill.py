@@ -66,7 +66,7 @@ def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Te
     ).last_hidden_state
     buffer.lengths = [start + len(prompt) for start, prompt in zip(current.starts, prompts, strict=True)]
     logits: Tensor = model.head(last_rows(hidden, prompts))[:, 0]
-    return logits
+    return logits.to(model.device)
 
 
 def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
