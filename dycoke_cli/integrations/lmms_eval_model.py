@@ -12,6 +12,7 @@ from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from loguru import logger
+from pydantic import ValidationError
 
 from dycoke_cli import checkpoints
 from dycoke_cli.answer import Answer
@@ -26,6 +27,15 @@ from dycoke_cli.opening import load_model, start_reading
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    """Check what --model_args says. Raises UsageError."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]} is {first['input']!r}: {first['msg']}", "Correct --model_args") from None
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class DyCokeModel(lmms):
         given = {key: str(value) for key, value in arguments.items()}
         options = {key: given.pop(key) for key in [*given] if key not in Settings.model_fields}
         device = self._share_out(device)
-        self.settings = Settings(model=pretrained, options=options, device=device or "auto", **given)  # type: ignore[arg-type]
+        self.settings = _settings({**given, "model": pretrained, "options": options, "device": device or "auto"})
         self.method = make_method(self.settings.method, self.settings.options)
         name = checkpoints.choose() if pretrained == "auto" else pretrained
         self.checkpoint = checkpoints.locate(name)
