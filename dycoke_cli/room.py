@@ -12,7 +12,7 @@ from dycoke_cli.flops import TextShape
 from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.sizes import KNOWN, QUANTIZED, Sizes
+from dycoke_cli.sizes import KNOWN, QUANTIZED, SHAPES, Sizes
 from dycoke_cli.tokens import Grid, VisualTokens
 
 PROBE = 8  # frames that tell how much a method keeps: two whole windows of DyCoke
@@ -135,8 +135,7 @@ def _ways(wanted: Plan, chunk: int, fits: Callable[[Need], bool]) -> Iterator[st
             yield f"--quantize {name} --frames {fewer}"
     smaller = [name for name, sizes in KNOWN.items() if sizes.parameters < 0.9 * wanted.sizes.parameters]
     for name in sorted(smaller, key=lambda name: -KNOWN[name].parameters):
-        # Its video takes less as well: the wider model's is an upper bound.
-        if fits(replace(wanted, sizes=KNOWN[name]).need(chunk)):
+        if fits(replace(wanted, sizes=KNOWN[name], text=SHAPES[name]).need(chunk)):
             yield f"--model {name}"
             return
 

@@ -89,10 +89,12 @@ def _qwen2(layers: int, hidden: int, intermediate: int, heads: int, kv_heads: in
 
 
 # The text models of the public checkpoints. Conversions to the transformers format have a padded vocabulary.
-KNOWN = {
-    "llava-video-7b": llava_sizes(_qwen2(28, 3584, 18944, 28, 4, 152064), SIGLIP, tied=False),
-    "llava-video-72b": llava_sizes(_qwen2(80, 8192, 29568, 64, 8, 152064), SIGLIP, tied=False),
-    "llava-ov-0.5b": llava_sizes(_qwen2(24, 896, 4864, 14, 2, 152000), SIGLIP, tied=True),
-    "llava-ov-7b": llava_sizes(_qwen2(28, 3584, 18944, 28, 4, 152128), SIGLIP, tied=False),
-    "llava-ov-72b": llava_sizes(_qwen2(80, 8192, 29568, 64, 8, 152128), SIGLIP, tied=False),
+SHAPES = {
+    "llava-video-7b": _qwen2(28, 3584, 18944, 28, 4, 152064),
+    "llava-video-72b": _qwen2(80, 8192, 29568, 64, 8, 152064),
+    "llava-ov-0.5b": _qwen2(24, 896, 4864, 14, 2, 152000),
+    "llava-ov-7b": _qwen2(28, 3584, 18944, 28, 4, 152128),
+    "llava-ov-72b": _qwen2(80, 8192, 29568, 64, 8, 152128),
 }
+TIED = ("llava-ov-0.5b",)  # no output layer of their own
+KNOWN = {name: llava_sizes(shape, SIGLIP, name in TIED) for name, shape in SHAPES.items()}

@@ -16,7 +16,7 @@ from dycoke_cli.methods import Dycoke, Full
 from dycoke_cli.opening import load_model
 from dycoke_cli.room import Plan, free_memory, plan, refuse_what_cannot_fit
 from dycoke_cli.settings import Settings
-from dycoke_cli.sizes import KNOWN
+from dycoke_cli.sizes import KNOWN, SHAPES
 
 GIB = 2**30
 CUDA = torch.device("cuda")
@@ -56,7 +56,7 @@ def test_what_is_said_to_fit_does(gib: int) -> None:
         frames, quantize = int(words.get("frames", 64)), words.get("quantize")
         other = replace(SEVEN, frames=frames, quantize=quantize)
         if "model" in words:
-            other = replace(other, sizes=KNOWN[words["model"]])
+            other = replace(other, sizes=KNOWN[words["model"]], text=SHAPES[words["model"]])
         refuse_what_cannot_fit(other, CUDA, gib * GIB)
 
 
