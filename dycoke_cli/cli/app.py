@@ -83,7 +83,7 @@ def _usage_message(error: typer.TyperException) -> str:
 
 
 def _help_for(arguments: list[str]) -> str:
-    known = {command.name for command in (*app.registered_commands, *app.registered_groups)}
+    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     command = next((f" {argument}" for argument in arguments if argument in known), "")
     return f"See dycoke{command} --help"
 
