@@ -47,9 +47,11 @@ def ask(
     listener = spans.listening(listener or Listener())
 
     def chosen() -> "list[Method]":
+        from dycoke_cli.methods.full import Full
         from dycoke_cli.methods.options import make_method
 
-        return [make_method(settings.method, settings.options)]
+        # The baseline comes last: it takes the most memory.
+        return [make_method(settings.method, settings.options), *([Full()] if baseline else [])]
 
     with opening_video(video, settings, listener, chosen) as opened:
         try:

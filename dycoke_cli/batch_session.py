@@ -46,7 +46,7 @@ class BatchSession:
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
-        self.graphs = GraphStore(device)
+        self.graphs = GraphStore.of(model.language_model)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
     def answers(self, rows: Sequence[Row], listener: Listener = SILENT, trace: bool = False) -> list[Answer]:

@@ -18,6 +18,8 @@ from dycoke_cli.video.pending import PendingFrames
 from dycoke_cli.video.sampling import Sampling, parse_time
 
 if TYPE_CHECKING:
+    import torch
+
     from dycoke_cli.families.llava import Llava
     from dycoke_cli.methods import Method
 
@@ -81,7 +83,7 @@ def opening_video(
 
             chosen = methods()
             with out_of_memory_explained():
-                model = load_model(checkpoint, settings)
+                model = load_model(checkpoint, settings, chosen)
         load_model_s = time.perf_counter() - began
         listener.phase("")
         for method in chosen:
@@ -130,22 +132,56 @@ def sampling_of(settings: Settings, default_frames: int, rated: bool = False) ->
     return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
 
 
-def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Llava":
-    """Load a model on the device, in the number format and with the layout that the settings ask for."""
+def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: "Sequence[Method]" = ()) -> "Llava":
+    """Load a model on the device, in the number format and with the layout that the settings ask for.
+
+    methods: what is to run, if that is known. Raises OutOfMemoryError for what cannot fit, before it is loaded.
+    """
     from dycoke_cli.device import choose_device, choose_dtype
 
     device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
     wanted = {key: getattr(settings, key) for key in ("newline", "pooling", "row_newlines")}
     layout = {key: value for key, value in wanted.items() if value is not None}
-    return checkpoints.load(checkpoint, device, choose_dtype(settings.dtype, device), **layout)
+    spread = settings.device_map == "auto"
+    if settings.memory == "check":
+        _check_room(checkpoint, settings, methods, device, dtype.itemsize)
+    return checkpoints.load(checkpoint, device, dtype, settings.quantize, spread, **layout)
+
+
+def _check_room(
+    checkpoint: checkpoints.Checkpoint,
+    settings: Settings,
+    methods: "Sequence[Method]",
+    device: "torch.device",
+    itemsize: int,
+) -> None:
+    """Compare what a run takes with what the device has free."""
+    from dycoke_cli.room import free_memory, plan, refuse_what_cannot_fit
+    from dycoke_cli.sizes import stored_sizes
+
+    config = checkpoints.model_config(checkpoint)
+    try:
+        sizes = stored_sizes(checkpoint.folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # damaged weights: loading them says what is wrong
+    frames = settings.frames or (settings.max_frames if settings.fps else None) or checkpoint.default_frames
+    wanted = plan(checkpoint.name, config, sizes, methods, frames, settings, itemsize)
+    refuse_what_cannot_fit(wanted, device, free_memory(device, every=settings.device_map == "auto"))
 
 
 def describe(name: str, model: "Llava") -> dict[str, str]:
-    """Name the model and how it runs, for records."""
+    """Name the model and how it runs, for records; the hub's revision where it has one."""
+    from dycoke_cli.quantization import quantized
+
     language_model = model.language_model
+    folder, quantize = checkpoints.find(name), quantized(model.model)
+    revision = folder.name if folder is not None and folder.parent.name == "snapshots" else None
     return {
         "name": name,
         "family": model.family,
         "dtype": str(language_model.dtype).removeprefix("torch."),
         "device": str(language_model.device),
+        **({"revision": revision} if revision else {}),
+        **({"quantize": quantize} if quantize else {}),
     }

@@ -45,6 +45,9 @@ class Settings(BaseModel):
     repetition_penalty: float = Field(1.0, gt=0)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantize: Literal["int8", "int4"] | None = None
+    device_map: Literal["auto"] | None = None
+    memory: Literal["check", "ignore"] = "check"
     newline: Literal["one_token", "grid", "frame", "no_token"] | None = None
     pooling: Literal["bilinear", "average", "max"] | None = None
     row_newlines: Literal["complete", "present", "all"] | None = None

@@ -92,7 +92,7 @@ class EngineArm:
 
     def reset(self) -> None:
         """Let go of memory that is kept for the next run; see `BenchArm.reset`."""
-        self.graphs = GraphStore(self.model.language_model.device)
+        self.graphs = GraphStore.of(self.model.language_model)
 
 
 def _width(selection: Selection) -> int | Tensor:

@@ -14,6 +14,7 @@ from dycoke_cli.cli.config import config_app
 from dycoke_cli.cli.doctor import doctor_command
 from dycoke_cli.cli.eval import eval_command
 from dycoke_cli.cli.methods import methods_command
+from dycoke_cli.cli.models import models_app
 from dycoke_cli.errors import DyCokeError
 
 INTERRUPTED = 130
@@ -35,6 +36,7 @@ app.command("bench")(bench_command)
 app.command("methods")(methods_command)
 app.add_typer(config_app, name="config")
 app.command("doctor")(doctor_command)
+app.add_typer(models_app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

@@ -84,6 +84,18 @@ Dtype = Annotated[
         autocompletion=words_of("dtype"),
     ),
 ]
+Quantize = Annotated[
+    str | None,
+    Option(metavar="NAME", help="Load the language model's weights as int8 or int4; needs dycoke[quant]."),
+]
+DeviceMap = Annotated[
+    str | None,
+    Option(metavar="auto", help="Spread the layers over all CUDA devices; needs dycoke[multi]. (default: one device)"),
+]
+Memory = Annotated[
+    str | None,
+    Option(metavar="HOW", help="check refuses what will not fit before it is loaded; ignore tries. (default: check)"),
+]
 Newline = Annotated[
     str | None,
     Option(
@@ -169,6 +181,9 @@ SETTINGS = {
     "retain",
     "device",
     "dtype",
+    "quantize",
+    "device_map",
+    "memory",
     "newline",
     "pooling",
     "row_newlines",

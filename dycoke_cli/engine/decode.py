@@ -73,7 +73,7 @@ class DecodeStep:
             use_cache=True,
             dycoke=self.current,
         ).last_hidden_state
-        logits: Tensor = self.model.head(hidden)[:, 0]
+        logits: Tensor = self.model.head(hidden)[:, 0].to(self.model.device)
         for part in self.parts:
             part.newest.add_(1)
         self.positions.add_(1)

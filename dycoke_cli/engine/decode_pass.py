@@ -75,7 +75,7 @@ class DecodePass:
         if self.kernel is None:
             out = grouped_attention(query, key, value, scaling, mask)
         else:
-            store = self.buffer.store[layer - self.buffer.layers.start]
+            store = self.buffer.of(layer)
             out = self.kernel(query, store, self.newest, None if chosen is None else chosen[0], scaling)
         if self.selector is not None and layer == self.selector.score_layer:
             self.scores = self.plan.score(attention_row(query, key, scaling, mask))

@@ -87,7 +87,7 @@ def generate(
     On CUDA the host is one step behind: a step is given once its tokens have arrived, and the next one runs already.
     """
     room = stop.max_new_tokens
-    graphs = graphs or GraphStore(model.device)
+    graphs = graphs or GraphStore.of(model)
     with attached(model.body):
         logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room, graphs)
         positions = torch.stack([prompt.positions[-1] for prompt in prompts]) + 1

@@ -67,6 +67,11 @@ class GraphStore:
         self.buffer: KVBuffer | None = None
         self.steps: list[CapturedStep] = []
 
+    @classmethod
+    def of(cls, model: LanguageModel) -> "GraphStore":
+        """Make the store for a model; a step over several devices is no single graph, and runs as it is."""
+        return cls(model.device, replayed=len(set(model.layer_devices)) == 1)
+
     def kernel_for(self, head_dim: int) -> Kernel | None:
         """Give the kernel where it can serve heads of this width."""
         if head_dim < 16 or head_dim.bit_count() != 1 or self.capture is None:

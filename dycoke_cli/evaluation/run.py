@@ -122,8 +122,9 @@ class Evaluation:
         listener.progress("Loading the model", 0, 0)
         checkpoints.refuse_broken_torchvision()
         with out_of_memory_explained():
-            model = load_model(self.checkpoint, self.settings)
-        for arm in dict.fromkeys(task.arm for task in tasks):
+            arms = dict.fromkeys(task.arm for task in tasks)
+            model = load_model(self.checkpoint, self.settings, [arm.method for arm in arms])
+        for arm in arms:
             arm.method.check(model.facts)
         return model
 

@@ -15,6 +15,7 @@ from dycoke_cli.families.layout import VideoLayout
 from dycoke_cli.families.saliency import encode_watched
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
+from dycoke_cli.quantization import weight_bytes
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.arriving import Pixels
 
@@ -67,7 +68,7 @@ class Llava:
     @property
     def weight_bytes(self) -> int:
         """Bytes of all parameters, shared ones counted once."""
-        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+        return weight_bytes(self.model)
 
     @property
     def stop_ids(self) -> frozenset[int]:
