@@ -18,6 +18,9 @@ ALLOWED = {
     "answer": set(),
     "textstream": set(),
     "fingerprint": set(),
+    "wholefile": set(),
+    "lock": {"errors"},
+    "ledger": {"errors", "lock", "wholefile"},
     "measure": set(),
     "listener": set(),
     "groups": set(),
@@ -36,7 +39,7 @@ ALLOWED = {
     "recorder": {"answer", "engine", "families", "measure", "methods", "textstream", "tokens"},
     "checkpoints": {"errors", "families"},
     # The last four only for the types of their results.
-    "present": {"errors", "answer", "ask", "comparison", "evaluation", "video"},
+    "present": {"errors", "answer", "ask", "comparison", "evaluation", "video", "wholefile"},
     "opening": {"checkpoints", "clip", "device", "families", "listener", "methods", "settings", "video"},
     "comparison": {
         "answer",
@@ -65,6 +68,7 @@ ALLOWED = {
         "errors",
         "families",
         "fingerprint",
+        "ledger",
         "listener",
         "methods",
         "session",
