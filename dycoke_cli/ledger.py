@@ -120,7 +120,7 @@ class Ledger(Generic[R]):
             if line.strip():
                 record = self.format.read_line(line)
                 if record is None:
-                    raise self._foreign(path, number)
+                    raise foreign(path, number, self.format.command)
                 self._remember(record)
         self.end = sum(len(line) + 1 for line in lines)
         if not torn:
@@ -133,13 +133,7 @@ class Ledger(Generic[R]):
         elif torn.startswith(self.format.head) or self.format.head.startswith(torn):
             os.ftruncate(self.descriptor, self.end)
         else:
-            raise self._foreign(path, len(lines) + 1)
-
-    def _foreign(self, path: Path, number: int) -> UsageError:
-        return UsageError(
-            f"{str(path)!r}, line {number} is no record of {self.format.command}",
-            "Name another --output, or move this file away",
-        )
+            raise foreign(path, len(lines) + 1, self.format.command)
 
     def _refusal(self, error: OSError) -> UsageError:
         return UsageError(
@@ -163,3 +157,25 @@ def encoded(record: Keepable) -> bytes:
         return json.dumps(values, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(values).encode() + b"\n"
+
+
+def read_kept(path: Path, format: Format[R]) -> dict[str, R]:
+    """Read what another run keeps, without a lock: it may be writing its last line. Raises UsageError, OSError."""
+    kept = {}
+    *lines, last = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            record = format.read_line(line)
+            if record is None:
+                raise foreign(path, number, format.command)
+            kept[format.name(record)] = record
+    if (record := format.read_line(last)) is not None:
+        kept[format.name(record)] = record
+    return kept
+
+
+def foreign(path: Path, number: int, command: str) -> UsageError:
+    """Refuse a file that holds something else."""
+    return UsageError(
+        f"{str(path)!r}, line {number} is no record of {command}", "Name another --output, or move this file away"
+    )

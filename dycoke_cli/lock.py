@@ -40,6 +40,19 @@ class FileLock:
         with suppress(OSError):  # a full disk: the lock holds, only its holder has no name
             os.write(self.descriptor, holder.encode())
 
+    def refuse_if_held(self) -> None:
+        """Look whether somebody holds it, without keeping others from looking too. Raises UsageError, OSError."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            return
+        try:
+            _lock(descriptor, shared=True)
+        except BlockingIOError:
+            raise self._refusal(os.read(descriptor, 300).decode("utf-8", "replace")) from None
+        finally:
+            os.close(descriptor)
+
     def release(self) -> None:
         """Let others have it, and leave nothing behind."""
         if self.descriptor is None:
@@ -66,7 +79,7 @@ class FileLock:
         )
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, shared: bool = False) -> bool:
     """Lock a file at once; False where that is not possible at all. Raises BlockingIOError where another has it."""
     try:
         if sys.platform == "win32":
@@ -82,7 +95,7 @@ def _lock(descriptor: int) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError as error:

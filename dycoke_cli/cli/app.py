@@ -8,6 +8,7 @@ import typer
 
 from dycoke_cli import __version__
 from dycoke_cli.cli.ask import ask_command
+from dycoke_cli.cli.caption import caption_command
 from dycoke_cli.cli.compare import compare_command
 from dycoke_cli.cli.eval import eval_command
 from dycoke_cli.cli.methods import methods_command
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask")(ask_command)
+app.command("caption")(caption_command)
 app.command("compare")(compare_command)
 app.command("eval")(eval_command)
 app.command("methods")(methods_command)
