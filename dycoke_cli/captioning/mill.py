@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.readahead import Read, ReadAhead
-from dycoke_cli.captioning.record import Record, Reply, Spent
+from dycoke_cli.captioning.record import Record, Reply
 from dycoke_cli.errors import DyCokeError, OutOfMemoryError, VideoError
 
 if TYPE_CHECKING:
