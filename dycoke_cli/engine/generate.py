@@ -1,7 +1,7 @@
 """The loop: prompts in, steps out. No clock and no print here; whoever iterates may time or show each step."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,27 @@ class Step:
     selection: Selection | None  # what the pruned layers read; None: every visual token
     scores: Tensor | None  # (batch, tokens) float32, what the selector saw
     thinned: Thinned | None  # what the prefill dropped on the way; selection and scores are then of what it kept
+    rows: tuple[int, ...]  # the rows that the tensors hold, in their order; those that have ended may be gone
+    visual: tuple[int, ...]  # how many visual tokens each of `rows` has that the selector chose from
+
+    def row(self, number: int) -> "Step":
+        """Give one running row's part, as a step of a batch of one."""
+        at = self.rows.index(number)
+        selection, scores = self.selection, self.scores
+        if selection is not None:
+            valid = selection.valid
+            index = selection.index[at] if valid is None else selection.index[at][valid[at]]
+            selection = Selection(index[None], None, selection.changed[at : at + 1])
+        return replace(
+            self,
+            tokens=(self.tokens[number],),
+            logits=self.logits[at : at + 1],
+            selection=selection,
+            scores=None if scores is None else scores[at : at + 1, : self.visual[at]],
+            thinned=self.thinned and self.thinned._replace(kept=(self.thinned.kept[number],)),
+            rows=(0,),
+            visual=(self.visual[at],),
+        )
 
 
 @torch.inference_mode()
@@ -68,12 +89,13 @@ def generate(
         sampler = Sampler(sampling, len(prompts), model.device)
         positions = torch.stack([prompt.positions[-1] for prompt in prompts])
         running = [True] * len(prompts)
+        rows, counts = tuple(range(len(prompts))), tuple(map(len, visual))
         current: DecodePass | None = None
         for number in range(room):
             tokens = sampler.pick(logits)
             ids = [token if runs else None for token, runs in zip(tokens.tolist(), running, strict=True)]
             selection, scores = (current.selection, current.scores) if current else (None, None)
-            yield Step(number, tuple(ids), logits, selection, scores, thinned)
+            yield Step(number, tuple(ids), logits, selection, scores, thinned, rows, counts)
             running = [token is not None and token not in stop.ids for token in ids]
             if not any(running) or number + 1 == room:
                 return
