@@ -29,6 +29,11 @@ class Read:
     error: DyCokeError | None
     seconds: float  # reading took
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the frames."""
+        return self.frames.pixels.nbytes if self.frames is not None else 0
+
 
 class ReadAhead:
     """Reads videos in several decoder processes, in the order given, and hands them over as they come.
@@ -78,7 +83,7 @@ class ReadAhead:
             return None
         with self.lock:
             self.held -= 1
-            self.held_bytes -= _bytes_of(read)
+            self.held_bytes -= read.nbytes
         self._wake()
         return read
 
@@ -107,7 +112,7 @@ class ReadAhead:
     def _arrive(self, reader: VideoReader, read: Read) -> None:
         """Pass on what came, and let its process go on; called in the thread of the reader."""
         with self.lock:
-            self.held_bytes += _bytes_of(read)
+            self.held_bytes += read.nbytes
             self.idle.append(reader)
         self.arrived.put(read)
         self._wake()
@@ -120,7 +125,3 @@ def _read(item: Item, video: Identity, pending: PendingFrames) -> Read:
     if not isinstance(error, VideoError | UsageError):  # a reader that is being closed, or a bug of it
         error = VideoError(f"{item.path!r} cannot be read: {error!r}", reason="crash")
     return Read(item, video, None, error, 0.0)
-
-
-def _bytes_of(read: Read) -> int:
-    return read.frames.pixels.nbytes if read.frames is not None else 0

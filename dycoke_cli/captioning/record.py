@@ -24,13 +24,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Spent:
-    """Measured seconds. Reading and vision are this video's own; the others are those of the whole batch it was in."""
+    """Measured seconds. What the model does for a batch lasts as long for each of its videos as for all of them."""
 
     decode_video: float = 0.0  # in a decoder process, beside the model
     vision: float = 0.0
     prefill: float = 0.0
     decode: float = 0.0
-    waited: float = 0.0  # the model, for videos, since the batch before
+    waited: float = 0.0  # the model, for videos, since the batch before; with the first video of a batch
 
 
 @dataclass(frozen=True)

@@ -86,13 +86,10 @@ def _split(records: Sequence[Record]) -> Split:
     def shared(name: str) -> float:
         return sum(getattr(record.time_s, name) / record.batch for record in records)
 
-    return Split(
-        sum(record.time_s.decode_video for record in records),
-        sum(record.time_s.vision for record in records),
-        shared("prefill"),
-        shared("decode"),
-        shared("waited"),
-    )
+    def own(name: str) -> float:
+        return sum(getattr(record.time_s, name) for record in records)
+
+    return Split(own("decode_video"), shared("vision"), shared("prefill"), shared("decode"), own("waited"))
 
 
 def _reasons(failed: Sequence[Record]) -> list[Reason]:
