@@ -55,7 +55,12 @@ class Captioner:
         """Say how many videos of so many frames to run together, by the memory that is free."""
         if not self.job.captioned:
             return 1
-        return min(ENOUGH[self.device.type], self.session.rows_that_fit(frames, self.job.questions[0]))
+        return min(self.enough(self.device), self.session.rows_that_fit(frames, self.job.questions[0]))
+
+    @staticmethod
+    def enough(device: torch.device) -> int:
+        """Say how many rows a device can use, whatever its memory."""
+        return ENOUGH[device.type]
 
     def recover(self) -> None:
         """Give back what a batch that did not fit left behind."""

@@ -68,6 +68,13 @@ class Output:
     def _look_around(self) -> None:
         """See what the whole and the other shards have done."""
         FileLock(self.whole).refuse_if_held()
-        for path in (self.whole, *shards_beside(self.whole)):
-            if path != self.ledger.path and path.exists():
-                self.known.update(read_kept(path, CAPTIONS))
+        self.known.update(known_beside(self.whole))
+
+
+def known_beside(whole: Path) -> dict[str, Record]:
+    """Read what an output and its shards hold, without holding them. Raises UsageError."""
+    known: dict[str, Record] = {}
+    for path in (whole, *shards_beside(whole)):
+        if path.is_file():
+            known.update(read_kept(path, CAPTIONS))
+    return known

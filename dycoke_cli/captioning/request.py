@@ -1,14 +1,16 @@
 """What a user wants captioned, and how; checked before any work."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dycoke_cli import checkpoints
+from dycoke_cli.captioning.cores import cores
 from dycoke_cli.captioning.folder import Found, find_videos, parse_endings
+from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.key import Recipe
+from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.shard import Shard
 from dycoke_cli.captioning.sidecar import Sidecars
 from dycoke_cli.errors import InputError, UsageError
@@ -37,6 +39,15 @@ class Request:
     batch_size: str = "auto"
     decoders: int | None = None
     shard: str | None = None
+    workers: int = 1
+    engine: str = "local"
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("local", "ray"):
+            raise UsageError(f"--engine is {self.engine!r}", "Choose local or ray")
+        if self.ray_address is not None and self.engine != "ray":
+            raise UsageError(f"--ray-address {self.ray_address!r} is for Ray", "Add --engine ray")
 
     def find(self) -> Found:
         """Find the videos. Raises InputError, UsageError."""
@@ -54,16 +65,31 @@ class Request:
         folder = self.places[0] if len(self.places) == 1 and self.places[0].is_dir() else Path()
         return folder / NAME
 
-    def job(self, processes: int = 1) -> Job:
-        """Say what each of so many processes is told. Raises ModelError, UsageError."""
+    def job(self) -> Job:
+        """Say what each process is told. Raises ModelError, UsageError."""
         settings = self.settings
         name = checkpoints.choose() if settings.model == "auto" else settings.model
         checkpoint = checkpoints.locate(name)
         recipe = Recipe.of(checkpoint, settings, self.questions)
         settings = settings.model_copy(update={"model": name})
-        decoders = self.decoders or max(1, min(MOST_DECODERS, cores() // processes))
+        decoders = self.decoders or max(1, min(MOST_DECODERS, cores() // self.workers))
         frames = checkpoint.default_frames
         return Job(settings, self.questions, self.captioned, recipe, frames, self._batch(), decoders)
+
+    def records(self, job: Job, items: Sequence[Item], stopped: Callable[[], bool]) -> Generator[Record]:
+        """Make records in the way that was asked for: in this process, in several, or on a cluster."""
+        if self.engine == "ray":
+            from dycoke_cli.captioning.on_ray import records_on_ray
+
+            folder = self.file.absolute().with_name(f".{self.file.name}.attempts")
+            return records_on_ray(job, items, self.workers, folder, self.ray_address, stopped)
+        if self.workers > 1:
+            from dycoke_cli.captioning.workers import records_of_workers
+
+            return records_of_workers(job, items, self.workers, stopped)
+        from dycoke_cli.captioning.mill import records_here
+
+        return records_here(job, items, stopped)
 
     def _batch(self) -> int | None:
         if self.batch_size == "auto":
@@ -71,11 +97,6 @@ class Request:
         if not self.batch_size.isdecimal() or not int(self.batch_size):
             raise UsageError(f"--batch-size is {self.batch_size!r}", "Give a whole number above 0, or auto")
         return int(self.batch_size)
-
-
-def cores() -> int:
-    """Count the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def asked_questions(prompt: str | None, file: Path | None, usual: str) -> tuple[str, ...]:

@@ -60,6 +60,15 @@ def caption_command(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="One of N shares, from 1. (default: SLURM's array task)")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes with a model each, one a GPU or several on a CPU.")
+    ] = 1,
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="local, or ray for a cluster. (default: local)")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The cluster, with --engine ray. (default: this machine)")
+    ] = None,
     model: opt.Model = None,
     method: opt.Method = None,
     option: opt.MethodOption = None,
@@ -116,6 +125,9 @@ def caption_command(
         batch_size=batch_size,
         decoders=decoders,
         shard=shard,
+        workers=workers,
+        engine=engine,
+        ray_address=ray_address,
     )
     _carry_out(request, dry_run, as_json, quiet)
 
@@ -124,7 +136,7 @@ def _carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) ->
     """Find the videos, do what is left, and say what it came to."""
     from rich.console import Console
 
-    from dycoke_cli.captioning.output import Output
+    from dycoke_cli.captioning.output import Output, known_beside
     from dycoke_cli.captioning.plan import plan_of
     from dycoke_cli.captioning.summary import summarise
 
@@ -132,9 +144,13 @@ def _carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) ->
     share = request.share(os.environ)
     items = _items(request, share, console)
     job = request.job()
-    with Output(request.file, share) as output:
-        known = output.known
+    if dry_run:
+        known = known_beside(request.file)
         plan = plan_of(items, known, job.recipe, request.retry_errors, request.overwrite, request.limit)
+        _forecast(job, plan, as_json)
+        return
+    with Output(request.file, share) as output:
+        plan = plan_of(items, output.known, job.recipe, request.retry_errors, request.overwrite, request.limit)
         if request.sidecars is not None:
             request.sidecars.check(items)
         if not output.locked:
@@ -143,6 +159,23 @@ def _carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) ->
     summary = summarise(tally, plan.kept)
     _show(summary, request, job, as_json)
     _end(summary, stopped)
+
+
+def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
+    """Print what a run would do."""
+    from rich.console import Console
+
+    from dycoke_cli.captioning.forecast import forecast_of
+    from dycoke_cli.present.captions import SCHEMA, forecast_table
+
+    forecast = forecast_of(job, plan)
+    if as_json:
+        sys.stdout.write(json.dumps({"schema": SCHEMA, "dry_run": True, **forecast.described}) + "\n")
+    else:
+        console = Console(highlight=False)
+        for part in forecast_table(forecast):
+            console.print(part, soft_wrap=True)
+    sys.stdout.flush()
 
 
 def _items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
@@ -170,7 +203,6 @@ def _captioned(
 ) -> "tuple[Tally, BaseException | None]":
     """Carry the plan out; what stopped it comes back beside what was done until then."""
     from dycoke_cli.captioning.interrupt import Interrupt
-    from dycoke_cli.captioning.mill import records_here
     from dycoke_cli.captioning.run import CaptionRun
     from dycoke_cli.checkpoints import DEMO_NOTICE
     from dycoke_cli.present.captions import CaptionProgress
@@ -186,7 +218,7 @@ def _captioned(
         told = "Finishing what the model is at; Ctrl-C again ends at once"
         with Interrupt(lambda: _notice(console, told)) as interrupt:
             try:
-                run.run(lambda items, stopped: records_here(job, items, stopped), lambda: interrupt.asked)
+                run.run(lambda items, stopped: request.records(job, items, stopped), lambda: interrupt.asked)
             except (KeyboardInterrupt, Exception) as error:
                 return run.tally, error
             return run.tally, KeyboardInterrupt() if interrupt.asked else None

@@ -9,12 +9,15 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
+from dycoke_cli.present.panel import size
+
 if TYPE_CHECKING:
+    from dycoke_cli.captioning.forecast import Forecast
     from dycoke_cli.captioning.run import Tally
     from dycoke_cli.captioning.summary import Summary
 
 SCHEMA = 1
-NOTHING = "–"
+SHOWN = 20  # videos that a dry run names
 SPLIT = {
     "decode_video": "video decoding, beside the model",
     "vision": "vision",
@@ -127,6 +130,31 @@ def _rows(summary: "Summary") -> list[tuple[str, str]]:
         rows.append(("clips in a batch, mean", f"{summary.batch:.1f}"))
         rows += [(label, f"{getattr(summary.time_s, name):.1f} s") for name, label in SPLIT.items()]
     return rows
+
+
+def forecast_table(forecast: "Forecast") -> list[RenderableType]:
+    """Make what `--dry-run` prints: the videos, then what each takes and what all take together."""
+    names = [Text(_visible(id)) for id in forecast.todo[:SHOWN]]
+    if len(forecast.todo) > SHOWN:
+        names.append(Text(f"and {len(forecast.todo) - SHOWN:,} more"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column("", style="dim", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    rows = [("would be captioned", f"{len(forecast.todo):,}"), ("kept from before", f"{forecast.kept:,}")]
+    rows += [("left for later by --limit", f"{forecast.put_off:,}")] if forecast.put_off else []
+    rows += [
+        ("frames of each, at most", f"{forecast.frames:,}"),
+        ("visual tokens of each, at most", f"{forecast.visual_tokens:,}"),
+        ("prompt tokens of each, compressed", f"{forecast.prompt_tokens:,}"),
+        ("videos in a batch", f"{forecast.batch:,}"),
+        ("weights", size(forecast.weights_bytes)),
+        ("each video of a batch, estimated", size(forecast.row_bytes)),
+        ("all of it, estimated", size(forecast.total_bytes)),
+        ("free now", size(forecast.free_bytes)),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return [*names, table]
 
 
 def summary_record(summary: "Summary", described: dict[str, Any]) -> dict[str, Any]:
