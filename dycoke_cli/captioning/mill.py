@@ -130,16 +130,23 @@ def reason_of(error: DyCokeError) -> str:
     return NO_MEMORY if isinstance(error, OutOfMemoryError) else "usage" if error.exit_code == 2 else "failed"
 
 
-def records_here(job: Job, items: Sequence[Item], stopped: Callable[[], bool]) -> Generator[Record]:
+def records_here(
+    job: Job,
+    items: Sequence[Item],
+    stopped: Callable[[], bool],
+    load: "Callable[[Job], Captioner] | None" = None,
+) -> Generator[Record]:
     """Make records in this process, the videos being read while the model loads.
 
-    stopped: whether to end early; what waits for its batch by then is still answered.
+    stopped: whether to end early; what waits for its batch by then is still answered. load: gives the model and method.
     """
     with ReadAhead(job, (job.batch or _FIRST_ROOM) + job.decoders) as ahead:
         ahead.add(items)
-        from dycoke_cli.captioning.captioner import Captioner
+        if load is None:
+            from dycoke_cli.captioning.captioner import Captioner
 
-        mill = Mill(job, Captioner(job), ahead)
+            load = Captioner
+        mill = Mill(job, load(job), ahead)
         while ahead.left and not stopped():
             yield from mill.next_records()
         yield from mill.finish()

@@ -134,7 +134,7 @@ def test_what_holds_is_skipped_and_what_changed_is_not(capsys: pytest.CaptureFix
     (folder / "empty.mp4").write_bytes(b"")
     assert seconds("--prompt", "what colour is it?") == {"empty.mp4"}
     assert seconds("--prompt", "what colour is it?", "--overwrite") >= {"0.mp4", "1.mp4", "2.mp4"}
-    code, out, err = caption(capsys, folder, "--fail-fast", "--overwrite", "--ext", "mp4", "--batch-size", "1")
+    code, _, err = caption(capsys, folder, "--fail-fast", "--overwrite", "--ext", "mp4", "--batch-size", "1")
     assert code == 6
     assert "have no caption" in err
 
@@ -208,7 +208,7 @@ def test_a_shard_of_slurm_is_told_of(
         assert f"Shard {int(task) + 1} of 2: " in err
     assert not output.exists()
     monkeypatch.delenv("SLURM_ARRAY_TASK_COUNT")
-    code, out, err = caption(capsys, folder, "--output", str(output))
+    code, _, err = caption(capsys, folder, "--output", str(output))
     assert (code, set(lines(output))) == (6, {"0.mp4", "1.mp4", "2.mp4", "empty.mp4"})
     assert "4 of 4 videos are kept from before" in err
     assert [path.name for path in tmp_path.glob("out*")] == ["out.jsonl"]
