@@ -92,13 +92,16 @@ class Ledger(Generic[R]):
         """Leave one line for each name, by replacing the file as a whole. Raises UsageError where that fails."""
         if self.path is None or self.descriptor is None or not self.outdated:
             return
+        descriptor, self.descriptor = self.descriptor, None
+        os.close(descriptor)  # Windows replaces no file that is open
         try:
             replace_whole(self.path, map(encoded, self.records.values()))
-            os.close(self.descriptor)
-            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            self.end, self.outdated = os.fstat(self.descriptor).st_size, 0
+            self.outdated = 0
         except OSError as error:
             raise self._refusal(error) from None
+        finally:
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self.end = os.fstat(self.descriptor).st_size
 
     def _append(self, line: bytes) -> None:
         assert self.descriptor is not None

@@ -24,6 +24,7 @@ from dycoke_cli.captioning.workers import TRIES, died
 from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.ledger import encoded
 
+STARTS = 3  # of Ray on this machine
 ROWS = 8  # videos of a row where the batch size is left to the worker
 
 
@@ -108,8 +109,8 @@ def records_on_ray(
     attempts.clear()  # what ended workers then may have been mended since
     if not left:
         return
-    ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
+        _start(ray, address)
         with closing(_lines(ray, job, left, count, folder)) as lines:
             for line in lines:
                 record = CAPTIONS.read_line(line.encode())
@@ -152,6 +153,21 @@ def _key(job: Job, item: Item, record: Record) -> str:
 def _error(name: str) -> type[DyCokeError]:
     """Find the kind of error that an actor met."""
     return next((kind for kind in DyCokeError.__subclasses__() if kind.__name__ == name), DyCokeError)
+
+
+def _start(ray: Any, address: str | None) -> None:
+    """Start Ray, or find the cluster. Raises DyCokeError where that fails."""
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # Ray raises bare ones, for a busy machine on which 30 s were not enough, too
+            ray.shutdown()
+            if not left or address is not None:
+                where = "here" if address is None else f"at {address!r}"
+                raise DyCokeError(
+                    f"no Ray {where}: {str(error).splitlines()[0]}", "See `ray status`, or run without --engine ray"
+                ) from error
 
 
 def _ray() -> Any:

@@ -17,7 +17,7 @@ from dycoke_cli.errors import InputError, UsageError
 from dycoke_cli.settings import Settings
 
 NAME = "captions.jsonl"
-MOST_DECODERS = 8
+MOST_DECODERS = 16
 
 
 @dataclass(frozen=True)

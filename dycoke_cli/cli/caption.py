@@ -157,7 +157,8 @@ def _carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) ->
             _notice(console, "This disk knows no locks: do not start a second run on the same output.")
         tally, stopped = _captioned(request, job, plan, output, console)
     summary = summarise(tally, plan.kept)
-    _show(summary, request, job, as_json)
+    if tally.records or plan.kept or stopped is None:
+        _show(summary, request, job, as_json)
     _end(summary, stopped)
 
 
@@ -228,7 +229,7 @@ def _show(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> 
     """Print what the run came to: a table, or one object."""
     from rich.console import Console
 
-    from dycoke_cli.present.captions import summary_record, summary_table
+    from dycoke_cli.present.captions import summary_record, summary_table, visible
 
     if as_json:
         settings = job.settings
@@ -241,7 +242,7 @@ def _show(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> 
         console = Console(highlight=False)
         for part in summary_table(summary):
             console.print(part)
-        console.print(f"Captions: {request.file}", soft_wrap=True, markup=False)
+        console.print(f"Captions: {visible(str(request.file))}", soft_wrap=True, markup=False)
     sys.stdout.flush()  # here, where a full disk is still reported
 
 

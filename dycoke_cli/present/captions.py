@@ -109,7 +109,7 @@ def summary_table(summary: "Summary") -> list[RenderableType]:
         failures.add_column("videos", justify="right", no_wrap=True)
         failures.add_column("such as", overflow="fold")
         for reason in summary.failures:
-            failures.add_row(Text(reason.reason), str(reason.videos), Text(_visible(reason.example)))
+            failures.add_row(Text(reason.reason), str(reason.videos), Text(visible(reason.example)))
         parts.append(failures)
     return parts
 
@@ -134,7 +134,7 @@ def _rows(summary: "Summary") -> list[tuple[str, str]]:
 
 def forecast_table(forecast: "Forecast") -> list[RenderableType]:
     """Make what `--dry-run` prints: the videos, then what each takes and what all take together."""
-    names = [Text(_visible(id)) for id in forecast.todo[:SHOWN]]
+    names = [Text(visible(id)) for id in forecast.todo[:SHOWN]]
     if len(forecast.todo) > SHOWN:
         names.append(Text(f"and {len(forecast.todo) - SHOWN:,} more"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
@@ -162,6 +162,6 @@ def summary_record(summary: "Summary", described: dict[str, Any]) -> dict[str, A
     return {"schema": SCHEMA, **described, **asdict(summary), "left": summary.left}
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Show line breaks, which names may hold, instead of obeying them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode("ascii") for c in text)
