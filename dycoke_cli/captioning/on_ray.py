@@ -126,7 +126,8 @@ def records_on_ray(
 def _lines(ray: Any, job: Job, items: Sequence[Item], count: int, folder: Path) -> Generator[str]:
     """Stream the lines of records, as the rows that they are of are done."""
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    context.enable_progress_bars = context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.execution_options.preserve_order = False
     size = max(1, min(job.batch or ROWS, math.ceil(len(items) / count)))
     groups = [items[at : at + size] for at in range(0, len(items), size)]
@@ -174,6 +175,7 @@ def _ray() -> Any:
     # Workers run this very Python, and not `uv run` in a copy of the folder; nothing is reported to anybody.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data

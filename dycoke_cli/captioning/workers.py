@@ -4,7 +4,7 @@ import math
 import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 
 from dycoke_cli.captioning.cores import cores
 from dycoke_cli.captioning.item import Item
@@ -19,16 +19,18 @@ STARTS = 3  # of workers that die before they have loaded the model, one after t
 DIED = "worker_died"
 _TICK_S = 0.2
 
+Serve = Callable[[Connection, Job, int, int], None]  # what a worker does
+
 
 class Worker:
     """One process, seen from its parent."""
 
-    def __init__(self, job: Job, number: int, threads: int) -> None:
+    def __init__(self, job: Job, number: int, threads: int, serve: Serve = work) -> None:
         # Not forked: torch and CUDA do not survive it.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=work, args=(theirs, job, number, threads), name=f"dycoke-{number}", daemon=True
+            target=serve, args=(theirs, job, number, threads), name=f"dycoke-{number}", daemon=True
         )
         self.process.start()
         theirs.close()
@@ -68,7 +70,8 @@ class Crew:
     its workers is found out and the others are not blamed for it; after its third try it is an error.
     """
 
-    def __init__(self, job: Job, items: Sequence[Item], count: int) -> None:
+    def __init__(self, job: Job, items: Sequence[Item], count: int, serve: Serve = work) -> None:
+        self.serve = serve
         self.job, self.count = job, min(count, len(items))
         self.queue, self.suspects = deque(items), deque[Item]()
         self.tries: Counter[str] = Counter()
@@ -150,7 +153,7 @@ class Crew:
             self.workers.append(self._start(worker.number))
 
     def _start(self, number: int) -> Worker:
-        return Worker(self.job, number, self.threads)
+        return Worker(self.job, number, self.threads, self.serve)
 
 
 def died(job: Job, item: Item) -> Record:

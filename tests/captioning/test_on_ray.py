@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from dycoke_cli.captioning.attempts import Attempts
-from tests.captioning.made import items_in, record
+from dycoke_cli.captioning.on_ray import Actor
+from dycoke_cli.captioning.record import CAPTIONS
+from tests.captioning.made import items_in, job, record
 from tests.video.made import write
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,22 @@ def test_attempts_outlive_their_process(tmp_path: Path) -> None:
     assert Attempts(tmp_path / "tries").record(one) == record(one)
     again.clear()
     assert (again.tries(one), again.record(one), (tmp_path / "tries").exists()) == (0, None, False)
+
+
+def test_what_ended_workers_three_times_is_not_tried_again(tmp_path: Path) -> None:
+    """An actor that starts over finds on the disk what it was at: records that were made, and how often it died."""
+    done, poison = items_in(tmp_path, "done.mp4", "poison.mp4")
+    attempts = Attempts(tmp_path / "tries")
+    for item in (done, poison, poison, poison):
+        attempts.begin(item)
+    attempts.finish(done, record(done))
+    actor = object.__new__(Actor)
+    actor.job, actor.attempts, actor.captioner = job(), attempts, object()  # type: ignore[assignment]
+    given = actor({"items": json.dumps([[item.id, item.path] for item in (done, poison)])})
+    kept, dead = (CAPTIONS.read_line(line.encode()) for line in given["records"].splitlines())
+    assert kept == record(done)
+    assert dead is not None
+    assert (dead.id, dead.reason) == ("poison.mp4", "worker_died")
 
 
 @needs_ray
