@@ -1,5 +1,6 @@
 """A run over many videos: its progress while it goes on, and what it came to."""
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dycoke_cli.captioning.summary import Summary
 
 SCHEMA = 1
+MINUTE_S = 60.0
 SHOWN = 20  # videos that a dry run names
 SPLIT = {
     "decode_video": "video decoding, beside the model",
@@ -28,12 +30,14 @@ SPLIT = {
 
 
 class CaptionProgress:
-    """A bar with what is done, failed and skipped, how fast it goes and what is left; for a terminal alone.
+    """A bar with what is done, failed and skipped, how fast it goes and what is left.
 
-    A context manager that leaves no bar behind.
+    A context manager that leaves no bar behind. Where there is no terminal, as in the log of a cluster, it is a line
+    every minute.
     """
 
     def __init__(self, console: Console) -> None:
+        self.console, self.told = console, time.monotonic()
         self.progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
@@ -55,6 +59,9 @@ class CaptionProgress:
 
     def update(self, tally: "Tally") -> None:
         """Show how far a run is."""
+        if not self.console.is_terminal and time.monotonic() - self.told >= MINUTE_S:
+            self.told = time.monotonic()
+            self.console.print(counts(tally))
         ended = len(tally.records)
         left = tally.total - tally.kept - tally.kept_failed - ended
         self.progress.update(
