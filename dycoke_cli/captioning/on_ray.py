@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -158,9 +159,11 @@ def _error(name: str) -> type[DyCokeError]:
 
 def _start(ray: Any, address: str | None) -> None:
     """Start Ray, or find the cluster. Raises DyCokeError where that fails."""
+    heard = signal.getsignal(signal.SIGTERM)
     for left in reversed(range(STARTS)):
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            signal.signal(signal.SIGTERM, heard)  # Ray would end the run at once
             return
         except Exception as error:  # Ray raises bare ones, for a busy machine on which 30 s were not enough, too
             ray.shutdown()
