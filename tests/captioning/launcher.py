@@ -52,7 +52,7 @@ class Launcher:
         return json.loads(self.process.stdout.readline())
 
 
-def appears(path: Path, lines: int, within_s: float = 240.0) -> None:
+def appears(path: Path, lines: int, within_s: float = 480.0) -> None:
     """Wait until a file has so many lines."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
