@@ -55,6 +55,7 @@ class Ledger(Generic[R]):
         self.lock = FileLock(path) if path is not None else None
         self.descriptor: int | None = None
         self.end = 0  # bytes of whole lines
+        self.made = False  # the file was not there before
 
     def __enter__(self) -> "Ledger[R]":
         if self.path is not None and self.lock is not None:
@@ -62,6 +63,7 @@ class Ledger(Generic[R]):
                 raise UsageError(f"{str(self.path)!r} is no file to write to", "Name a file, existing or new")
             try:
                 self.lock.acquire()
+                self.made = not self.path.exists()
                 self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
                 self._load(self.path)
             except OSError as error:
@@ -149,6 +151,9 @@ class Ledger(Generic[R]):
             descriptor, self.descriptor = self.descriptor, None
             with suppress(OSError):  # a full disk was told of when it was met
                 os.close(descriptor)
+            if self.path is not None and self.made and not self.end:
+                with suppress(OSError):
+                    self.path.unlink()  # nothing came of this run, so nothing is left of it
         if self.lock is not None:
             self.lock.release()
 

@@ -24,6 +24,7 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
 
     from dycoke_cli.captioning.output import Output, known_beside
     from dycoke_cli.captioning.plan import plan_of
+    from dycoke_cli.captioning.sidecar import left_alone
     from dycoke_cli.captioning.summary import summarise
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -42,6 +43,10 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
         if not output.locked:
             _notice(console, "This disk knows no locks: do not start a second run on the same output.")
         tally, stopped = _captioned(request, job, plan, output, console)
+        if request.sidecars is not None:
+            known = [output.known[item.id] for item in items if item.id in output.known]
+            if alone := left_alone(known):
+                _notice(console, f"{_videos(alone)} had a text by somebody else, which stays: --overwrite replaces it")
     summary = summarise(tally, plan.kept)
     if tally.records or plan.kept or stopped is None:
         _show(summary, request, job, as_json)
