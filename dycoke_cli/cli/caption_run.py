@@ -44,8 +44,8 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
             _notice(console, "This disk knows no locks: do not start a second run on the same output.")
         tally, stopped = _captioned(request, job, plan, output, console)
         if request.sidecars is not None:
-            known = [output.known[item.id] for item in items if item.id in output.known]
-            if alone := left_alone(known):
+            records = [output.known[item.id] for item in items if item.id in output.known]
+            if alone := left_alone(records):
                 _notice(console, f"{_videos(alone)} had a text by somebody else, which stays: --overwrite replaces it")
     summary = summarise(tally, plan.kept)
     if tally.records or plan.kept or stopped is None:
