@@ -72,7 +72,7 @@ def test_every_kind_of_file(
     write_sound(tmp_path / "sound.avi")
     with open(tmp_path / "huge.mp4", "wb") as file:
         file.truncate(64 << 30)
-    code, out, err = caption(capsys, tmp_path, "--sidecar", "--prepend", "a video: ", "--video-timeout", "15", "--json")
+    code, out, err = caption(capsys, tmp_path, "--sidecar", "--prepend", "a video: ", "--video-timeout", "20", "--json")
     assert code == 6, err
     assert "6 of 10 videos have no caption" in err
     assert "1 video found twice" in err
