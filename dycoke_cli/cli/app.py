@@ -9,6 +9,7 @@ import typer
 from dycoke_cli import __version__
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.bench import bench_command
+from dycoke_cli.cli.caption import caption_command
 from dycoke_cli.cli.compare import compare_command
 from dycoke_cli.cli.config import config_app
 from dycoke_cli.cli.doctor import doctor_command
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask")(ask_command)
+app.command("caption")(caption_command)
 app.command("compare")(compare_command)
 app.command("eval")(eval_command)
 app.command("bench")(bench_command)

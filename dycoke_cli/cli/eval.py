@@ -75,12 +75,13 @@ def eval_command(
 
     asked = read_questions(questions, checked_match(match))
     refuse_missing_videos(asked, questions)
-    from dycoke_cli.evaluation.ledger import Ledger
+    from dycoke_cli.evaluation.record import ANSWERS
     from dycoke_cli.evaluation.summary import summarise
+    from dycoke_cli.ledger import Ledger
 
     stopped: BaseException | None = None
     terminal = Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True)
-    with terminal, Ledger(output) as ledger:
+    with terminal, Ledger(output, ANSWERS) as ledger:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
         from dycoke_cli.evaluation.run import Evaluation
 
