@@ -53,7 +53,7 @@ def _best_rate(work: Callable[[], object], device: torch.device) -> float:
     """Give how often a second `work` gets done, at best."""
     watch, often = Stopwatch(device), 1
     work()
-    rates = []
+    rates: list[float] = []
     deadline = time.perf_counter() + 20 * TRIALS * TRIAL_S  # a machine this slow has shown enough
     while len(rates) < TRIALS and (not rates or time.perf_counter() < deadline):
         watch.restart()

@@ -120,8 +120,8 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
     if given["targets"]:
         return target_plan(settings, given["repeat"])
     counted = {key: whole_numbers(f"--{key.replace('_', '-')}", given[key]) for key in LISTS}
-    sizes = {key: given[key] for key in ("shape", "layers", "video", "threads", "new_tokens")}
-    wish = Wish(**sizes, **counted, repeats=given["repeat"])
+    sizes: dict[str, Any] = {key: given[key] for key in ("shape", "layers", "video", "threads", "new_tokens")}
+    wish = Wish(**(sizes | counted), repeats=given["repeat"])
     return planned(wish, arms, stock, settings)
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +9,6 @@ import numpy.typing as npt
 
 class FramesReplacedError(Exception):
     """The frames are read anew, another way: what was made of those so far is void."""
-
-
-class Pixels(Protocol):
-    """(frames, height, width, 3) uint8 RGB: an array, or one that is still being filled."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    @overload
-    def __getitem__(self, part: slice, /) -> npt.NDArray[np.uint8]: ...
-    @overload
-    def __getitem__(self, part: int, /) -> npt.NDArray[np.uint8]: ...
 
 
 class ArrivingPixels:
@@ -50,3 +35,7 @@ class ArrivingPixels:
         self._wait(last + 1 if last >= 0 else len(self) + last + 1)
         self.waited_s += time.perf_counter() - began
         return self._pixels[part]
+
+
+# (frames, height, width, 3) uint8 RGB, all there or still arriving.
+Pixels = npt.NDArray[np.uint8] | ArrivingPixels
