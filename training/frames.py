@@ -1,9 +1,9 @@
-"""Rendered frames of a scene, the wear that a video codec leaves on them, and what each visual token should see."""
+"""Rendered frames of a scene, the wear that a video codec leaves on them, and which thing each visual token shows."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,107 +11,111 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from training.scenes import COLOURS, SHAPES, Scene, Shot
+from training.backdrops import draw_backdrop
+from training.scenes import Scene, Thing, half_extent
 from training.sprites import RGB, draw_sprite
 
-BACKGROUND_RGB = {"grey": (128, 128, 128), "brown": (122, 86, 58), "teal": (64, 142, 142), "pink": (232, 168, 188)}
 IMAGE_SIZE = 96
 GRID = 6
+COVERED = 0.2  # of a token, by the box around a thing, makes the token that thing's
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """Frames uint8 (frames, height, width, 3) and their labels float16 (frames, 36, 5).
+    """Frames uint8 (frames, height, width, 3) and, for each token, the number of the thing it shows.
 
-    The five labels of a token: shape index (0 is background), colour index, 1 where a centre lies in the token,
-    and the centre's x and y offset in tokens.
+    owners: int8 (frames, 36), an index into the scene's things, -1 for the background.
     """
 
     frames: np.ndarray
-    labels: np.ndarray
+    owners: np.ndarray
 
 
-def render(scene: Scene, frames: int, short_side: int, rng: np.random.Generator) -> Rendering:
-    """Render `frames` evenly spaced frames, in tints that differ a little each time."""
-    images, labels = zip(*pictures(scene, frames, short_side, rng), strict=True)
-    return Rendering(np.stack(images), np.stack(labels))
+def render(scene: Scene, times: Sequence[float], short_side: int, rng: np.random.Generator) -> Rendering:
+    """Render the frames at `times` (fractions of the clip), in tints that differ a little each time."""
+    images = np.stack(list(pictures(scene, times, short_side, rng)))
+    return Rendering(images, np.stack([token_owners(scene, time) for time in times]))
 
 
 def pictures(
-    scene: Scene, frames: int, short_side: int, rng: np.random.Generator, jitter: float = 1.0
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each frame and its labels in turn; `jitter` scales the random change of tints."""
+    scene: Scene, times: Sequence[float], short_side: int, rng: np.random.Generator, jitter: float = 1.0
+) -> Iterator[np.ndarray]:
+    """Yield the picture at each time; `jitter` scales the random change of tints."""
     width, height = (round(short_side * side / min(scene.aspect)) for side in scene.aspect)
-    stages = {id(shot): _Stage(shot, width, height, rng, jitter) for shot in scene.shots}
-    for index in range(frames):
-        shot, time = scene.shot_at(index / max(frames - 1, 1))
-        yield stages[id(shot)].picture(time)
+    backdrop = draw_backdrop(scene, width, height, rng, jitter)
+    tints = [_tints(thing, rng, jitter) for thing in scene.things]
+    sprites: dict[tuple[int, str], Image.Image] = {}
+    for time in times:
+        left = (backdrop.width - width) // 2 + round((0.5 - time) * scene.drift[0] * width)
+        top = (backdrop.height - height) // 2 + round((0.5 - time) * scene.drift[1] * height)
+        image = backdrop.crop((left, top, left + width, top + height))
+        for number, thing in enumerate(scene.things):
+            if not thing.visible_at(time):
+                continue
+            key = (number, thing.colour_at(time))
+            if key not in sprites:
+                pixels = max(8, round(thing.diameter * min(width, height)))
+                sprites[key] = draw_sprite(thing.shape, tints[number][key[1]], pixels, thing.turn)
+            x, y = scene.place_at(thing, time)
+            sprite = sprites[key]
+            image.paste(sprite, (round(x * width - sprite.width / 2), round(y * height - sprite.height / 2)), sprite)
+        yield _with_noise(np.asarray(image), scene.noise, rng)
 
 
-class _Stage:
-    """One shot, with its backdrop and sprites painted once."""
-
-    def __init__(self, shot: Shot, width: int, height: int, rng: np.random.Generator, jitter: float):
-        self.shot, self.width, self.height = shot, width, height
-        self.backdrop = _backdrop(shot, width, height, rng, jitter)
-        self.sprites = []
-        for thing in shot.things:
-            tint = np.clip(
-                np.array(RGB[thing.colour]) * rng.normal(1, 0.06 * jitter, 3) + rng.normal(0, 5 * jitter, 3), 8, 252
-            )
-            pixels = max(8, round(thing.diameter * min(width, height)))
-            self.sprites.append(draw_sprite(thing.shape, tuple(tint.tolist()), pixels, thing.turn))
-
-    def picture(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        image, owners = self.backdrop.copy(), Image.new("L", (self.width, self.height))
-        for number, (thing, sprite) in enumerate(zip(self.shot.things, self.sprites, strict=True), start=1):
-            x, y = thing.place(time)
-            corner = (round(x * self.width - sprite.width / 2), round(y * self.height - sprite.height / 2))
-            image.paste(sprite, corner, sprite)
-            owners.paste(number, corner, sprite.getchannel("A"))
-        return np.asarray(image), self._label(owners, time)
-
-    def _label(self, owners: Image.Image, time: float) -> np.ndarray:
-        fine = np.asarray(owners.resize((GRID * 8, GRID * 8), Image.Resampling.NEAREST))
-        cells = fine.reshape(GRID, 8, GRID, 8).transpose(0, 2, 1, 3).reshape(GRID * GRID, 64)
-        label = np.zeros((GRID * GRID, 5), np.float16)
-        cover = np.stack([(cells == number).sum(1) for number in range(1, len(self.shot.things) + 1)], axis=1)
-        owner = np.where(cover.max(1) >= 10, cover.argmax(1), -1)
-        for number, thing in enumerate(self.shot.things):
-            x, y = (place * GRID for place in thing.place(time))
-            centre = min(int(y), GRID - 1) * GRID + min(int(x), GRID - 1)
-            owner[centre] = number
-            label[centre, 2] = 1
-            mine = owner == number
-            column, row = np.arange(GRID * GRID) % GRID, np.arange(GRID * GRID) // GRID
-            label[mine, 0] = SHAPES.index(thing.shape) + 1
-            label[mine, 1] = COLOURS.index(thing.colour) + 1
-            label[mine, 3] = (x - column - 0.5)[mine]
-            label[mine, 4] = (y - row - 0.5)[mine]
-        return label
+def _tints(thing: Thing, rng: np.random.Generator, jitter: float) -> dict[str, tuple[int, int, int]]:
+    colours = {thing.colour, thing.colour_at(thing.event.start)} if thing.event is not None else {thing.colour}
+    tints = {}
+    for colour in sorted(colours):
+        level = np.array(RGB[colour]) * rng.normal(1, 0.06 * jitter, 3) + rng.normal(0, 5 * jitter, 3)
+        tints[colour] = tuple(np.clip(level, 8, 252).tolist())
+    return tints
 
 
-def _backdrop(shot: Shot, width: int, height: int, rng: np.random.Generator, jitter: float) -> Image.Image:
-    base = np.array(BACKGROUND_RGB[shot.background]) * rng.normal(1, 0.1 * jitter) + rng.normal(0, 4 * jitter, 3)
-    light = np.ones((height, width, 1))
-    if shot.backdrop == "gradient":
-        light *= np.linspace(1.15, 0.85, height)[:, None, None]
-    elif shot.backdrop == "floor":
-        light[int(height * 0.6) :] *= 0.82
-    elif shot.backdrop == "cloudy":
-        coarse = Image.fromarray(rng.uniform(0.88, 1.12, (5, 7)).astype(np.float32))
-        light *= np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))[..., None]
-    return Image.fromarray(np.clip(base * light, 0, 255).astype(np.uint8), "RGB")
+def _with_noise(image: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+    if noise == 0:
+        return image
+    grain = rng.standard_normal(image.shape, dtype=np.float32) * noise
+    return np.clip(image + grain, 0, 255).astype(np.uint8)
+
+
+def token_owners(scene: Scene, time: float) -> np.ndarray:
+    """Say which thing each token shows at a time: int8 (36,), an index into the things, -1 for the background.
+
+    A thing owns the token that its centre lies in, and those of which it covers enough as a box of its size.
+    """
+    cells = np.zeros((len(scene.things) + 1, GRID, GRID))
+    edges = np.arange(GRID + 1) / GRID
+    centres = []
+    for number, thing in enumerate(scene.things, start=1):
+        if not thing.visible_at(time):
+            continue
+        (x, y), (half_x, half_y) = scene.place_at(thing, time), half_extent(thing.diameter, scene.aspect)
+        across = np.clip(np.minimum(edges[1:], x + half_x) - np.maximum(edges[:-1], x - half_x), 0, None)
+        down = np.clip(np.minimum(edges[1:], y + half_y) - np.maximum(edges[:-1], y - half_y), 0, None)
+        cells[number] = np.outer(down, across) * GRID * GRID
+        centres.append((number, token_at(x, y)))
+    cells[0] = COVERED
+    owners = cells.reshape(len(cells), -1).argmax(0).astype(np.int8) - 1
+    for number, cell in centres:
+        owners[cell] = number - 1
+    return owners
+
+
+def token_at(x: float, y: float) -> int:
+    """Number the token that a place of the picture lies in."""
+    column, row = (min(max(int(at * GRID), 0), GRID - 1) for at in (x, y))
+    return row * GRID + column
 
 
 def wear(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Give the frames the blocks, the coarse colour and the level shift of a lossy codec; same shape and dtype."""
     gain, lift = rng.normal(1, 0.04, 3), rng.normal(0, 4)
     quality = int(rng.integers(25, 96))
+    table = np.clip(np.arange(256)[:, None] * gain + lift, 0, 255).astype(np.uint8)
     worn = np.empty_like(frames)
     for index, frame in enumerate(frames):
         buffer = io.BytesIO()
-        level = np.clip(frame * gain + lift, 0, 255).astype(np.uint8)
+        level = np.stack([table[frame[..., channel], channel] for channel in range(3)], axis=-1)
         Image.fromarray(level).save(buffer, "JPEG", quality=quality, subsampling=2)
         worn[index] = np.asarray(Image.open(buffer))
     return worn

@@ -1,4 +1,4 @@
-"""Stage 2: teaches the language model to answer from cached visual tokens."""
+"""Stage 2: teaches the language model to answer from cached visual tokens, to follow things and to look at them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cross_entropy
 from transformers import LlavaOnevisionForConditionalGeneration
 
-from training.model import cosine, parameter_groups
+from training.batches import Batch, TokenPool, sample_batch
+from training.gazing import NAME_LAYER, gaze_loss
+from training.heads import Heads
+from training.labels import NAMES, TOLD
+from training.model import TEXT_WIDTH, cosine, parameter_groups
 from training.muon import Muon
-from training.packing import Pack, pack_questions, packed_logits
-from training.pool import Pool
-from training.questions import ask
+from training.packing import NO_NAME, packed_logits, read_video
 
-MATRIX_RATE = 6e-3
+MATRIX_RATE = 5e-3
 OTHER_RATE = 3e-3
+DECAY = 1.0  # of matrices, times the rate: without it states grow until the visual tokens' own features drown in them
 CHECKPOINT_EVERY = 100
-# Clips in a batch, by the number of frames; a batch costs about the same at every length.
-BATCH = {2: 24, 4: 20, 8: 12, 16: 8}
-DROP_SHARE = 0.35
-WINDOW = 4
+# The frames' order reaches the model through rotary positions only, and answers alone teach it too rarely what to make
+# of them. So the visual tokens are asked, after this many layers, how their things moved, came, changed and number.
+HINT_LAYER = 5
+HINT_WEIGHT = 0.2
+GAZE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
 class Course:
     """A run of batches under one cosine: its name, its length, what is asked, and its top rate's share of the usual.
 
-    `start` is the progress (0 to 1) at which the lengths of the clips begin; `short_share` of the batches have 2 or 4
-    frames whatever the progress.
+    `start` is the progress (0 to 1) at which the lengths of the clips begin.
     """
 
     name: str
@@ -40,58 +43,78 @@ class Course:
     quota: dict[str, int]
     rate: float = 1.0
     start: float = 0.0
-    short_share: float = 0.0
 
     def progress(self, step: int) -> float:
         """Give the progress at a step."""
         return self.start + (1 - self.start) * step / self.steps
 
 
-@dataclass(frozen=True)
-class TokenPool:
-    """A pool of clips with the visual tokens of their frames, float16 (clips, frames, 36, width)."""
-
-    clips: Pool
-    tokens: np.ndarray
+def make_hints(seed: int) -> torch.nn.ModuleDict:
+    """Make the heads that ask tokens of the language model: visual ones about their past, names whether they fit."""
+    torch.manual_seed(seed)
+    return torch.nn.ModuleDict({"visual": Heads(TOLD, TEXT_WIDTH), "names": Heads(NAMES, TEXT_WIDTH)})
 
 
 def train_language(
     model: LlavaOnevisionForConditionalGeneration,
     tokenizer: Tokenizer,
+    hints: torch.nn.ModuleDict,
     pools: tuple[TokenPool, TokenPool],
     course: Course,
     seed: int,
     run: Path,
     report: Callable[[dict], None],
 ) -> None:
-    """Train the text model and the newline token in place, going on from the course's checkpoint if there is one."""
-    trained = torch.nn.ModuleDict({"text": model.model.language_model})
-    matrices, rest = parameter_groups(trained)
+    """Train text model, newline token and hint heads in place, going on from the course's checkpoint if it has one."""
+    parts = torch.nn.ModuleDict({"text": model.model.language_model, "hints": hints})
+    matrices, rest = parameter_groups(parts)
     rest.append(model.model.image_newline)
     optimisers = (
-        Muon(matrices, MATRIX_RATE),
+        Muon(matrices, MATRIX_RATE, decay=DECAY),
         torch.optim.AdamW(rest, lr=OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     )
+    whole = torch.nn.ModuleDict({"model": model, "hints": hints})
     checkpoint = run / f"{course.name}.pt"
-    first = _resume(model, optimisers, checkpoint)
-    recent: list[tuple[float, float]] = []
+    first = _resume(whole, optimisers, checkpoint)
+    recent: list[dict[str, float]] = []
     for step in range(first, course.steps):
-        tokens, pack = sample_batch(tokenizer, pools, course, step, seed)
-        logits, targets = packed_logits(model, tokenizer, tokens, pack)
-        loss = cross_entropy(logits, targets)
+        batch = sample_batch(tokenizer, pools, course.quota, course.progress(step), np.random.default_rng((seed, step)))
+        loss, aids, record = batch_losses(model, tokenizer, hints, batch)
         for optimiser, rate in zip(optimisers, (MATRIX_RATE, OTHER_RATE), strict=True):
             optimiser.param_groups[0]["lr"] = rate * course.rate * cosine(step, course.steps, 100)
             optimiser.zero_grad()
-        loss.backward()
+        (loss + aids).backward()
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         for optimiser in optimisers:
             optimiser.step()
-        recent.append((loss.item(), (logits.argmax(-1) == targets).float().mean().item()))
+        recent.append(record)
         if (step + 1) % 25 == 0:
-            mean_loss, accuracy = np.mean(recent[-25:], axis=0).round(4).tolist()
-            report({"step": step + 1, "loss": mean_loss, "token_accuracy": accuracy})
+            report({"step": step + 1} | _means(recent[-25:]))
         if (step + 1) % CHECKPOINT_EVERY == 0:
-            _keep(model, optimisers, checkpoint, step + 1)
+            _keep(whole, optimisers, checkpoint, step + 1)
+
+
+def batch_losses(
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, hints: torch.nn.ModuleDict, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
+    """Give a batch's loss of answers, the weighted loss of hints and gazes, and a record of both."""
+    cache, states = read_video(model, tokenizer, batch.tokens, HINT_LAYER)
+    start = cache.get_seq_length() - batch.tokens.shape[1] - 1  # one newline follows the visual tokens
+    labels = {name: label.flatten() for name, label in batch.labels.items()}
+    hint_loss, told = hints["visual"].losses(states.flatten(0, 1), labels)
+    logits, targets, into = packed_logits(model, cache, batch.pack)
+    gaze, looked = gaze_loss(model.model.language_model, into, cache, batch.pack, batch.labels, start)
+    is_name = batch.pack.named != NO_NAME
+    fits, fitted = hints["names"].losses(into[NAME_LAYER][is_name], {"fits": (batch.pack.named[is_name] > 0).float()})
+    loss = (cross_entropy(logits, targets, reduction="none") * batch.pack.weights).sum()
+    accuracy = (logits.argmax(-1) == targets).float().mean().item()
+    aids = HINT_WEIGHT * (hint_loss + fits) + GAZE_WEIGHT * gaze
+    return loss, aids, {"loss": loss.item(), "token_accuracy": accuracy} | told | looked | fitted
+
+
+def _means(records: list[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: round(float(np.mean([one[name] for one in records if name in one])), 4) for name in names}
 
 
 def _keep(model: torch.nn.Module, optimisers: tuple[torch.optim.Optimizer, ...], path: Path, step: int) -> None:
@@ -110,51 +133,3 @@ def _resume(model: torch.nn.Module, optimisers: tuple[torch.optim.Optimizer, ...
     for optimiser, state in zip(optimisers, kept["optimisers"], strict=True):
         optimiser.load_state_dict(state)
     return kept["step"]
-
-
-def frame_count(progress: float, short_share: float, rng: np.random.Generator) -> int:
-    """Choose how many frames the clips of a batch have: few at first, 16 or any number in the second half."""
-    if progress < 0.3 or (short_share and rng.random() < short_share):
-        return int(rng.choice((2, 4)))
-    if progress < 0.5:
-        return int(rng.choice((4, 8), p=(0.3, 0.7)))
-    return 16 if rng.random() < 0.75 else int(rng.integers(2, 25))
-
-
-def sample_batch(
-    tokenizer: Tokenizer, pools: tuple[TokenPool, TokenPool], course: Course, step: int, seed: int
-) -> tuple[torch.Tensor, Pack]:
-    """Draw the batch of a step: visual tokens float32 (clips, tokens, width) and the packed questions."""
-    rng = np.random.default_rng((seed, step))
-    frames = frame_count(course.progress(step), course.short_share, rng)
-    pool = pools[0 if rng.random() < (0.8 if frames <= 4 else 0.3) else 1]
-    size = BATCH[min((length for length in BATCH if length >= frames), default=16)]
-    chosen = rng.choice(pool.tokens.shape[0], size, replace=False)
-    moments = np.linspace(0, pool.tokens.shape[1] - 1, frames).round().astype(int)
-    clips, questions = [], []
-    for clip in chosen:
-        backwards = bool(rng.random() < 0.5)
-        tokens = pool.tokens[clip][moments[::-1] if backwards else moments]
-        clips.append(torch.from_numpy(tokens.astype(np.float32)))
-        questions.append(ask(pool.clips.scene(int(clip)), rng, course.quota, backwards))
-    visual = torch.stack(clips)
-    if frames >= WINDOW and rng.random() < DROP_SHARE:
-        visual = drop_tokens(visual, float(rng.uniform(0.3, 1.0)), rng)
-    return visual.flatten(1, -2), pack_questions(tokenizer, questions)
-
-
-def drop_tokens(tokens: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:
-    """Keep the first frame of every window, and `share` of the other tokens, those that changed being likelier.
-
-    Tokens (clips, frames, 36, width) become (clips, 1, kept, width), in their order.
-    """
-    clips, frames, places, width = tokens.shape
-    change = 1 - cosine_similarity(tokens[:, 1:], tokens[:, :-1], dim=-1)
-    score = torch.cat((torch.full((clips, 1, places), torch.inf), change), dim=1)
-    # Still tokens differ by noise only; the draw keeps the model from relying on which of them are left.
-    score = score + torch.from_numpy(rng.exponential(0.1, score.shape)).float()
-    score[:, ::WINDOW] = torch.inf
-    whole = len(range(0, frames, WINDOW))
-    kept = whole * places + round(share * (frames - whole) * places)
-    order = score.flatten(1).topk(kept, dim=1).indices.sort(dim=1).values
-    return tokens.flatten(1, 2).gather(1, order[..., None].expand(-1, -1, width))[:, None]

@@ -14,6 +14,8 @@ from PIL import Image
 
 from training.frames import pictures
 from training.samples import Sample, samples
+from training.time_questions import description
+from training.timeline import Timeline
 
 SEED = 2024
 # Drawn at twice the size and reduced, so that slow things do not move by whole pixels.
@@ -29,7 +31,8 @@ def encode(sample: Sample, path: Path) -> None:
         # One thread, because x264's output depends on how many it has.
         stream = container.add_stream("libx264", rate=sample.rate, options={"crf": "20", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for image, _ in pictures(sample.scene, frames, OVERSAMPLING * min(width, height), rng, jitter=0.3):
+        times = np.linspace(0, 1, frames).tolist()
+        for image in pictures(sample.scene, times, OVERSAMPLING * min(width, height), rng, jitter=0.3):
             small = Image.fromarray(image).reduce(OVERSAMPLING)
             for packet in stream.encode(av.VideoFrame.from_image(small)):
                 container.mux(packet)
@@ -50,11 +53,11 @@ def manifest(made: list[tuple[Sample, Path]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for sample, path in made:
-        shots = [" and ".join(f"{thing.colour} {thing.shape}" for thing in shot.things) for shot in sample.scene.shots]
+        shown = description(Timeline.of(sample.scene, np.linspace(0, 1, 16).tolist()))
         width, height = sample.scene.aspect
         data = path.read_bytes()
         lines.append(
-            f"| {path.name} | {', then '.join(shots)} | {sample.seconds:g} s | {sample.rate} | {width}x{height} "
+            f"| {path.name} | {shown} | {sample.seconds:g} s | {sample.rate} | {width}x{height} "
             f"| {len(data)} | {hashlib.sha256(data).hexdigest()[:12]} |"
         )
     return "\n".join(lines) + "\n"

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from tokenizers import Tokenizer
 from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
 
-from training.questions import Question
-from training.tokenizer import BEFORE_VIDEO, answer_ids, question_ids
+from training.question import Question
+from training.tokenizer import AFTER_VIDEO, BEFORE_VIDEO, answer_ids, question_ids
 
 IGNORED = -100
+NOWHERE = (-1,) * 6
+NO_NAME = -1
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Questions of several clips, one row a clip; every tensor is (clips, tokens), int64.
+    """Questions of several clips, one row a clip; every tensor is int64 and begins with (clips, tokens).
 
     `owners` numbers the question a token belongs to (padding has -1), `offsets` is the token's place within its
-    question, and `targets` is the token that follows where an answer is being given, else -100.
+    question, `targets` is the token that follows where an answer is being given, else -100, and `lengths` is how many
+    tokens that answer has. `gazes` (clips, tokens, 2, 3) say where to look while a target is given: at the thing and
+    from the frame to the frame of a gaze's basis, and of what it tells; all are -1 where there is nothing to look at.
+    `named` has bit `i` set at the last token of a name that thing `i` goes by, and is -1 where no name ends.
     """
 
     ids: torch.Tensor
     owners: torch.Tensor
     offsets: torch.Tensor
     targets: torch.Tensor
+    lengths: torch.Tensor
+    gazes: torch.Tensor
+    named: torch.Tensor
+
+    @property
+    def shares(self) -> torch.Tensor:
+        """What each token's answer lets it count, (clips, tokens), whatever the sum.
+
+        An answer counts by the fourth root of its length: with every token equal, descriptions would drown the one
+        word that tells a colour.
+        """
+        return self.lengths.clamp_min(1).float() ** -0.75
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """What each answer token counts in the loss, (answer tokens,) summing to 1."""
+        weights = self.shares[self.targets != IGNORED]
+        return weights / weights.sum()
 
 
 def pack_questions(tokenizer: Tokenizer, clips: list[list[Question]]) -> Pack:
@@ -33,16 +56,41 @@ def pack_questions(tokenizer: Tokenizer, clips: list[list[Question]]) -> Pack:
     rows = [[_question_tokens(tokenizer, number, question) for number, question in enumerate(clip)] for clip in clips]
     flat = [[token for question in row for token in question] for row in rows]
     longest = max(len(row) for row in flat)
-    padding = (0, -1, 0, IGNORED)
+    padding = (0, -1, 0, IGNORED, 0, NO_NAME, *NOWHERE)
     table = torch.tensor([row + [padding] * (longest - len(row)) for row in flat])
-    return Pack(*table.unbind(-1))
+    ids, owners, offsets, targets, lengths, named = table[..., :6].unbind(-1)
+    return Pack(ids, owners, offsets, targets, lengths, table[..., 6:].unflatten(-1, (2, 3)), named)
 
 
-def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> list[tuple[int, int, int, int]]:
+def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> list[tuple[int, ...]]:
     asked, answered = question_ids(tokenizer, question.text), answer_ids(tokenizer, question.answer)
     ids = asked + answered[:-1]
     targets = [IGNORED] * (len(asked) - 1) + answered
-    return [(token, number, offset, target) for offset, (token, target) in enumerate(zip(ids, targets, strict=True))]
+    size = len(answered)
+    looks = [NOWHERE] * (len(asked) - 1) + _looks(tokenizer, question, answered)
+    named = _named(tokenizer, question) + [NO_NAME] * (size - 1)
+    return [
+        (token, number, place, target, size, names, *look)
+        for place, (token, target, names, look) in enumerate(zip(ids, targets, named, looks, strict=True))
+    ]
+
+
+def _named(tokenizer: Tokenizer, question: Question) -> list[int]:
+    """Say for each token of the prompt after the video which things the name that ends there fits, a bit each."""
+    before = AFTER_VIDEO.index("{question}")
+    ends = {before + one.end: sum(1 << thing for thing in one.things) for one in question.mentions}
+    encoding = tokenizer.encode(AFTER_VIDEO.format(question=question.text), add_special_tokens=False)
+    return [ends.get(end, NO_NAME) for _, end in encoding.offsets]
+
+
+def _looks(tokenizer: Tokenizer, question: Question, answered: list[int]) -> list[tuple[int, ...]]:
+    """Say for each token of the answer where its gaze rests; the token that ends the answer is told by none."""
+    looks, written = [], 0
+    for token in answered[:-1]:
+        gaze = next((gaze for gaze in question.gazes if written < gaze.end), None)
+        looks.append((*astuple(gaze.basis), *astuple(gaze.told)) if gaze else NOWHERE)
+        written += len(tokenizer.decode([token]))
+    return [*looks, NOWHERE]
 
 
 def packed_mask(owners: torch.Tensor, prefix: int) -> torch.Tensor:
@@ -55,9 +103,12 @@ def packed_mask(owners: torch.Tensor, prefix: int) -> torch.Tensor:
 
 
 def read_video(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor
-) -> DynamicCache:
-    """Run the text before the video and visual tokens (clips, tokens, width) once: their keys and values."""
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor, layer: int
+) -> tuple[DynamicCache, torch.Tensor]:
+    """Run the text before the video and visual tokens (clips, tokens, width) once.
+
+    Returns their keys and values, and the visual tokens' states (clips, tokens, width) after `layer` layers.
+    """
     before = torch.tensor([tokenizer.encode(BEFORE_VIDEO, add_special_tokens=False).ids])
     text = model.model.language_model
     clips = tokens.shape[0]
@@ -65,23 +116,33 @@ def read_video(
     prefix = torch.cat((text.embed_tokens(before).expand(clips, -1, -1), tokens, newline), dim=1)
     cache = DynamicCache(config=text.config)
     # Without a mask the attention is causal, and faster than under one that says the same.
-    text(inputs_embeds=prefix, attention_mask={"full_attention": None}, past_key_values=cache, use_cache=True)
-    return cache
+    states = text(
+        inputs_embeds=prefix,
+        attention_mask={"full_attention": None},
+        past_key_values=cache,
+        use_cache=True,
+        output_hidden_states=True,
+    ).hidden_states[layer]
+    return cache, states[:, before.shape[1] : -1]
 
 
 def packed_logits(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, tokens: torch.Tensor, pack: Pack
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the logits (answer tokens, vocabulary) and targets (answer tokens) of all the answers in a pack."""
-    cache = read_video(model, tokenizer, tokens)
+    model: LlavaOnevisionForConditionalGeneration, cache: DynamicCache, pack: Pack
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Give the logits (answer tokens, vocabulary) and targets (answer tokens) of all the answers in a pack.
+
+    The states (clips, tokens, width) that go into each layer come third. cache: the keys and values of the video, from
+    `read_video`; those of the pack are added.
+    """
     prefix = cache.get_seq_length()
     text = model.model.language_model
     states = text(
+        output_hidden_states=True,
         input_ids=pack.ids,
         attention_mask={"full_attention": packed_mask(pack.owners, prefix)},
         position_ids=pack.offsets + prefix,
         past_key_values=cache,
         use_cache=True,
-    ).last_hidden_state
+    ).hidden_states
     answering = pack.targets != IGNORED
-    return model.lm_head(states[answering]), pack.targets[answering]
+    return model.lm_head(states[-1][answering]), pack.targets[answering], states

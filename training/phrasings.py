@@ -1,62 +1,149 @@
-"""The many ways to put each question; `{colour}` and its like are gaps."""
+"""The many ways to put each question; what stands in braces is a gap."""
 
 from __future__ import annotations
 
 import numpy as np
 
-COLOUR_FORMS = (
-    "what {colour} is the {shape}?",
-    "which {colour} is the {shape}?",
-    "what is the {colour} of the {shape}?",
-    "which {colour} does the {shape} have?",
-    "what {colour} does the {shape} have?",
-    "tell me the {colour} of the {shape}.",
-    "the {shape} is what {colour}?",
-)
-SHAPE_FORMS = (
-    "what shape is the {colour} {thing}?",
-    "what is the shape of the {colour} {thing}?",
-    "which shape is the {colour} {thing}?",
-    "which shape does the {colour} {thing} have?",
-    "what is the {colour} {thing}?",
-    "what kind of {thing} is {colour}?",
-    "what is {colour}?",
-)
-EXISTS_FORMS = (
-    "is there {a_name}?",
-    "is there {a_name} in the video?",
-    "is there {a_name} in the scene?",
-    "do you see {a_name}?",
-    "can you see {a_name}?",
-    "does the video show {a_name}?",
-    "does {a_name} appear?",
-)
-COUNT_FORMS = (
-    "how many {names} are there?",
-    "how many {names} are in the video?",
-    "how many {names} are there in the video?",
-    "how many {names} do you see?",
-    "how many {names} can you see?",
-    "what is the number of {names}?",
-    "count the {names}.",
-)
-DESCRIBE_FORMS = (
-    "describe the video.",
-    "describe the scene.",
-    "describe what you see.",
-    "what happens in the video?",
-    "what is happening in the video?",
-    "what is in the video?",
-    "what does the video show?",
-    "what do you see?",
-    "what can you see in the video?",
-)
-BACKGROUND_FORMS = (
-    "what {colour} is the background?",
-    "what is the {colour} of the background?",
-    "which {colour} is the background?",
-    "which {colour} does the background have?",
-)
+FORMS = {
+    "colour": (
+        "what {colour} is the {shape}?",
+        "which {colour} is the {shape}?",
+        "what is the {colour} of the {shape}?",
+        "which {colour} does the {shape} have?",
+        "what {colour} does the {shape} have?",
+        "tell me the {colour} of the {shape}.",
+        "the {shape} is what {colour}?",
+    ),
+    "shape": (
+        "what shape is the {name} {thing}?",
+        "what is the shape of the {name} {thing}?",
+        "which shape is the {name} {thing}?",
+        "which shape does the {name} {thing} have?",
+        "what is the {name} {thing}?",
+        "what kind of {thing} is {name}?",
+        "what is {name}?",
+    ),
+    "exists": (
+        "is there {a_name}?",
+        "is there {a_name} in the video?",
+        "is there {a_name} in the scene?",
+        "do you see {a_name}?",
+        "can you see {a_name}?",
+        "does the video show {a_name}?",
+        "is {a_name} ever shown?",
+    ),
+    "count": (
+        "how many {names} are there?",
+        "how many {names} are in the video?",
+        "how many {names} are there in the video?",
+        "how many {names} do you see?",
+        "how many {names} can you see?",
+        "what is the number of {names}?",
+        "count the {names}.",
+    ),
+    "background": (
+        "what {colour} is the background?",
+        "what is the {colour} of the background?",
+        "which {colour} is the background?",
+        "which {colour} does the background have?",
+    ),
+    "position": (
+        "where is the {name}?",
+        "where is the {name} in the picture?",
+        "in which part of the picture is the {name}?",
+        "where can the {name} be seen?",
+    ),
+    "position_start": (
+        "where is the {name} at the start?",
+        "where is the {name} at the beginning?",
+        "where is the {name} at first?",
+        "where does the {name} start?",
+    ),
+    "position_end": (
+        "where is the {name} at the end?",
+        "where is the {name} in the end?",
+        "where does the {name} end up?",
+        "where does the {name} go?",
+    ),
+    "relation": (
+        "is the {one} {relation} the {other}?",
+        "is the {one} shown {relation} the {other}?",
+        "would you say the {one} is {relation} the {other}?",
+    ),
+    "which": (
+        "which is {further}, the {one} or the {other}?",
+        "what is {further}, the {one} or the {other}?",
+        "of the {one} and the {other}, which is {further}?",
+    ),
+    "motion": (
+        "which way does the {name} move?",
+        "in which direction does the {name} move?",
+        "what direction does the {name} move in?",
+        "where does the {name} move?",
+        "how does the {name} move?",
+    ),
+    "mover": ("what moves?", "what is moving?", "which {thing} moves?", "which {thing} is moving?"),
+    "moves": ("does the {name} move?", "is the {name} moving?"),
+    "first": ("what happens first?", "what is the first thing that happens?", "what happens at first?"),
+    "last": ("what happens last?", "what is the last thing that happens?", "what happens at the end?"),
+    "after": (
+        "what happens after {clause}?",
+        "what happens next after {clause}?",
+        "after {clause}, what happens?",
+        "{clause}. what happens next?",
+    ),
+    "before": (
+        "what happens before {clause}?",
+        "what happens just before {clause}?",
+        "before {clause}, what happens?",
+    ),
+    "sooner": (
+        "what happens first: {one}, or {other}?",
+        "which is first: {one}, or {other}?",
+        "which happens earlier: {one}, or {other}?",
+    ),
+    "turns": (
+        "what {colour} does the {name} turn?",
+        "which {colour} does the {name} turn?",
+        "what {colour} does the {name} become?",
+        "to what {colour} does the {name} change?",
+    ),
+    "turned": (
+        "what {colour} is the {shape} at first?",
+        "what {colour} was the {shape} at the start?",
+        "what {colour} was the {shape} before it changed?",
+    ),
+    "turner": (
+        "what changes {colour}?",
+        "which {thing} changes {colour}?",
+        "what turns another {colour}?",
+    ),
+    "changes": ("does the {name} change {colour}?", "does the {colour} of the {name} change?"),
+    "flashes": ("what flashes?", "what flashes up?", "what flashed?", "what is seen for a moment only?"),
+    "appears": ("what appears?", "what comes into view?", "what appears and stays?"),
+    "disappears": ("what disappears?", "what goes away?", "what vanishes?"),
+    "happens": (
+        "what happens to the {name}?",
+        "what does the {name} do?",
+        "what becomes of the {name}?",
+    ),
+    "describe": (
+        "describe the video.",
+        "describe the scene.",
+        "describe what you see.",
+        "describe what happens.",
+        "what happens in the video?",
+        "what is happening in the video?",
+        "what does the video show?",
+        "what can you see in the video?",
+    ),
+}
+
+
+def phrase(rng: np.random.Generator, kind: str, **gaps: str) -> str:
+    """Choose a form of a question and fill its gaps; "colour" and "thing" fill themselves."""
+    words = {"colour": word_for_colour(rng), "thing": word_for_thing(rng)} | gaps
+    return FORMS[kind][rng.integers(len(FORMS[kind]))].format(**words)
 
 
 def vary(rng: np.random.Generator, text: str) -> str:
@@ -68,11 +155,6 @@ def vary(rng: np.random.Generator, text: str) -> str:
     return text
 
 
-def pick(rng: np.random.Generator, forms: tuple[str, ...], **words: str) -> str:
-    """Fill the gaps of one of the forms."""
-    return forms[rng.integers(len(forms))].format(**words)
-
-
 def word_for_colour(rng: np.random.Generator) -> str:
     """Choose between British and American spelling."""
     return "colour" if rng.random() < 0.5 else "color"
@@ -81,8 +163,3 @@ def word_for_colour(rng: np.random.Generator) -> str:
 def word_for_thing(rng: np.random.Generator) -> str:
     """Choose a word for any solid."""
     return ("object", "thing", "shape")[rng.integers(3)]
-
-
-def with_article(name: str) -> str:
-    """Put "a" or "an" before a name."""
-    return f"an {name}" if name[0] in "aeio" else f"a {name}"

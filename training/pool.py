@@ -4,67 +4,83 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from training.frames import GRID, IMAGE_SIZE, render, squash, wear
-from training.scenes import Scene, sample_scene
+from training.scenes import TRAIN, Scene, World, sample_scene
 
-SHORT_SIDES = (128, 160, 192)
+SHORT_SIDES = (112, 144, 192)
 WORN_SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Clips of one length; clip `i` shows the scene of seed `first_seed + i`."""
+class Recipe:
+    """Which clips a pool holds: clip `i` shows the scene of seed `first_seed + i`, `frames` evenly spaced ones."""
 
     first_seed: int
-    frames: np.ndarray  # uint8 (clips, frames, 3, 96, 96)
-    labels: np.ndarray  # float16 (clips, frames, 36, 5)
+    clips: int
+    frames: int
+
+    @property
+    def times(self) -> np.ndarray:
+        """When the frames are, as fractions of the clip: (frames,)."""
+        return np.linspace(0, 1, self.frames)
 
     def scene(self, clip: int) -> Scene:
-        """Draw the scene of a clip again."""
+        """Draw the scene of a clip."""
         return sample_scene(np.random.default_rng(self.first_seed + clip))
 
 
-def render_clip(seed: int, frames: int) -> tuple[Scene, np.ndarray, np.ndarray]:
-    """Render the clip of a seed: its scene, frames uint8 (frames, height, width, 3), labels (frames, 36, 5)."""
+@dataclass(frozen=True)
+class Pool:
+    """Rendered clips with their scenes."""
+
+    recipe: Recipe
+    frames: np.ndarray  # uint8 (clips, frames, 3, 96, 96)
+    owners: np.ndarray  # int8 (clips, frames, 36), an index into the scene's things, -1 for the background
+    scenes: list[Scene]
+
+
+def render_clip(seed: int, times: np.ndarray, world: World = TRAIN) -> tuple[Scene, np.ndarray, np.ndarray]:
+    """Render the clip of a seed: its scene, frames uint8 (frames, height, width, 3), owners int8 (frames, 36)."""
     rng = np.random.default_rng(seed)
-    scene = sample_scene(rng)
-    rendering = render(scene, frames, int(rng.choice(SHORT_SIDES)), rng)
+    scene = sample_scene(rng, world)
+    rendering = render(scene, times.tolist(), int(rng.choice(SHORT_SIDES)), rng)
     worn = wear(rendering.frames, rng) if rng.random() < WORN_SHARE else rendering.frames
-    return scene, worn, rendering.labels
+    return scene, worn, rendering.owners
 
 
-def _squashed_clip(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    _, frames, labels = render_clip(*job)
-    return squash(frames).numpy(), labels
+def _squashed_clip(job: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    _, frames, owners = render_clip(*job)
+    return squash(frames).numpy(), owners
 
 
-def open_pool(folder: Path, first_seed: int, clips: int, frames: int, workers: int = 2) -> Pool:
+def open_pool(folder: Path, recipe: Recipe, workers: int = 2) -> Pool:
     """Open the pool of a folder, rendering it first if it is not complete."""
-    made_of = {"first_seed": first_seed, "clips": clips, "frames": frames}
     done = folder / "pool.json"
-    if not done.exists() or json.loads(done.read_text()) != made_of:
-        _render_pool(folder, first_seed, clips, frames, workers)
-        done.write_text(json.dumps(made_of))
+    if not done.exists() or json.loads(done.read_text()) != asdict(recipe):
+        _render_pool(folder, recipe, workers)
+        done.write_text(json.dumps(asdict(recipe)))
     return Pool(
-        first_seed,
+        recipe,
         np.load(folder / "frames.npy", mmap_mode="r"),
-        np.load(folder / "labels.npy", mmap_mode="r"),
+        np.load(folder / "owners.npy", mmap_mode="r"),
+        [recipe.scene(clip) for clip in range(recipe.clips)],
     )
 
 
-def _render_pool(folder: Path, first_seed: int, clips: int, frames: int, workers: int) -> None:
+def _render_pool(folder: Path, recipe: Recipe, workers: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (clips, frames, 3, IMAGE_SIZE, IMAGE_SIZE)
-    pixels = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, shape)
-    labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.float16, (clips, frames, GRID * GRID, 5))
-    jobs = [(first_seed + clip, frames) for clip in range(clips)]
-    with multiprocessing.get_context("spawn").Pool(workers) as processes:
-        for clip, (frame, label) in enumerate(processes.imap(_squashed_clip, jobs, chunksize=16)):
-            pixels[clip], labels[clip] = frame, label
+    size = (recipe.clips, recipe.frames)
+    pixels = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, (*size, 3, IMAGE_SIZE, IMAGE_SIZE))
+    owners = np.lib.format.open_memmap(folder / "owners.npy", "w+", np.int8, (*size, GRID * GRID))
+    jobs = [(recipe.first_seed + clip, recipe.times) for clip in range(recipe.clips)]
+    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as processes:
+        for clip, (frame, owner) in enumerate(processes.imap(_squashed_clip, jobs, chunksize=16)):
+            pixels[clip], owners[clip] = frame, owner
     pixels.flush()
-    labels.flush()
+    owners.flush()

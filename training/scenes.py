@@ -1,21 +1,53 @@
-"""The world the demo model is trained on: a few coloured solids that move before a plain background."""
+"""The world the demo model is trained on: coloured solids to which things happen, before a backdrop."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 SHAPES = ("cube", "ball", "cone", "cylinder", "ring", "star")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
 BACKGROUNDS = ("grey", "brown", "teal", "pink")
-BACKDROPS = ("flat", "gradient", "floor", "cloudy")
 ASPECTS = ((16, 9), (4, 3), (1, 1), (9, 16))
 MAX_THINGS = 5
-CUT_SHARE = 0.08
 # Two centres closer than one pooled token (1/6 of the squashed frame) cannot be told apart by the model.
 TOKEN_WIDTH = 1 / 6
+# What begins this close together cannot be put in order when 16 frames are looked at.
+ONSET_GAP = 0.14
+FRAME = 1 / 15  # of a clip, when 16 frames are looked at
+HAPPENINGS = ("move", "enter", "exit", "flash", "turn")
+HAPPENING_SHARES = (0.4, 0.15, 0.15, 0.15, 0.15)
+
+
+@dataclass(frozen=True)
+class World:
+    """How hard its scenes are to see: sizes of things, length of short events in frames, noise, drift, backdrops."""
+
+    diameters: tuple[float, float]  # fractions of the frame's short side
+    brief: tuple[float, float]  # frames, when 16 are looked at
+    noise: float  # most, in levels of 255
+    drift: float  # most that the camera moves in a clip, a fraction of the frame
+    backdrops: tuple[str, ...]
+
+
+TRAIN = World((0.2, 0.46), (1.0, 3.2), 8.0, 0.05, ("flat", "gradient", "floor", "cloudy", "grainy", "stripes"))
+# Nothing is ever trained on tiles and waves.
+TEST = replace(TRAIN, backdrops=("flat", "floor", "cloudy", "grainy", "tiles", "waves"))
+EASY = World((0.28, 0.46), (2.0, 3.2), 0.0, 0.0, ("flat", "gradient", "floor"))
+HARD = World((0.2, 0.28), (1.0, 1.8), 8.0, 0.05, ("grainy", "tiles", "waves"))
+WORLDS = {"test": TEST, "easy": EASY, "hard": HARD}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens to a thing, from `start` to `end` (fractions of the clip); `to` is a place or a colour."""
+
+    kind: str
+    start: float
+    end: float
+    to: tuple[float, float] | str | None = None
 
 
 @dataclass(frozen=True)
@@ -25,107 +57,155 @@ class Thing:
     shape: str
     colour: str
     diameter: float
-    start: tuple[float, float]
-    end: tuple[float, float]
-    motion: str = "still"
+    place: tuple[float, float]
     turn: float = 0.5
+    event: Event | None = None
 
-    def place(self, time: float) -> tuple[float, float]:
-        """Give the centre (x, y) at `time`, a fraction of the shot from 0 to 1."""
-        if self.motion == "still":
-            return self.start
-        way = time if self.motion == "line" else math.sin(math.pi * time) ** 2
+    def place_at(self, time: float) -> tuple[float, float]:
+        """Give the centre (x, y) at a time between 0 and 1, the camera's drift left out."""
+        event = self.event
+        if event is None or event.kind != "move" or not isinstance(event.to, tuple):
+            return self.place
+        way = min(1.0, max(0.0, (time - event.start) / (event.end - event.start)))
         return (
-            self.start[0] + way * (self.end[0] - self.start[0]),
-            self.start[1] + way * (self.end[1] - self.start[1]),
+            self.place[0] + way * (event.to[0] - self.place[0]),
+            self.place[1] + way * (event.to[1] - self.place[1]),
+        )
+
+    def colour_at(self, time: float) -> str:
+        """Give the colour at a time."""
+        event = self.event
+        turned = event is not None and event.kind == "turn" and event.start <= time < event.end
+        return str(event.to) if event is not None and turned else self.colour
+
+    def visible_at(self, time: float) -> bool:
+        """Tell whether it is there at a time."""
+        event = self.event
+        if event is None:
+            return True
+        return {"enter": time >= event.start, "exit": time < event.start}.get(
+            event.kind, event.kind != "flash" or event.start <= time < event.end
         )
 
 
 @dataclass(frozen=True)
-class Shot:
-    """What the camera sees without a cut."""
+class Scene:
+    """A clip to be rendered. `noise` is in levels of 255, `drift` the camera's way (x, y) from start to end."""
 
     things: tuple[Thing, ...]
+    aspect: tuple[int, int]
     background: str
     backdrop: str = "flat"
+    noise: float = 0.0
+    drift: tuple[float, float] = (0.0, 0.0)
+
+    def place_at(self, thing: Thing, time: float) -> tuple[float, float]:
+        """Give the centre of a thing in the picture at a time."""
+        x, y = thing.place_at(time)
+        return x + (time - 0.5) * self.drift[0], y + (time - 0.5) * self.drift[1]
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A clip to be rendered: one shot, or two with a cut at `cut`, a fraction of the clip."""
-
-    shots: tuple[Shot, ...]
-    aspect: tuple[int, int]
-    cut: float = 1.0
-
-    @property
-    def things(self) -> tuple[Thing, ...]:
-        """Give the things of all shots."""
-        return tuple(thing for shot in self.shots for thing in shot.things)
-
-    def shot_at(self, time: float) -> tuple[Shot, float]:
-        """Give the shot on screen at `time` (a fraction of the clip) and the time within that shot."""
-        if len(self.shots) == 1:
-            return self.shots[0], time
-        if time < self.cut:
-            return self.shots[0], time / self.cut
-        return self.shots[1], (time - self.cut) / (1 - self.cut)
-
-
-def sample_scene(rng: np.random.Generator) -> Scene:
+def sample_scene(rng: np.random.Generator, world: World = TRAIN) -> Scene:
     """Draw a scene whose things never hide one another."""
     aspect = ASPECTS[rng.choice(len(ASPECTS), p=(0.55, 0.15, 0.15, 0.15))]
-    if rng.random() < CUT_SHARE:
-        shots = (_sample_shot(rng, aspect, most=2), _sample_shot(rng, aspect, most=2))
-        return Scene(shots, aspect, cut=float(rng.uniform(0.3, 0.7)))
-    return Scene((_sample_shot(rng, aspect, most=MAX_THINGS),), aspect)
+    things = _sample_things(rng, aspect, world)
+    drifts = world.drift > 0 and rng.random() < 0.5
+    drift = rng.uniform(-world.drift, world.drift, 2) if drifts else np.zeros(2)
+    return Scene(
+        things=things,
+        aspect=aspect,
+        background=str(rng.choice(BACKGROUNDS)),
+        backdrop=str(rng.choice(world.backdrops)),
+        noise=float(world.noise * rng.random()),
+        drift=(float(drift[0]), float(drift[1])),
+    )
 
 
-def _sample_shot(rng: np.random.Generator, aspect: tuple[int, int], most: int) -> Shot:
-    count = int(rng.integers(1, most + 1))
-    still = rng.random() < 0.35
+def _sample_things(rng: np.random.Generator, aspect: tuple[int, int], world: World) -> tuple[Thing, ...]:
+    count = int(rng.integers(1, MAX_THINGS + 1))
     # Few shapes or few colours give the repeats without which counting is only "one".
-    shapes = rng.choice(SHAPES, size=rng.choice((1, 2, 6), p=(0.2, 0.3, 0.5)), replace=False)
-    colours = rng.choice(COLOURS, size=rng.choice((1, 2, 8), p=(0.15, 0.25, 0.6)), replace=False)
-    things: list[Thing] = []
-    while len(things) < count:
-        things = []
+    shapes = rng.choice(SHAPES, size=rng.choice((1, 2, 6), p=(0.12, 0.23, 0.65)), replace=False)
+    colours = rng.choice(COLOURS, size=rng.choice((1, 2, 8), p=(0.08, 0.2, 0.72)), replace=False)
+    kinds = sample_happenings(rng, count)
+    while True:
+        things: list[Thing] = []
         for _ in range(60 * count):
-            moves = not still and rng.random() < 0.5
-            thing = _sample_thing(rng, aspect, str(rng.choice(shapes)), str(rng.choice(colours)), count, moves)
+            thing = _sample_thing(rng, aspect, world, str(rng.choice(shapes)), str(rng.choice(colours)))
+            happens = kinds[len(things)] if len(things) < len(kinds) else None
+            if happens is not None:
+                thing = replace(thing, event=_sample_event(rng, thing, *happens, aspect, world))
             if all(keep_apart(thing, other, aspect) for other in things):
                 things.append(thing)
             if len(things) == count:
-                break
-    return Shot(tuple(things), str(rng.choice(BACKGROUNDS)), str(rng.choice(BACKDROPS)))
+                return tuple(things[index] for index in rng.permutation(count))
 
 
-def _sample_thing(
-    rng: np.random.Generator, aspect: tuple[int, int], shape: str, colour: str, count: int, moves: bool
-) -> Thing:
-    diameter = float(rng.uniform(0.24, 0.5) if count <= 2 else rng.uniform(0.22, 0.34))
+def sample_happenings(rng: np.random.Generator, count: int) -> list[tuple[str, float]]:
+    """Draw what happens in a clip of `count` things and when each begins: at most three, far enough apart."""
+    number = min(count, int(rng.choice(4, p=(0.15, 0.3, 0.3, 0.25))))
+    kinds = rng.choice(HAPPENINGS, size=number, p=HAPPENING_SHARES)
+    slack = 0.78 - ONSET_GAP * max(0, number - 1)
+    onsets = 0.08 + np.sort(rng.random(number)) * slack + ONSET_GAP * np.arange(number)
+    return [(str(kind), float(onset)) for kind, onset in zip(kinds, onsets, strict=True)]
+
+
+def _sample_thing(rng: np.random.Generator, aspect: tuple[int, int], world: World, shape: str, colour: str) -> Thing:
+    diameter = float(rng.uniform(*world.diameters))
+    place = _sample_place(rng, diameter, aspect)
+    return Thing(shape, colour, diameter, place, float(rng.random()))
+
+
+def _sample_place(rng: np.random.Generator, diameter: float, aspect: tuple[int, int]) -> tuple[float, float]:
     half_x, half_y = half_extent(diameter, aspect)
-    low, high = np.array((half_x, half_y)), np.array((1 - half_x, 1 - half_y))
-    start, end = rng.uniform(low, high), rng.uniform(low, high)
-    motion = str(rng.choice(("line", "sway"))) if moves else "still"
-    turn = float(rng.random())
-    return Thing(shape, colour, diameter, tuple(start.tolist()), tuple(end.tolist()), motion, turn)
+    return float(rng.uniform(half_x, 1 - half_x)), float(rng.uniform(half_y, 1 - half_y))
 
 
-def half_extent(diameter: float, aspect: tuple[int, int]) -> tuple[float, float]:
+def _sample_event(
+    rng: np.random.Generator, thing: Thing, kind: str, start: float, aspect: tuple[int, int], world: World
+) -> Event:
+    brief = float(rng.uniform(*world.brief)) * FRAME
+    if kind == "move":
+        if rng.random() < 0.25:
+            start = 0.0
+        end = min(1.0, start + float(rng.uniform(0.2, 1.0)))
+        return Event(kind, start, max(end, start + 0.12), _sample_goal(rng, thing, aspect))
+    if kind == "turn":
+        to = str(rng.choice([colour for colour in COLOURS if colour != thing.colour]))
+        return Event(kind, start, start + brief if rng.random() < 0.4 else 2.0, to)
+    return Event(kind, start, start + brief if kind == "flash" else 2.0)
+
+
+def _sample_goal(rng: np.random.Generator, thing: Thing, aspect: tuple[int, int]) -> tuple[float, float]:
+    """Draw where a thing moves: far along one axis, a little along the other, towards where there is more room."""
+    half = half_extent(thing.diameter, aspect)
+    axis = int(rng.integers(2))
+    low, high = half[axis], 1 - half[axis]
+    here = thing.place[axis]
+    forward = rng.random() < (high - here) / (high - low)
+    room = high - here if forward else here - low
+    goal = list(thing.place)
+    goal[axis] = here + (1 if forward else -1) * max(0.25, float(rng.uniform(0.6, 1.0)) * room)
+    goal[axis] = float(np.clip(goal[axis], low, high))
+    aside = 1 - axis
+    goal[aside] = float(np.clip(goal[aside] + rng.uniform(-0.06, 0.06), half[aside], 1 - half[aside]))
+    return goal[0], goal[1]
+
+
+def half_extent(diameter: float, aspect: Sequence[int]) -> tuple[float, float]:
     """Give half the width and height of a thing as fractions of the frame's."""
     short = min(aspect)
     return diameter * short / aspect[0] / 2, diameter * short / aspect[1] / 2
 
 
 def keep_apart(one: Thing, other: Thing, aspect: tuple[int, int]) -> bool:
-    """Tell whether two things stay clear of each other throughout a shot."""
+    """Tell whether two things stay clear of each other throughout a clip, seen or not."""
     one_x, one_y = half_extent(one.diameter, aspect)
     other_x, other_y = half_extent(other.diameter, aspect)
     gap_x = max(one_x + other_x, TOKEN_WIDTH)
     gap_y = max(one_y + other_y, TOKEN_WIDTH)
-    for time in (step / 12 for step in range(13)):
-        (x1, y1), (x2, y2) = one.place(time), other.place(time)
+    moves = any(thing.event is not None and thing.event.kind == "move" for thing in (one, other))
+    for time in (step / 12 for step in range(13)) if moves else (0.0,):
+        (x1, y1), (x2, y2) = one.place_at(time), other.place_at(time)
         if abs(x1 - x2) < gap_x and abs(y1 - y2) < gap_y:
             return False
     return True

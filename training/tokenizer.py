@@ -7,12 +7,14 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from training.questions import TRAIN_QUOTA, ask
 from training.scenes import sample_scene
+from training.timeline import Timeline
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
 VOCABULARY = 768
 BEFORE_VIDEO = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER_VIDEO = "\n{question}<|im_end|>\n<|im_start|>assistant\n"
 END = "<|im_end|>"
+MOMENTS = np.linspace(0, 1, 16).tolist()
 
 
 def train_tokenizer(seed: int, scenes: int = 800) -> Tokenizer:
@@ -20,7 +22,7 @@ def train_tokenizer(seed: int, scenes: int = 800) -> Tokenizer:
     rng = np.random.default_rng(seed)
     corpus = [BEFORE_VIDEO + AFTER_VIDEO]
     for _ in range(scenes):
-        for question in ask(sample_scene(rng), rng, TRAIN_QUOTA):
+        for question in ask(Timeline.of(sample_scene(rng), MOMENTS), rng, TRAIN_QUOTA):
             corpus.append(f"\n{question.text}\n{question.answer}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Lowercase()

@@ -15,33 +15,33 @@ import typer
 from tokenizers import Tokenizer
 from transformers import LlavaOnevisionForConditionalGeneration
 
-from training.language import Course, TokenPool, train_language
+from training.batches import TokenPool
+from training.language import Course, make_hints, train_language
 from training.model import build_model, save_model
-from training.pool import Pool, open_pool
-from training.questions import COUNT_QUOTA, TRAIN_QUOTA
+from training.pool import Pool, Recipe, open_pool
+from training.questions import TRAIN_QUOTA
 from training.tokenizer import train_tokenizer
 from training.vision import cache_tokens, train_vision
 
 SEED = 7
-POOLS = {
-    "short": {"first_seed": 10_000_000, "clips": 10_000, "frames": 4},
-    "long": {"first_seed": 20_000_000, "clips": 2_500, "frames": 16},
-}
+POOLS = {"short": Recipe(110_000_000, 12_000, 4), "long": Recipe(120_000_000, 4_000, 24)}
 
 
 @dataclass(frozen=True)
 class Round:
-    """Batches of single frames for the vision, at a share of the usual rate, then a course for the language model."""
+    """Batches of single frames for the vision, at a share of the usual rate, then courses for the language model."""
 
     vision_steps: int
     vision_rate: float
-    course: Course
+    courses: tuple[Course, ...]
 
 
 ROUNDS = (
-    Round(1100, 1.0, Course("language", 1600, TRAIN_QUOTA)),
-    # Counting is learnt last and slowest, and needs the sharpest view of where one thing ends.
-    Round(700, 0.6, Course("counting", 800, COUNT_QUOTA, rate=0.6, start=0.5, short_share=0.35)),
+    Round(
+        1800,
+        1.0,
+        (Course("language", 2500, TRAIN_QUOTA),),
+    ),
 )
 
 
@@ -84,7 +84,7 @@ def main(
     log = Log(run / "log.jsonl")
     tokenizer = _tokenizer(run)
     model = build_model(tokenizer, SEED)
-    pools = {name: open_pool(run / name, **made_of) for name, made_of in POOLS.items()}
+    pools = {name: open_pool(run / name, recipe) for name, recipe in POOLS.items()}
     for number in range(len(ROUNDS)):
         _play_round(number, model, tokenizer, pools, run, log)
     save_model(model, tokenizer, out)
@@ -107,15 +107,17 @@ def _play_round(
     run: Path,
     log: Log,
 ) -> None:
-    vision_steps, rate, course = ROUNDS[number].vision_steps, ROUNDS[number].vision_rate, ROUNDS[number].course
+    vision_steps, rate = ROUNDS[number].vision_steps, ROUNDS[number].vision_rate
     seed, name = SEED + number, f"vision-{number}"
-    see = partial(train_vision, model, pools["short"], vision_steps, rate, seed, partial(log, name))
+    see = partial(train_vision, model, tuple(pools.values()), vision_steps, rate, seed, partial(log, name))
     _vision_stage(model, run / f"{name}.pt", see)
     short, long = (
         TokenPool(pools[length], cache_tokens(model, pools[length], run / f"{length}-{number}.npy"))
         for length in ("short", "long")
     )
-    train_language(model, tokenizer, (short, long), course, seed, run, partial(log, course.name))
+    hints = make_hints(seed)
+    for course in ROUNDS[number].courses:
+        train_language(model, tokenizer, hints, (short, long), course, seed, run, partial(log, course.name))
 
 
 def _vision_stage(model: LlavaOnevisionForConditionalGeneration, checkpoint: Path, train: Callable[[], None]) -> None:

@@ -8,54 +8,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 from transformers import LlavaOnevisionForConditionalGeneration
 
 from training.frames import normalise
+from training.heads import Heads, as_tensors
+from training.labels import SEEN, clip_labels
 from training.model import TEXT_WIDTH, cosine, frame_tokens, parameter_groups
 from training.muon import Muon
 from training.pool import Pool
-from training.scenes import COLOURS, SHAPES
+from training.timeline import Timeline
+from training.whitening import whiten
 
 BATCH = 32
 MATRIX_RATE = 3e-3
 OTHER_RATE = 1e-3
 # The heads are thrown away, and have to be right again before the tower moves.
 HEAD_RATE = 1e-2
-# Visual tokens enter the language model at about the size of its text embeddings.
-TOKEN_RMS = 0.5
-
-
-class DenseHeads(nn.Module):
-    """Reads shape, colour, whether a centre is here, and the centre's offset from each token."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shape = nn.Linear(TEXT_WIDTH, len(SHAPES) + 1)
-        self.colour = nn.Linear(TEXT_WIDTH, len(COLOURS) + 1)
-        self.centre = nn.Linear(TEXT_WIDTH, 2)
-        self.offset = nn.Linear(TEXT_WIDTH, 2)
-
-    def losses(self, tokens: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-        """Compare tokens (frames, 36, width) with labels (frames, 36, 5): the loss and the accuracies."""
-        tokens, labels = tokens.flatten(0, 1), labels.flatten(0, 1)
-        seen = labels[:, 0] > 0
-        loss, accuracy = tokens.new_zeros(()), {}
-        for column, (name, head) in enumerate(
-            (("shape", self.shape), ("colour", self.colour), ("centre", self.centre))
-        ):
-            truth = labels[:, column].long()
-            logits = head(tokens)
-            loss = loss + cross_entropy(logits, truth)
-            right = logits.argmax(-1) == truth
-            accuracy[name] = right[seen].float().mean().item()
-        miss = (self.offset(tokens[seen]) - labels[seen, 3:]).abs()
-        return loss + 0.3 * miss.mean(), accuracy
+# Frames are measured by so many batches before the visual tokens are whitened.
+MEASURED_BATCHES = 24
 
 
 def train_vision(
     model: LlavaOnevisionForConditionalGeneration,
-    pool: Pool,
+    pools: tuple[Pool, ...],
     steps: int,
     rate: float,
     seed: int,
@@ -63,7 +38,7 @@ def train_vision(
 ) -> None:
     """Train tower and projector in place for `steps` batches of single frames, at `rate` times the usual rates."""
     torch.manual_seed(seed)
-    heads = DenseHeads()
+    heads = Heads(SEEN, TEXT_WIDTH)
     parts = nn.ModuleDict({"tower": model.model.vision_tower, "projector": model.model.multi_modal_projector})
     matrices, rest = parameter_groups(parts, skip=("post_layernorm",))
     optimisers = (
@@ -73,8 +48,9 @@ def train_vision(
     )
     rates = (MATRIX_RATE * rate, OTHER_RATE * rate, HEAD_RATE)
     for step in range(steps):
-        pixels, labels = _batch(pool, np.random.default_rng((seed, step)))
-        loss, accuracy = heads.losses(frame_tokens(model, pixels), labels)
+        rng = np.random.default_rng((seed, step))
+        pixels, labels = _batch(pools[step % len(pools)], rng)
+        loss, accuracy = heads.losses(frame_tokens(model, pixels).flatten(0, 1), labels)
         for optimiser, top in zip(optimisers, rates, strict=True):
             warmup = 5 if top == HEAD_RATE else 100
             optimiser.param_groups[0]["lr"] = top * cosine(step, steps, warmup)
@@ -84,24 +60,27 @@ def train_vision(
             optimiser.step()
         if step % 50 == 0 or step == steps - 1:
             report({"step": step, "loss": loss.item(), **accuracy})
-    _scale_tokens(model, pool)
+    whiten(model, _many(pools[0]))
 
 
-def _batch(pool: Pool, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    clips = rng.integers(0, pool.frames.shape[0], BATCH)
-    moments = rng.integers(0, pool.frames.shape[1], BATCH)
-    pixels = torch.from_numpy(pool.frames[clips, moments])
-    labels = torch.from_numpy(pool.labels[clips, moments]).float()
-    return normalise(pixels), labels
+def _batch(pool: Pool, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Draw single frames: pixels (frames, 3, 96, 96) and the labels of their tokens, each (frames * 36,)."""
+    clips = rng.integers(0, pool.recipe.clips, BATCH)
+    moments = rng.integers(0, pool.recipe.frames, BATCH)
+    labels = [_frame_labels(pool, int(clip), int(moment)) for clip, moment in zip(clips, moments, strict=True)]
+    joined = {name: np.concatenate([one[name].ravel() for one in labels]) for name in SEEN}
+    return normalise(torch.from_numpy(pool.frames[clips, moments])), as_tensors(joined, SEEN)
 
 
-@torch.no_grad()
-def _scale_tokens(model: LlavaOnevisionForConditionalGeneration, pool: Pool) -> None:
-    pixels, _ = _batch(pool, np.random.default_rng(0))
-    size = frame_tokens(model, pixels).square().mean().sqrt()
-    last = model.model.multi_modal_projector.linear_2
-    last.weight.mul_(TOKEN_RMS / size)
-    last.bias.mul_(TOKEN_RMS / size)
+def _many(pool: Pool) -> torch.Tensor:
+    """Draw the frames to measure tokens on, pixels (frames, 3, 96, 96)."""
+    rng = np.random.default_rng(0)
+    return torch.cat([_batch(pool, rng)[0] for _ in range(MEASURED_BATCHES)])
+
+
+def _frame_labels(pool: Pool, clip: int, moment: int) -> dict[str, np.ndarray]:
+    timeline = Timeline.of(pool.scenes[clip], (float(pool.recipe.times[moment]),))
+    return clip_labels(pool.scenes[clip], timeline, pool.owners[clip, moment : moment + 1])
 
 
 @torch.no_grad()

@@ -1,0 +1,139 @@
+"""Where answers are to be seen: names in questions, gazes of answers, and the loss that teaches heads to look there."""
+
+import numpy as np
+import pytest
+import torch
+
+from training.batches import choose_moments
+from training.gazing import BASIS_LAYER, NAME_LAYER, NAMED_LAYER, TOLD_LAYER, gaze_loss
+from training.labels import WHERE, clip_labels
+from training.mentions import mentions
+from training.model import build_model
+from training.packing import pack_questions, packed_logits, read_video
+from training.pool import Recipe
+from training.question import Focus, Mention, Question
+from training.questions import KINDS, ask
+from training.scenes import Scene, Thing
+from training.timeline import Timeline
+from training.tokenizer import train_tokenizer
+from training.whitening import whitening
+
+SCENE = Scene(
+    (
+        Thing("cube", "red", 0.3, (0.2, 0.2)),
+        Thing("cube", "blue", 0.3, (0.8, 0.2)),
+        Thing("ball", "orange", 0.3, (0.5, 0.8)),
+    ),
+    (1, 1),
+    "grey",
+)
+TIMELINE = Timeline.of(SCENE, (0.0, 0.5, 1.0))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(seed=1, scenes=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("where is the red cube?", [("red cube", (0,))]),
+        ("how many cubes are there?", [("cubes", (0, 1))]),
+        ("Is there a Blue thing?", [("Blue thing", (1,))]),
+        ("what shape is the orange shape?", [("orange shape", (2,))]),
+        ("is the ball left of the red cube?", [("ball", (2,)), ("red cube", (0,))]),
+        ("is there a green star?", [("green star", ())]),
+        ("what moves?", []),
+    ],
+)
+def test_names_are_found_with_what_they_fit(text, found):
+    named = mentions(text, TIMELINE)
+    assert [one.things for one in named] == [things for _, things in found]
+    assert all(text[: one.end].endswith(name) for one, (name, _) in zip(named, found, strict=True))
+
+
+def test_every_gaze_rests_on_tokens_of_a_thing_that_is_there():
+    recipe = Recipe(9_000_000, 60, 24)
+    looked = dict.fromkeys(KINDS, 0)
+    for clip in range(recipe.clips):
+        rng = np.random.default_rng(clip)
+        scene = recipe.scene(clip)
+        timeline = Timeline.of(scene, recipe.times[choose_moments(24, 12, rng)].tolist())
+        visible = {track.number: track.visible for track in timeline.tracks}
+        for question in ask(timeline, rng, dict.fromkeys(KINDS, 3)):
+            looked[question.kind] += len(question.gazes)
+            ends = [gaze.end for gaze in question.gazes]
+            assert ends == sorted(ends)
+            assert all(end <= len(question.answer) for end in ends)
+            for focus in (focus for gaze in question.gazes for focus in (gaze.basis, gaze.told)):
+                assert 0 <= focus.first <= focus.last < timeline.frames
+                assert visible[focus.thing][focus.first : focus.last + 1].any()
+    assert {kind for kind, number in looked.items() if not number} <= {"count", "background"}
+
+
+def test_a_pack_says_where_names_end_and_which_token_tells_what(tokenizer):
+    question = Question(
+        "is the ball left of the red cube?", "yes", "relation", mentions=(Mention(11, (2,)), Mention(32, (0,)))
+    )
+    question = question.seen_at(Focus(2, 0, 2), Focus(0, 1, 1))
+    pack = pack_questions(tokenizer, [[question]])
+    named = [
+        (tokenizer.decode([token]).strip(), bits)
+        for token, bits in zip(pack.ids[0].tolist(), pack.named[0].tolist(), strict=True)
+        if bits != -1
+    ]
+    assert named == [("ball", 4), ("cube", 1)]
+    telling = pack.gazes[0, pack.targets[0] != -100]
+    assert telling[:-1].tolist() == [[[0, 1, 1], [2, 0, 2]]] * (len(telling) - 1)
+    assert telling[-1].unique().tolist() == [-1]
+
+
+def test_the_loss_teaches_heads_to_look_where_the_answer_is(tokenizer):
+    model = build_model(tokenizer)
+    torch.manual_seed(0)
+    tokens = torch.randn(1, 3 * 36, 128)
+    owners = np.full((3, 36), -1)
+    owners[:, 7], owners[:, 10] = 0, 2
+    labels = clip_labels(SCENE, TIMELINE, owners)
+    where = {name: torch.tensor(labels[name]).float().flatten()[None] for name in WHERE}
+    question = Question("what colour is the ball?", "orange", "colour", mentions=(Mention(23, (2,)),))
+    pack = pack_questions(tokenizer, [[question.seen_at(Focus(2, 1, 2))]])
+    optimiser = torch.optim.Adam(model.model.language_model.parameters(), lr=1e-3)
+    shares = []
+    for _ in range(40):
+        cache, _ = read_video(model, tokenizer, tokens, BASIS_LAYER)
+        start = cache.get_seq_length() - tokens.shape[1] - 1
+        _, _, states = packed_logits(model, cache, pack)
+        loss, share = gaze_loss(model.model.language_model, states, cache, pack, where, start)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        shares.append(share)
+    assert set(shares[0]) == {"gaze_named", "gaze_name", "gaze_basis", "gaze_told"}
+    assert max(shares[0].values()) < 0.3
+    assert min(shares[-1].values()) > 0.8
+    # What the loss reports is what the model's own attention does.
+    model.set_attn_implementation("eager")
+    cache, _ = read_video(model, tokenizer, tokens, BASIS_LAYER)
+    prefix = cache.get_seq_length()
+    stock = model.model.language_model(
+        input_ids=pack.ids, position_ids=pack.offsets + prefix, past_key_values=cache, output_attentions=True
+    ).attentions
+    cache, _ = read_video(model, tokenizer, tokens, BASIS_LAYER)
+    _, _, states = packed_logits(model, cache, pack)
+    _, share = gaze_loss(model.model.language_model, states, cache, pack, where, prefix - tokens.shape[1] - 1)
+    ball = prefix - tokens.shape[1] - 1 + torch.tensor([36 + 10, 72 + 10])
+    answering = pack.targets[0] != -100
+    seen = stock[TOLD_LAYER][0, 0][answering][:, ball].sum(-1)
+    assert share["gaze_told"] == pytest.approx(seen[: int(answering.sum()) - 1].mean().item(), abs=1e-4)
+    assert NAMED_LAYER < NAME_LAYER < BASIS_LAYER < TOLD_LAYER < model.config.text_config.num_hidden_layers
+
+
+def test_whitened_tokens_are_white():
+    torch.manual_seed(0)
+    tokens = torch.randn(4000, 6) @ torch.randn(6, 6) + 3
+    matrix, offset = whitening(tokens)
+    white = tokens @ matrix + offset
+    torch.testing.assert_close(white.T @ white / len(white), torch.eye(6), atol=1e-3, rtol=0)
+    torch.testing.assert_close(white.mean(0), torch.zeros(6), atol=1e-3, rtol=0)

@@ -1,0 +1,117 @@
+"""What each visual token should know, read off a timeline: the targets of both stages' throw-away heads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.frames import GRID, token_at
+from training.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene
+from training.timeline import BEGUN, Timeline
+
+# Classes a label may take, the background or "nothing" being class 0; labels not named here are numbers.
+CLASSES = {
+    "shape": len(SHAPES) + 1,
+    "colour": len(COLOURS) + 1,
+    "centre": 2,
+    "first_colour": len(COLOURS) + 1,
+    "entered": 2,
+    "before_shape": len(SHAPES) + 1,
+    "before_colour": len(COLOURS) + 1,
+    "place": 10,
+    "heading": 5,
+    "background": len(BACKGROUNDS),
+    "fits": 2,
+    "count": 7,
+    "count_shape": 7,
+    "count_colour": 7,
+    "count_both": 7,
+}
+SEEN = ("shape", "colour", "centre", "x", "y")  # what one frame tells
+NAMES = ("fits",)  # of a name in a question: whether it fits a thing
+# What the middle layers of the language model should know: what to answer with, and what the past tells.
+TOLD = (
+    *(name for name in CLASSES if name not in (*NAMES, "centre")),
+    *("way_x", "way_y", "age", "time"),
+)
+WHERE = ("thing", "frame")  # whose a token is (-1: the background's) and when
+Labels = dict[str, np.ndarray]
+
+
+def clip_labels(scene: Scene, timeline: Timeline, owners: np.ndarray) -> Labels:
+    """Label the tokens of a clip, owners int8 (frames, 36): each label (frames, 36), NaN where it says nothing.
+
+    x, y: the centre of the token's thing, in tokens from the top left corner; way_x, way_y: how far that went since it
+    was first seen; age: frames since then, in eights; time: frames since the clip began, in eights; entered: whether
+    it came later than the first frame; before_*: whose the place was a frame ago; count*: how many things' centres
+    come up to this token in this frame, in all and of its thing's shape, colour, or both; thing, frame: where it is.
+    """
+    state = _states(scene, timeline)
+    moments = np.arange(timeline.frames)[:, None]
+    labels = {name: values[owners + 1, moments] for name, values in state.items()}
+    owned = owners >= 0
+    for name in ("x", "y", "way_x", "way_y", "age", "first_colour", "entered"):
+        labels[name] = np.where(owned, labels[name], np.nan)
+    labels["background"] = np.full(owners.shape, float(BACKGROUNDS.index(scene.background)))
+    labels["time"] = np.broadcast_to(moments / 8.0, owners.shape)
+    labels["centre"] = _centres(timeline, owners)
+    for name in ("shape", "colour"):
+        before = np.full(owners.shape, np.nan)
+        changed = owned[1:] | owned[:-1]
+        before[1:] = np.where(changed, labels[name][:-1], np.nan)
+        labels[f"before_{name}"] = before
+    labels["thing"] = owners.astype(float)
+    labels["frame"] = np.broadcast_to(moments.astype(float), owners.shape)
+    return labels | _counts(labels)
+
+
+def _states(scene: Scene, timeline: Timeline) -> Labels:
+    """Tabulate each thing's state in each frame: (things + 1, frames), row 0 being the background's."""
+    size = (len(scene.things) + 1, timeline.frames)
+    names = ("shape", "colour", "x", "y", "first_colour", "entered", "way_x", "way_y", "age", "place", "heading")
+    state = {name: np.zeros(size) for name in names}
+    for track in timeline.tracks:
+        row = track.number + 1
+        way = (track.places - track.places[track.first]) * GRID
+        state["place"][row] = [_ninth(*place) + 1 for place in track.places.tolist()]
+        state["heading"][row] = [_heading(*one) for one in way.tolist()]
+        state["shape"][row] = SHAPES.index(track.shape) + 1
+        state["colour"][row] = [COLOURS.index(colour) + 1 for colour in track.colours]
+        state["x"][row], state["y"][row] = track.places.T * GRID
+        state["first_colour"][row] = COLOURS.index(track.colour) + 1
+        state["entered"][row] = track.first > 0
+        state["way_x"][row], state["way_y"][row] = way.T
+        state["age"][row] = (np.arange(timeline.frames) - track.first) / 8
+    return state
+
+
+def _ninth(x: float, y: float) -> int:
+    """Number the ninth of the picture that a place is in, along the rows."""
+    return min(2, max(0, int(y * 3))) * 3 + min(2, max(0, int(x * 3)))
+
+
+def _heading(x: float, y: float) -> int:
+    """Number the side towards which a way of some length has gone so far: 0 for none, then as in `DIRECTIONS`."""
+    if max(abs(x), abs(y)) < BEGUN * GRID:
+        return 0
+    return (2 if x > 0 else 1) if abs(x) > abs(y) else (4 if y > 0 else 3)
+
+
+def _centres(timeline: Timeline, owners: np.ndarray) -> np.ndarray:
+    centres = np.zeros(owners.shape)
+    for track in timeline.tracks:
+        for frame in np.flatnonzero(track.visible):
+            centres[frame, token_at(*track.places[frame].tolist())] = 1
+    return centres
+
+
+def _counts(labels: Labels) -> Labels:
+    """Count centres along each frame, for the tokens that hold one."""
+    here = labels["centre"] == 1
+    shape, colour = labels["shape"], labels["colour"]
+    kinds = {"count": 0 * shape, "count_shape": shape, "count_colour": colour, "count_both": shape * 16 + colour}
+    counts = {}
+    for name, kind in kinds.items():
+        alike = (kind[:, :, None] == kind[:, None, :]) & here[:, None, :]
+        so_far = np.tril(alike).sum(-1)
+        counts[name] = np.where(here, so_far, np.nan)
+    return counts

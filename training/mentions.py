@@ -1,0 +1,30 @@
+"""Which things the words of a question name, so that each such word can be taught to look at them."""
+
+from __future__ import annotations
+
+import re
+
+from training.question import Mention
+from training.scenes import COLOURS, SHAPES
+from training.timeline import Timeline
+
+_COLOUR, _SHAPE = "|".join(COLOURS), "|".join(SHAPES)
+_NAME = re.compile(
+    rf"\b(?:(?P<colour>{_COLOUR})(?: (?:(?P<shape>{_SHAPE})|object|thing|shape)s?)?|(?P<only>{_SHAPE})s?)\b",
+    re.IGNORECASE,
+)
+
+
+def mentions(text: str, timeline: Timeline) -> tuple[Mention, ...]:
+    """Find the names in a text, and the things of a timeline that each fits."""
+    found = []
+    for match in _NAME.finditer(text):
+        name = {key: word and word.lower() for key, word in match.groupdict().items()}
+        shape = name["shape"] or name["only"]
+        things = tuple(
+            track.number
+            for track in timeline.tracks
+            if shape in (None, track.shape) and (name["colour"] is None or name["colour"] in track.seen_colours)
+        )
+        found.append(Mention(match.end(), things))
+    return tuple(found)

@@ -1,0 +1,181 @@
+"""What a scene shows at the frames that were looked at: questions are about this, whatever was rendered between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from training.question import Focus
+from training.scenes import Scene
+
+FAR, NEAR = 0.15, 0.085  # a thing that went this far moved; one that went less than this far did not
+BEGUN = 0.03  # a thing that is this far from its start has begun to move
+PLACES = (
+    ("at the top left", "at the top", "at the top right"),
+    ("on the left", "in the middle", "on the right"),
+    ("at the bottom left", "at the bottom", "at the bottom right"),
+)
+DIRECTIONS = ("left", "right", "up", "down")
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """Thing `number` of a scene in every frame: its colour, its centre (x, y), whether it is there."""
+
+    number: int
+    shape: str
+    colours: tuple[str, ...]
+    places: np.ndarray  # (frames, 2)
+    visible: np.ndarray  # (frames,) bool
+
+    @cached_property
+    def first(self) -> int:
+        """The first frame that shows it."""
+        return int(self.visible.argmax())
+
+    @cached_property
+    def last(self) -> int:
+        """The last frame that shows it."""
+        return len(self.visible) - 1 - int(self.visible[::-1].argmax())
+
+    def focus(self, first: int | None = None, last: int | None = None) -> Focus:
+        """Say where to look for it from a frame to another, or as long as it is there."""
+        return Focus(self.number, self.first if first is None else first, self.last if last is None else last)
+
+    @property
+    def colour(self) -> str:
+        """Its colour when it is first seen."""
+        return self.colours[self.first]
+
+    @cached_property
+    def seen_colours(self) -> frozenset[str]:
+        """Every colour it is seen in."""
+        return frozenset(self.colours[self.first : self.last + 1])
+
+    @property
+    def always(self) -> bool:
+        """Whether every frame shows it in one colour."""
+        return bool(self.visible.all()) and len(self.seen_colours) == 1
+
+    @cached_property
+    def way(self) -> np.ndarray:
+        """How far (x, y) it goes from where it is first seen to where it is last seen."""
+        return self.places[self.last] - self.places[self.first]
+
+    @property
+    def still(self) -> bool:
+        """Whether it stays where it is."""
+        return float(np.abs(self.way).max()) < NEAR
+
+    @property
+    def direction(self) -> str | None:
+        """The direction of a clear move, else None."""
+        x, y = self.way.tolist()
+        if max(abs(x), abs(y)) < FAR or max(abs(x), abs(y)) < 2 * min(abs(x), abs(y)):
+            return None
+        if abs(x) > abs(y):
+            return "right" if x > 0 else "left"
+        return "down" if y > 0 else "up"
+
+    def place(self, frame: int, margin: float = 0.0) -> str | None:
+        """Name the ninth of the picture that it is in at a frame; None within `margin` of another."""
+        x, y = self.places[frame].tolist()
+        if any(abs(at - border) < margin for at in (x, y) for border in (1 / 3, 2 / 3)):
+            return None
+        return PLACES[min(2, max(0, int(y * 3)))][min(2, max(0, int(x * 3)))]
+
+
+@dataclass(frozen=True, eq=False)
+class Occurrence:
+    """Something that happens to a thing: the frame that first shows it, and the clause that tells it."""
+
+    kind: str  # appears, disappears, flashes, turns or moves
+    track: Track
+    frame: int
+    clause: str
+
+    @property
+    def focus(self) -> Focus:
+        """Where to look: at the last frame of a thing that goes, the first of one that came, else from then on."""
+        track = self.track
+        if self.kind == "disappears":
+            return track.focus(track.last)
+        return track.focus(self.frame, self.frame if self.kind in ("appears", "flashes") else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The things that some frame shows, in `frames` frames, before one background."""
+
+    tracks: tuple[Track, ...]
+    frames: int
+    background: str
+
+    @classmethod
+    def of(cls, scene: Scene, times: Sequence[float]) -> Timeline:
+        """Look at a scene at given times (fractions of the clip, rising or falling)."""
+        tracks = (_track(scene, number, times) for number in range(len(scene.things)))
+        return cls(tuple(track for track in tracks if track.visible.any()), len(times), scene.background)
+
+    @cached_property
+    def occurrences(self) -> tuple[Occurrence, ...]:
+        """All that happens, in order of time; what begins together goes from left to right."""
+        found = [occurrence for track in self.tracks for occurrence in self._occurrences(track)]
+        found.sort(key=lambda one: (one.frame, float(one.track.places[one.frame - 1, 0])))
+        return tuple(found)
+
+    @property
+    def clear(self) -> bool:
+        """Whether it can be told of every thing what happens to it, if anything does."""
+        return all(track.still or track.direction is not None for track in self.tracks)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether no two things happen in the same frame."""
+        return self.clear and len({one.frame for one in self.occurrences}) == len(self.occurrences)
+
+    def named(self, track: Track) -> bool:
+        """Whether its first colour and its shape belong to no other thing at any time."""
+        return not any(
+            other is not track and other.shape == track.shape and track.colour in other.seen_colours
+            for other in self.tracks
+        )
+
+    def _occurrences(self, track: Track) -> Iterable[Occurrence]:
+        name = f"{track.colour} {track.shape}"
+        late, early = track.first > 0, track.last < self.frames - 1
+        if late and early:
+            yield Occurrence("flashes", track, track.first, f"{article(name)} flashes up {track.place(track.first)}")
+        elif late:
+            yield Occurrence("appears", track, track.first, f"{article(name)} appears {track.place(track.first)}")
+        elif early:
+            yield Occurrence("disappears", track, track.last + 1, f"the {name} disappears")
+        colours = track.colours[track.first : track.last + 1]
+        turned = next((place for place, colour in enumerate(colours) if colour != colours[0]), None)
+        if turned is not None:
+            back = " for a moment" if colours[-1] == colours[0] else ""
+            clause = f"the {name} turns {colours[turned]}{back}"
+            yield Occurrence("turns", track, track.first + turned, clause)
+        if track.direction is not None:
+            far = np.abs(track.places - track.places[track.first]).max(1) > BEGUN
+            begun = track.first + int(far[track.first :].argmax())
+            yield Occurrence("moves", track, begun, f"the {name} moves {track.direction}")
+
+
+def _track(scene: Scene, number: int, times: Sequence[float]) -> Track:
+    thing = scene.things[number]
+    return Track(
+        number=number,
+        shape=thing.shape,
+        colours=tuple(thing.colour_at(time) for time in times),
+        places=np.array([scene.place_at(thing, time) for time in times]),
+        visible=np.array([thing.visible_at(time) for time in times]),
+    )
+
+
+def article(name: str) -> str:
+    """Put "a" or "an" before a name."""
+    return f"an {name}" if name[0] in "aeio" else f"a {name}"

@@ -1,0 +1,34 @@
+"""Evens out the visual tokens: what is rare to see, a place or a backdrop, gets as large a say as what is striking."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import LlavaOnevisionForConditionalGeneration
+
+from training.model import frame_tokens
+
+# Directions that vary less than this share of the greatest variance are noise, and are not blown up to size.
+FLOOR = 3e-4
+
+
+def whitening(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the matrix (width, width) and the offset (width,) that whiten tokens (tokens, width), float32."""
+    mean = tokens.mean(0)
+    centred = tokens - mean
+    variances, directions = torch.linalg.eigh(centred.T @ centred / len(tokens))
+    scales = variances.clamp_min(FLOOR * variances.max()) ** -0.5
+    matrix = directions @ torch.diag(scales) @ directions.T
+    return matrix, -mean @ matrix
+
+
+@torch.no_grad()
+def whiten(model: LlavaOnevisionForConditionalGeneration, pixels: Tensor) -> None:
+    """Change a model's projector so that its visual tokens of frames, float (frames, 3, 96, 96), are white.
+
+    Pooling takes means of tokens, so that what is done before it holds after it.
+    """
+    matrix, offset = whitening(frame_tokens(model, pixels).flatten(0, 1))
+    last = model.model.multi_modal_projector.linear_2
+    last.weight.copy_(matrix.T @ last.weight)
+    last.bias.copy_(last.bias @ matrix + offset)
