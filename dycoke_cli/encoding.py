@@ -4,8 +4,9 @@ from dycoke_cli.families.llava import Llava, OnProgress, Pixels
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.tokens import VisualTokens
 
-# Frames whose uncompressed tokens are held at once, a multiple of what passes the vision tower together.
-TOGETHER = 16
+# Frames whose uncompressed tokens are held at once: what passes the vision tower together, so that no frame that is
+# here waits for others that are still to come.
+TOGETHER = {"cpu": 4, "cuda": 16}
 
 
 def encode_compressed(
@@ -19,7 +20,7 @@ def encode_compressed(
     if window is None:
         # Frames that are still to come are not asked for before the tower takes them.
         return method.compress(model.encode(frames, on_progress, method.needs_saliency))
-    together, parts = -(-TOGETHER // window) * window, []
+    together, parts = -(-TOGETHER[model.language_model.device.type] // window) * window, []
     for start in range(0, total, together):
 
         def looked(done: int, of: int, start: int = start) -> None:

@@ -86,15 +86,27 @@ Dtype = Annotated[
 ]
 Quantize = Annotated[
     str | None,
-    Option(metavar="NAME", help="Load the language model's weights as int8 or int4; needs dycoke[quant]."),
+    Option(
+        metavar="NAME",
+        help="Load the language model's weights as int8 or int4; needs dycoke[quant].",
+        autocompletion=words_of("quantize"),
+    ),
 ]
 DeviceMap = Annotated[
     str | None,
-    Option(metavar="auto", help="Spread the layers over all CUDA devices; needs dycoke[multi]. (default: one device)"),
+    Option(
+        metavar="auto",
+        help="Spread the layers over all CUDA devices; needs dycoke[multi]. (default: one device)",
+        autocompletion=words_of("device_map"),
+    ),
 ]
 Memory = Annotated[
     str | None,
-    Option(metavar="HOW", help="check refuses what will not fit before it is loaded; ignore tries. (default: check)"),
+    Option(
+        metavar="HOW",
+        help="check refuses what will not fit before it is loaded; ignore tries. (default: check)",
+        autocompletion=words_of("memory"),
+    ),
 ]
 Newline = Annotated[
     str | None,
