@@ -131,7 +131,6 @@ def decode_step(model: LanguageModel, parts: Sequence[DecodePass], tokens: Tenso
     hidden = model.body(
         input_ids=tokens[:, None],
         position_ids=positions[:, None],
-        attention_mask={"full_attention": None},
         past_key_values=current,
         use_cache=True,
         dycoke=current,

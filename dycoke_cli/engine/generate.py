@@ -66,7 +66,7 @@ def generate(
         plan = ReadingPlan(visual, buffers[-1].lengths, room, model.device)
         selector = method.selector(plan.counts)
         sampler = Sampler(sampling, len(prompts), model.device)
-        positions = torch.stack([prompt.positions[-1] for prompt in prompts])
+        positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
         running = [True] * len(prompts)
         current: DecodePass | None = None
         for number in range(room):
@@ -79,7 +79,7 @@ def generate(
                 return
             current = DecodePass(buffers[-1], plan, selector, number + 1)
             others = [DecodePass(other, plan, None, number + 1) for other in buffers[:-1]]
-            logits = decode_step(model, [*others, current], tokens, positions + number + 1)
+            logits = decode_step(model, [*others, current], tokens, positions + number)
 
 
 def _fill(

@@ -8,6 +8,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.cache import KVBuffer
+from dycoke_cli.engine.deepstack import stock_arguments
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
@@ -59,10 +60,10 @@ def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Te
     hidden = model.body(
         inputs_embeds=embeds,
         position_ids=positions,
-        attention_mask={"full_attention": None},  # the pass masks; transformers must not build a mask of its own
         past_key_values=current,
         use_cache=True,
         dycoke=current,
+        **stock_arguments(prompts, embeds.shape[1]),
     ).last_hidden_state
     buffer.lengths = [start + len(prompt) for start, prompt in zip(current.starts, prompts, strict=True)]
     logits: Tensor = model.head(last_rows(hidden, prompts))[:, 0]
@@ -70,10 +71,14 @@ def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Te
 
 
 def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
-    """Lay prompts side by side, shorter ones padded at the end: embeds (batch, new, hidden), positions (batch, new)."""
+    """Lay prompts side by side, shorter ones padded at the end.
+
+    Returns embeds (batch, new, hidden) and positions as transformers takes them: (batch, new), or (3, batch, new).
+    """
     new = max(map(len, prompts))
     embeds = torch.stack([_pad(prompt.embeds, new) for prompt in prompts])
-    return embeds, torch.stack([_pad(prompt.positions, new) for prompt in prompts])
+    positions = torch.stack([_pad(prompt.positions, new) for prompt in prompts])
+    return embeds, positions if positions.dim() == 2 else positions.movedim(-1, 0)
 
 
 def last_rows(hidden: Tensor, prompts: list[Prompt]) -> Tensor:
