@@ -11,11 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.errors import ModelError
+from dycoke_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
+    from dycoke_cli.families.family import Family
     from dycoke_cli.families.llava import Llava
 
 DEMO = Path(__file__).parent / "demo"
@@ -27,6 +28,13 @@ HUB_IDS = {
     "llava-ov-72b": "llava-hf/llava-onevision-qwen2-72b-ov-hf",
 }
 NAMES = ("demo", *HUB_IDS)
+# By the model_type of config.json: the file of `families` and its class.
+FAMILIES = {
+    "qwen2_5_vl": ("qwen2_5_vl", "Qwen25VL"),
+    "qwen3_vl": ("qwen3_vl", "Qwen3VL"),
+    "internvl": ("internvl", "InternVL"),
+    "llava_next_video": ("llava_next_video", "LlavaNextVideo"),
+}
 FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
 ROOM_FOR_7B = 20 * 2**30  # bytes: 16 GB of bfloat16 weights and a run of 64 frames
 
@@ -46,8 +54,11 @@ class Checkpoint:
 
     @property
     def default_frames(self) -> int:
-        """How many frames the model was made for: 64 for LLaVA-Video, 32 for LLaVA-OneVision, 16 for the demo."""
-        if self.folder == DEMO:
+        """How many frames the model was made for: 64 for LLaVA-Video, 16 for the demo, 32 for others.
+
+        LLaVA-NeXT-Video has room for 16 in its context of 4096.
+        """
+        if self.folder == DEMO or self.config.get("model_type") == "llava_next_video":
             return 16
         return 64 if self.is_llava_video else 32
 
@@ -89,14 +100,27 @@ def on_disk(name: str) -> bool:
     return _cached_folder(HUB_IDS.get(name, name)) is not None
 
 
-def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Llava":
-    """Load a LLaVA-OneVision or LLaVA-Video model in either format.
+def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Family":
+    """Load a model of any family, LLaVA in either format.
 
-    layout: fields of VideoLayout to use instead of the checkpoint's own.
+    layout: fields of VideoLayout to use instead of the checkpoint's own; LLaVA alone has a choice of layouts.
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
-    from transformers import LlavaOnevisionForConditionalGeneration
+    if checkpoint.config.get("model_type") not in FAMILIES:
+        return load_llava(checkpoint, device, dtype, **layout)
+    for name in layout:
+        raise UsageError(
+            f"--{name.replace('_', '-')} is for LLaVA models, which {checkpoint.name!r} is not", "Leave it out"
+        )
+    file, name = FAMILIES[checkpoint.config["model_type"]]
+    kind = getattr(import_module(f"dycoke_cli.families.{file}"), name)
+    model, tokenizer = _read(checkpoint, kind.architecture, dtype)
+    family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
+    return family
 
+
+def load_llava(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Llava":
+    """Load a LLaVA-OneVision or LLaVA-Video model in either format; see `load`."""
     from dycoke_cli.families import original_llava
     from dycoke_cli.families.layout import VideoLayout
     from dycoke_cli.families.llava import Llava
@@ -112,12 +136,21 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
         kind = config.get("model_type") or config.get("architectures")
         raise ModelError(
             f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
-            "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format",
+            "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format, or a Qwen2.5-VL, "
+            "Qwen3-VL, InternVL3 or LLaVA-NeXT-Video one in transformers format",
         )
+    model, tokenizer = _read(checkpoint, "LlavaOnevisionForConditionalGeneration", dtype, **options)
+    return Llava(model.to(device), tokenizer, replace(video_layout, **layout))
+
+
+def _read(checkpoint: Checkpoint, architecture: str, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
+    """Load model and tokenizer of a folder, whole or not at all."""
+    import transformers
+
     with _quiet():
         try:
             # Weights of another shape are let through here, to be refused by name below.
-            model, report = LlavaOnevisionForConditionalGeneration.from_pretrained(
+            model, report = getattr(transformers, architecture).from_pretrained(
                 checkpoint.folder,
                 dtype=dtype,
                 output_loading_info=True,
@@ -130,7 +163,18 @@ def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", *
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", "Fetch the model again") from error
     _refuse_gaps(checkpoint.name, report)
-    return Llava(model.eval().to(device), tokenizer, replace(video_layout, **layout))
+    _refuse_windows(checkpoint.name, model.config.text_config)
+    return model.eval(), tokenizer
+
+
+def _refuse_windows(name: str, config: Any) -> None:
+    """The engine lets every layer read everything; a model trained to read a window would answer something else."""
+    kinds = getattr(config, "layer_types", None)
+    windowed = any(kind != "full_attention" for kind in kinds) if kinds else getattr(config, "sliding_window", None)
+    if windowed:
+        raise ModelError(
+            f"{name!r} has layers that read a sliding window, which dycoke cannot run", "Use a model without them"
+        )
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -16,7 +16,7 @@ from dycoke_cli.video.pending import PendingFrames
 from dycoke_cli.video.sampling import Sampling, parse_time
 
 if TYPE_CHECKING:
-    from dycoke_cli.families.llava import Llava
+    from dycoke_cli.families.family import Family
     from dycoke_cli.methods import Method
 
 FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
@@ -28,7 +28,7 @@ class Opened:
     """A video before a model, and the methods that are to run on it."""
 
     name: str  # of the model
-    model: "Llava"
+    model: "Family"
     methods: "Sequence[Method]"
     frames: Frames
     clip: Clip
@@ -91,7 +91,7 @@ def sampling_of(settings: Settings, default_frames: int, rated: bool = False) ->
     return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
 
 
-def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Llava":
+def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Family":
     """Load a model on the device, in the number format and with the layout that the settings ask for."""
     from dycoke_cli.device import choose_device, choose_dtype
 
@@ -101,7 +101,7 @@ def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Llava
     return checkpoints.load(checkpoint, device, choose_dtype(settings.dtype, device), **layout)
 
 
-def describe(name: str, model: "Llava") -> dict[str, str]:
+def describe(name: str, model: "Family") -> dict[str, str]:
     """Name the model and how it runs, for records."""
     language_model = model.language_model
     return {

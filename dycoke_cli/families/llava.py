@@ -1,44 +1,31 @@
 """LLaVA-OneVision and LLaVA-Video: SigLIP, a two-layer projector, Qwen2."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dycoke_cli.families.family import OnProgress, Pixels, Size
 from dycoke_cli.families.layout import VideoLayout
+from dycoke_cli.families.loaded import CHUNK, LoadedModel
 from dycoke_cli.families.saliency import encode_watched
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
-END_OF_TURN = "<|im_end|>"
-# Frames that pass the vision tower together: enough to fill the device, few enough to stay below the prefill's peak.
-CHUNK = {"cpu": 4, "cuda": 16}
-OnProgress = Callable[[int, int], None]  # done, of how many
 
 
 @dataclass(frozen=True)
-class Llava:
+class Llava(LoadedModel):
     """A loaded LLaVA model with its tokenizer and layout: frames and a question in, a prompt out.
 
-    model: transformers' LlavaOnevisionForConditionalGeneration, used for its parts; it is never changed.
+    Its `model` is transformers' LlavaOnevisionForConditionalGeneration.
     """
 
-    model: Any
-    tokenizer: Any
     layout: VideoLayout
-
-    @property
-    def language_model(self) -> LanguageModel:
-        """The part that the engine runs."""
-        return LanguageModel(self.model.model.language_model, self.model.lm_head)
 
     @property
     def family(self) -> str:
@@ -50,8 +37,8 @@ class Llava:
         """What methods check themselves against."""
         return ModelFacts(self.language_model.layers, self.layout.newline, saliency=True)
 
-    def grid(self, frames: int) -> Grid:
-        """Say how many visual tokens so many frames become."""
+    def grid(self, frames: int, size: Size | None = None) -> Grid:
+        """Say how many visual tokens so many frames become; their size does not matter."""
         return Grid(frames, *self.layout.pooled(self._side, self._side))
 
     @property
@@ -60,20 +47,7 @@ class Llava:
         newline: Tensor = self.model.model.image_newline
         return newline
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of all parameters, shared ones counted once."""
-        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """The tokens that end an answer."""
-        configured = self.model.generation_config.eos_token_id
-        ids = configured if isinstance(configured, list) else [configured]
-        ids = [*ids, self.tokenizer.convert_tokens_to_ids(END_OF_TURN)]
-        return frozenset(token for token in ids if token is not None)
-
-    def pixels(self, frames: npt.NDArray[np.uint8]) -> Tensor:
+    def pixels(self, frames: Pixels) -> Tensor:
         """Resize and scale as the models' processor does, aspect ratio not kept.
 
         frames: (frames, height, width, 3) uint8 RGB. Returns (frames, 3, image, image) in [-1, 1], the model's dtype.
@@ -86,9 +60,7 @@ class Llava:
         return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
-    def encode(
-        self, frames: npt.NDArray[np.uint8], on_progress: OnProgress | None = None, saliency: bool = False
-    ) -> VisualTokens:
+    def encode(self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False) -> VisualTokens:
         """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time.
 
         saliency: also say how much attention each token receives there, for a method that needs it.
@@ -145,11 +117,6 @@ class Llava:
             )
         return self.tokenize(AFTER.format(text=text))
 
-    def tokenize(self, text: str) -> list[int]:
-        """Turn text into token ids, special tokens recognised, none added."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
     @torch.inference_mode()
     def prompt(
         self, tokens: VisualTokens, after: Sequence[int], positions: str, before: Sequence[int] | None = None
@@ -171,9 +138,34 @@ class Llava:
             numbers = torch.cat([torch.arange(start, device=device), start + block.places, rest])
         else:
             numbers = torch.arange(len(embeds), device=device)
-        return Prompt(embeds, numbers, start + block.visual, len(block.places) - len(tokens))
+        newlines = len(block.places) - len(tokens)
+        length = self.layout.length(tokens.grid) if positions == "original" else len(block.places)
+        return Prompt(embeds, numbers, start + block.visual, start + length + len(after_ids), newlines)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Turn answer tokens into text, special tokens left out."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return text
+    def prompt_for(
+        self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
+    ) -> Prompt:
+        """Put the system turn, the question and the layout's newlines around what is left of the video."""
+        return self.prompt(tokens, self.question_ids(question, seconds, duration_s), positions)
+
+    def video_length(self, grid: Grid) -> int:
+        """Count the prompt positions of an uncompressed video, newlines included."""
+        return self.layout.length(grid)
+
+    @property
+    def stock_from_pixels(self) -> bool:
+        """Transformers lays a video out in one way: pooled bilinearly, one newline at the end."""
+        return (self.layout.newline, self.layout.pooling) == ("one_token", "bilinear")
+
+    def stock_inputs(
+        self, frames: Pixels, question: str, seconds: Sequence[float], duration_s: float
+    ) -> dict[str, Tensor]:
+        """Make what transformers' own `generate` takes for the same question, as its documentation shows."""
+        visual = [self.model.config.video_token_index] * self.layout.length(self.grid(len(frames)))
+        after = self.question_ids(question, seconds, duration_s)
+        ids = torch.tensor([self.tokenize(BEFORE) + visual + after], device=self.language_model.device)
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "pixel_values_videos": self.pixels(frames)[None],
+        }
