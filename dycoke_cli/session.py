@@ -9,6 +9,7 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
+from dycoke_cli.engine.graph import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.family import Family
 from dycoke_cli.listener import Listener
@@ -37,6 +38,7 @@ class Session:
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
+        self.graphs = GraphStore(device)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
     def warm_up(self) -> None:
@@ -45,7 +47,9 @@ class Session:
             few = self.clip.frames.pixels[:WARM_UP_FRAMES]
             tokens = self.method.compress(self.model.encode(few, saliency=self.method.needs_saliency))
             prompt, stop = self._prompt(tokens, "", WARM_UP_FRAMES), Stop(frozenset(), 2)
-            for _ in generate(self.model.language_model, [prompt], self.method, stop, self.sampling):
+            for _ in generate(
+                self.model.language_model, [prompt], self.method, stop, self.sampling, graphs=self.graphs
+            ):
                 pass
 
     def encode(self, listener: Listener, saliency: bool = False) -> VisualTokens:
@@ -91,9 +95,9 @@ class Session:
         if buffer is not None:
             buffer.rewind([shared])
         model = self.model.language_model
-        steps = generate(model, [prompt], self.method, self.stop, self.sampling, buffer)
+        steps = generate(model, [prompt], self.method, self.stop, self.sampling, buffer, self.graphs)
         for step, seconds in timed(steps, self.watch):
-            if piece := recorder.take(step, seconds):
+            if piece := recorder.take(step.row(0), seconds):
                 listener.text(piece)
         if rest := recorder.finish():
             listener.text(rest)
@@ -111,11 +115,12 @@ class Session:
         if self.method.thinner() is not None:
             return None, prompts, 0  # what it drops depends on the question
         slots = max(map(len, prompts)) + self.stop.max_new_tokens
+        buffer = self.graphs.empty_buffer(self.model.language_model, 1, slots)
         if len(prompts) == 1:
-            return KVBuffer.empty(self.model.language_model, 1, slots), prompts, 0
+            return buffer, prompts, 0
         at = min(_common(prompts), min(map(len, prompts)) - 1)
-        shared = prompts[0].split(at)[0]
-        return share(self.model.language_model, shared, slots), [prompt.split(at)[1] for prompt in prompts], at
+        share(self.model.language_model, prompts[0].split(at)[0], buffer)
+        return buffer, [prompt.split(at)[1] for prompt in prompts], at
 
 
 def _common(prompts: list[Prompt]) -> int:

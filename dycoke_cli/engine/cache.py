@@ -1,5 +1,7 @@
 """Keys and values of every layer, in one buffer that is written once and read through indices."""
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -73,15 +75,43 @@ class KVBuffer:
         keys, values = self.store[layer - self.layers.start, :, :, :end].transpose(2, 3)
         return keys, values
 
-    def gather(self, layer: int, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Copy the slots `index` (batch, chosen) int64 of each row: two of (batch, kv_heads, chosen, head_dim)."""
-        offset = torch.arange(self.batch, device=index.device)[:, None] * self.slots
-        flat = (index + offset).flatten()
+    def put(self, layer: int, key: Tensor, value: Tensor, flat: Tensor) -> None:
+        """Put one new token's `key` and `value` (batch, kv_heads, 1, head_dim) at the places `flat` (batch,) int64.
+
+        A place is row * slots + slot: it lies on the device, so that a captured step can move it.
+        """
+        for half, new in zip(self.store[layer - self.layers.start], (key, value), strict=True):
+            half.flatten(0, 1).index_copy_(0, flat, new[:, :, 0])
+
+    def gather(self, layer: int, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Copy the places `flat` (batch, chosen) int64, as in `put`: two of (batch, kv_heads, chosen, head_dim)."""
+        chosen = flat.flatten()
         keys, values = (
-            half.flatten(0, 1).index_select(0, flat).unflatten(0, tuple(index.shape)).transpose(1, 2)
+            half.flatten(0, 1).index_select(0, chosen).unflatten(0, tuple(flat.shape)).transpose(1, 2)
             for half in self.store[layer - self.layers.start]
         )
         return keys, values
+
+    def part(self, first: int, last: int) -> "KVBuffer":
+        """Give the rows from `first` to before `last` as a buffer of their own, over the same memory."""
+        part = copy(self)
+        part.store = self.store[:, :, first:last]
+        part.lengths = self.lengths[first:last]
+        return part
+
+    def only(self, rows: list[int]) -> "KVBuffer":
+        """Go on with `rows` alone, in that order: each that is not in its place takes the place of one that is gone."""
+        for place, row in enumerate(rows):
+            if place != row:
+                filled = self.lengths[row]
+                self.store[:, :, place, :filled] = self.store[:, :, row, :filled]
+        left = self.part(0, len(rows))
+        left.lengths = [self.lengths[row] for row in rows]
+        return left
+
+    def begins_at(self, other: "KVBuffer") -> bool:
+        """True where this is `other` or its first rows."""
+        return self.store.data_ptr() == other.store.data_ptr()
 
     def rewind(self, lengths: list[int]) -> None:
         """Forget everything after the first `lengths` slots, one number a row."""
@@ -90,11 +120,11 @@ class KVBuffer:
     def fork(self, rows: int, slots: int) -> "KVBuffer":
         """Copy a one-row buffer into `rows` rows of `slots` slots, so that several questions can follow one video."""
         kv_heads, head_dim = self.store.shape[4:]
-        copy = KVBuffer(self.layers, rows, slots, kv_heads, head_dim, self.store.dtype, self.store.device)
+        forked = KVBuffer(self.layers, rows, slots, kv_heads, head_dim, self.store.dtype, self.store.device)
         filled = self.lengths[0]
-        copy.store[:, :, :, :filled] = self.store[:, :, :, :filled]
-        copy.lengths = [filled] * rows
-        return copy
+        forked.store[:, :, :, :filled] = self.store[:, :, :, :filled]
+        forked.lengths = [filled] * rows
+        return forked
 
 
 def _runs(starts: list[int]) -> list[tuple[int, slice]]:

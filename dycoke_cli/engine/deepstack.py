@@ -12,20 +12,25 @@ from torch import Tensor
 from dycoke_cli.tokens import Prompt
 
 
-def stock_arguments(prompts: list[Prompt], new: int) -> dict[str, Any]:
-    """Give what the stock text model needs to add the features itself, for prompts padded to `new` positions.
+def stock_arguments(prompts: list[Prompt], slots: range) -> dict[str, Any]:
+    """Give what the stock text model needs to add the features itself, for a chunk of slots of padded prompts.
 
     Empty for prompts without any, so that other models are not asked for what they do not know.
     """
     if prompts[0].deepstack is None:
         return {}
-    mask = torch.zeros(len(prompts), new, dtype=torch.bool, device=prompts[0].embeds.device)
+    mask = torch.zeros(len(prompts), slots.stop, dtype=torch.bool, device=prompts[0].embeds.device)
     rows = []
     for row, prompt in enumerate(prompts):
         assert prompt.deepstack is not None  # all of one model
-        mask[row, prompt.visual] = True
-        rows.append(prompt.deepstack[prompt.visual.argsort()])  # the stock model takes them as they stand
-    return {"visual_pos_masks": mask, "deepstack_visual_embeds": list(torch.cat(rows).unbind(dim=1))}
+        here = (prompt.visual >= slots.start) & (prompt.visual < slots.stop)
+        visual = prompt.visual[here]
+        mask[row, visual] = True
+        rows.append(prompt.deepstack[here][visual.argsort()])  # the stock model takes them as they stand
+    return {
+        "visual_pos_masks": mask[:, slots.start :],
+        "deepstack_visual_embeds": list(torch.cat(rows).unbind(dim=1)),
+    }
 
 
 def add_features(hidden: Tensor, prompts: list[Prompt], layer: int) -> None:

@@ -1,15 +1,18 @@
 """The loop: prompts in, steps out. No clock and no print here; whoever iterates may time or show each step."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from dycoke_cli.engine.arrival import Arrival
 from dycoke_cli.engine.attention import attached
 from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.engine.decode import DecodePass, ReadingPlan, decode_step
+from dycoke_cli.engine.decode import DecodePass, Outcome
+from dycoke_cli.engine.graph import GraphStore
 from dycoke_cli.engine.prefill import prefill
+from dycoke_cli.engine.reading import ReadingPlan
 from dycoke_cli.engine.sampling import Sampler, Sampling
 from dycoke_cli.engine.thinning import Thinned, thinned_prefill
 from dycoke_cli.language_model import LanguageModel
@@ -35,15 +38,30 @@ class Step:
     selection: Selection | None  # what the pruned layers read; None: every visual token
     scores: Tensor | None  # (batch, tokens) float32, what the selector saw
     thinned: Thinned | None  # what the prefill dropped on the way; selection and scores are then of what it kept
+    rows: tuple[int, ...]  # the rows that the tensors hold, in their order; those that have ended may be gone
+    visual: tuple[int, ...]  # how many visual tokens each of `rows` has that the selector chose from
+
+    def row(self, number: int) -> "Step":
+        """Give one running row's part, as a step of a batch of one."""
+        at = self.rows.index(number)
+        part = Outcome(self.logits, self.selection, self.scores).only([at])
+        return replace(
+            self,
+            tokens=(self.tokens[number],),
+            logits=part.logits,
+            selection=part.selection,
+            scores=None if part.scores is None else part.scores[:, : self.visual[at]],
+            thinned=self.thinned and self.thinned._replace(kept=(self.thinned.kept[number],)),
+            rows=(0,),
+            visual=(self.visual[at],),
+        )
 
 
 @torch.inference_mode()
-def share(model: LanguageModel, prompt: Prompt, slots: int) -> KVBuffer:
-    """Prefill what several questions have in common into a buffer of `slots` slots."""
-    buffer = KVBuffer.empty(model, 1, slots)
+def share(model: LanguageModel, prompt: Prompt, buffer: KVBuffer) -> None:
+    """Prefill what several questions have in common into an empty buffer of one row."""
     with attached(model.body):
         prefill(model, buffer, [prompt])
-    return buffer
 
 
 @torch.inference_mode()
@@ -54,41 +72,108 @@ def generate(
     stop: Stop,
     sampling: Sampling,
     buffer: KVBuffer | None = None,
+    graphs: GraphStore | None = None,
 ) -> Iterator[Step]:
     """Answer `prompts` side by side, greedily or by sampling.
 
     `buffer` may hold what came before the prompts, one row each; without it a new one is made. A method that acts
-    inside the prefill needs whole prompts and takes none. The steps end when every row has met `stop`.
+    inside the prefill needs whole prompts and takes none. `graphs` makes steps run as CUDA graphs and keeps them for
+    the next run. The steps end when every row has met `stop`.
+
+    On CUDA the host is one step behind: a step is given once its tokens have arrived, and the next one runs already.
     """
     room = stop.max_new_tokens
+    graphs = graphs or GraphStore(model.device)
     with attached(model.body):
-        logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room)
-        plan = ReadingPlan(visual, buffers[-1].lengths, room, model.device)
-        selector = method.selector(plan.counts)
+        logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room, graphs)
+        positions = torch.tensor([own.next_position for own in prompts], device=model.device)
+        run = _Run(model, buffers, visual, method, room, positions, graphs)
         sampler = Sampler(sampling, len(prompts), model.device)
-        positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
-        running = [True] * len(prompts)
-        current: DecodePass | None = None
+        running, outcome = [True] * len(prompts), Outcome(logits, None, None)
         for number in range(room):
-            tokens = sampler.pick(logits)
-            ids = [token if runs else None for token, runs in zip(tokens.tolist(), running, strict=True)]
-            selection, scores = (current.selection, current.scores) if current else (None, None)
-            yield Step(number, tuple(ids), logits, selection, scores, thinned)
+            tokens = sampler.pick(outcome.logits)
+            arrival = Arrival(tokens)
+            here = run.rows
+            # The first steps of a shape are captured: the first token must not wait for that.
+            ahead = run.step(tokens) if arrival.later and 0 < number < room - 1 else None
+            picked = dict(zip(here, arrival.ids(), strict=True))
+            ids = tuple(picked[row] if runs else None for row, runs in enumerate(running))
+            yield Step(number, ids, *outcome, thinned, here, tuple(len(visual[row]) for row in here))
             running = [token is not None and token not in stop.ids for token in ids]
             if not any(running) or number + 1 == room:
                 return
-            current = DecodePass(buffers[-1], plan, selector, number + 1)
-            others = [DecodePass(other, plan, None, number + 1) for other in buffers[:-1]]
-            logits = decode_step(model, [*others, current], tokens, positions + number)
+            if ahead is None:
+                places = run.leave(running)
+                if places is not None:
+                    tokens = tokens[places]
+                    sampler.only(places)
+                ahead = run.step(tokens)
+            elif (places := run.leave(running)) is not None:
+                ahead = ahead.only(places)
+                sampler.only(places)
+            outcome = ahead
+
+
+class _Run:
+    """The rows of one call of `generate` that still take part in its steps."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        buffers: list[KVBuffer],
+        visual: list[Tensor],
+        method: Method,
+        room: int,
+        positions: Tensor,
+        graphs: GraphStore,
+    ) -> None:
+        self.model, self.graphs = model, graphs
+        self.rows = tuple(range(len(visual)))
+        parts = []
+        for buffer in buffers:
+            plan = ReadingPlan(visual, buffer.lengths, room, buffer.slots, graphs.bucket)
+            selector = method.selector(plan.counts, plan.width) if buffer is buffers[-1] else None
+            parts.append(DecodePass(buffer, plan, selector, graphs.bucket))
+        self.current = graphs.step(model, parts, positions)
+
+    def step(self, tokens: Tensor) -> Outcome:
+        """Run one step on `tokens` (rows,) int64."""
+        return self.current(tokens)
+
+    def leave(self, running: list[bool]) -> list[int] | None:
+        """Let rows that have ended go where that makes the others cheaper; gives the places that stay, in order."""
+        alive = [place for place, row in enumerate(self.rows) if running[row]]
+        count = self.graphs.fewer(len(self.rows), len(alive))
+        if count == len(self.rows):
+            return None
+        ended = [place for place, row in enumerate(self.rows) if not running[row]]
+        places = _packed(alive, ended, count)
+        index = torch.tensor(places, device=self.model.device)
+        parts = [part.only(places, index) for part in self.current.parts]
+        self.current = self.graphs.step(self.model, parts, self.current.positions[index, 0])
+        self.rows = tuple(self.rows[place] for place in places)
+        return places
+
+
+def _packed(alive: list[int], ended: list[int], count: int) -> list[int]:
+    """Choose `count` places, all of `alive` among them, so that as few as possible have to move."""
+    chosen = {*alive, *ended[: count - len(alive)]}
+    moved = iter(sorted(place for place in chosen if place >= count))
+    return [place if place in chosen else next(moved) for place in range(count)]
 
 
 def _fill(
-    model: LanguageModel, prompts: list[Prompt], method: Method, buffer: KVBuffer | None, room: int
+    model: LanguageModel,
+    prompts: list[Prompt],
+    method: Method,
+    buffer: KVBuffer | None,
+    room: int,
+    graphs: GraphStore,
 ) -> tuple[Tensor, list[KVBuffer], list[Tensor], Thinned | None]:
     """Prefill the prompts; see `thinned_prefill` for what comes back."""
     thinner = method.thinner()
     if thinner is None:
-        buffer = buffer or KVBuffer.empty(model, len(prompts), max(map(len, prompts)) + room)
+        buffer = buffer or graphs.empty_buffer(model, len(prompts), max(map(len, prompts)) + room)
         return prefill(model, buffer, prompts), [buffer], [prompt.visual for prompt in prompts], None
     if buffer is not None:
         raise ValueError(f"method {method.name} acts inside the prefill: it needs whole prompts, not a filled buffer")

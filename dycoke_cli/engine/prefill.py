@@ -12,6 +12,11 @@ from dycoke_cli.engine.deepstack import stock_arguments
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
+# Positions that pass the model together, over all rows: enough to fill the device, few enough that a layer's
+# intermediate values stay small beside the weights.
+TOGETHER = {"cpu": 4096, "cuda": 8192}
+QUERIES = 512  # of a chunk that follows another, attended at once: their mask is a block and never a square
+
 
 class PrefillPass:
     """A pass that appends prompts to the buffer; each position reads what is before it.
@@ -21,29 +26,30 @@ class PrefillPass:
     """
 
     def __init__(self, buffer: KVBuffer, new: int) -> None:
-        self.buffer = buffer
+        self.buffer, self.new = buffer, new
         self.starts = list(buffer.lengths)
-        self.mask = self._mask(new) if any(self.starts) else None
-
-    def _mask(self, new: int) -> Tensor:
-        end = max(self.starts) + new
-        device = self.buffer.store.device
-        last = torch.tensor(self.starts, device=device)[:, None] + torch.arange(new, device=device)
-        return (torch.arange(end, device=device) <= last[:, :, None])[:, None]
+        self.follows = any(self.starts)
 
     def update(self, key: Tensor, value: Tensor, layer: int, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
         """Store the new keys and values; see `Pass.update`."""
         self.buffer.write(layer, key, value, self.starts)
-        if self.mask is None:
-            return key, value
-        return self.buffer.read(layer, self.mask.shape[-1])
+        return self.buffer.read(layer, max(self.starts) + self.new) if self.follows else (key, value)
 
     def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attend causally; see `Pass.attend`."""
-        if self.mask is None:
+        if not self.follows:
             out: Tensor = sdpa_attention_forward(module, query, key, value, None, scaling=scaling)[0]
             return out
-        return grouped_attention(query, key, value, scaling, self.mask)
+        device = query.device
+        starts = torch.tensor(self.starts, device=device)[:, None]
+        blocks = []
+        for first in range(0, self.new, QUERIES):
+            queries = query[:, :, first : first + QUERIES]
+            end = max(self.starts) + first + queries.shape[2]
+            last = starts + first + torch.arange(queries.shape[2], device=device)
+            mask = (torch.arange(end, device=device) <= last[:, :, None])[:, None]
+            blocks.append(grouped_attention(queries, key[:, :, :end], value[:, :, :end], scaling, mask))
+        return torch.cat(blocks, dim=1)
 
     def get_seq_length(self, layer: int = 0) -> int:
         """Part of the cache interface of transformers."""
@@ -53,20 +59,52 @@ class PrefillPass:
 def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Tensor:
     """Append one prompt to each row of `buffer` and return the logits of each one's last position.
 
-    Works on an empty buffer and after earlier prompts alike. Returns (batch, vocabulary) in the model's dtype.
+    Works on an empty buffer and after earlier prompts alike. Rows that are long enough to fill the device pass one by
+    one, and a longer one in chunks; neither changes what a row computes.
+    Returns (batch, vocabulary) in the model's dtype.
     """
+    together, logits, row = TOGETHER[model.device.type], [], 0
+    while row < len(prompts):
+        count = _fitting(prompts[row:], together)
+        logits.append(_append(model, buffer, prompts[row : row + count], row, together))
+        row += count
+    return logits[0] if len(logits) == 1 else torch.cat(logits)
+
+
+def _fitting(prompts: list[Prompt], together: int) -> int:
+    """Count how many prompts from the first on pass together, padded to the longest; at least one does."""
+    longest = 0
+    for count, prompt in enumerate(prompts):
+        longest = max(longest, len(prompt))
+        if count and longest * (count + 1) > together:
+            return count
+    return len(prompts)
+
+
+def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: int, together: int) -> Tensor:
+    """Run prompts, the first of them at `row`, through the model; returns their last positions' logits."""
+    part = buffer.part(row, row + len(prompts))
     embeds, positions = stack_prompts(prompts)
-    current = PrefillPass(buffer, embeds.shape[1])
-    hidden = model.body(
-        inputs_embeds=embeds,
-        position_ids=positions,
-        past_key_values=current,
-        use_cache=True,
-        dycoke=current,
-        **stock_arguments(prompts, embeds.shape[1]),
-    ).last_hidden_state
-    buffer.lengths = [start + len(prompt) for start, prompt in zip(current.starts, prompts, strict=True)]
-    logits: Tensor = model.head(last_rows(hidden, prompts))[:, 0]
+    step = max(1, together // len(prompts))
+    for first in range(0, embeds.shape[1], step):
+        chunk = embeds[:, first : first + step]
+        current = PrefillPass(part, chunk.shape[1])
+        hidden = model.body(
+            inputs_embeds=chunk,
+            position_ids=positions[..., first : first + step],
+            past_key_values=current,
+            use_cache=True,
+            dycoke=current,
+            **stock_arguments(prompts, range(first, first + chunk.shape[1])),
+        ).last_hidden_state
+        part.lengths = [start + chunk.shape[1] for start in current.starts]
+    before = buffer.lengths[row : row + len(prompts)]
+    buffer.lengths[row : row + len(prompts)] = [
+        length + len(prompt) for length, prompt in zip(before, prompts, strict=True)
+    ]
+    # Several prompts fit into one chunk, and of a single one the last chunk holds the end.
+    ends = [len(prompt) - 1 - first for prompt in prompts]
+    logits: Tensor = model.head(at_rows(hidden, ends))[:, 0]
     return logits
 
 
@@ -81,10 +119,10 @@ def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
     return embeds, positions if positions.dim() == 2 else positions.movedim(-1, 0)
 
 
-def last_rows(hidden: Tensor, prompts: list[Prompt]) -> Tensor:
-    """Take each prompt's last position out of (batch, new, hidden): (batch, 1, hidden)."""
-    last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=hidden.device)
-    return hidden[torch.arange(len(prompts), device=hidden.device), last][:, None]
+def at_rows(hidden: Tensor, places: list[int]) -> Tensor:
+    """Take one position of each row out of (batch, new, hidden): (batch, 1, hidden)."""
+    index = torch.tensor(places, device=hidden.device)
+    return hidden[torch.arange(len(places), device=hidden.device), index][:, None]
 
 
 def _pad(tensor: Tensor, length: int) -> Tensor:

@@ -37,6 +37,11 @@ class Sampler:
             self.history.append(tokens)
         return tokens
 
+    def only(self, rows: list[int]) -> None:
+        """Go on with `rows` of the batch alone."""
+        self.generators = [self.generators[row] for row in rows]
+        self.history = [tokens[rows] for tokens in self.history]
+
     def _penalized(self, logits: Tensor) -> Tensor:
         if not self.history:
             return logits

@@ -13,7 +13,7 @@ from torch import Tensor
 from dycoke_cli.engine.attention import attention_row
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.deepstack import add_features
-from dycoke_cli.engine.prefill import PrefillPass, last_rows, stack_prompts
+from dycoke_cli.engine.prefill import PrefillPass, at_rows, stack_prompts
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Thinner
 from dycoke_cli.tokens import Prompt
@@ -56,7 +56,7 @@ def thinned_prefill(
     shallow, left, thinned = _run_until_cut(model, prompts, thinner, room)
     deep = KVBuffer.empty(model, len(left), max(map(len, left)) + room, range(thinner.layer, model.layers))
     hidden = _run_layers(model, left, PrefillPass(deep, max(map(len, left))))
-    logits: Tensor = model.head(model.body.norm(last_rows(hidden, left)))[:, 0]
+    logits: Tensor = model.head(model.body.norm(at_rows(hidden, [len(prompt) - 1 for prompt in left])))[:, 0]
     return logits, [shallow, deep], [prompt.visual for prompt in left], thinned
 
 

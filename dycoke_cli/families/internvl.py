@@ -49,7 +49,7 @@ class InternVL(PlaceholderModel):
         """Resize and scale as the model's processor does, aspect ratio not kept: (frames, 3, height, width)."""
         height, width = self.model.config.vision_config.image_size
         model = self.language_model
-        return self.pictures.prepare(frames, (height, width)).to(model.device, model.dtype)
+        return self.pictures.prepare(frames, (height, width), model.device).to(model.dtype)
 
     def features(self, frames: Pixels, of: int) -> tuple[Tensor, None]:
         """Run vision tower, pixel shuffle and projector; see `PlaceholderModel.features`."""

@@ -60,7 +60,7 @@ class LlavaNextVideo(PlaceholderModel):
         side, shorter = self._side, min(height, width)
         size = (side * height // shorter, side * width // shorter)
         model = self.language_model
-        return self.pictures.prepare(frames, size, (side, side)).to(model.device, model.dtype)
+        return self.pictures.prepare(frames, size, model.device, (side, side)).to(model.dtype)
 
     def features(self, frames: Pixels, of: int) -> tuple[Tensor, None]:
         """Run vision tower, pooling and projector; see `PlaceholderModel.features`."""

@@ -60,7 +60,7 @@ class QwenVL(PlaceholderModel):
         Returns (patches, values of one) float32, and their number in time, height and width: (1, 3) int64.
         """
         size = self.resized(of, frames.shape[1:3])
-        images = self.pictures.prepare(frames, size)
+        images = self.pictures.prepare(frames, size, self.language_model.device)
         missing = -len(images) % self.frames_per_patch
         images = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
         vision = self._vision
@@ -77,8 +77,8 @@ class QwenVL(PlaceholderModel):
     def features(self, frames: Pixels, of: int) -> tuple[Tensor, Tensor | None]:
         """Run the vision tower, where no patch in time sees another; see `PlaceholderModel.features`."""
         patches, counts = self.patches(frames, of)
-        device, dtype = self.language_model.device, self.language_model.dtype
-        out = self.model.model.visual(patches.to(device, dtype), grid_thw=counts.to(device), return_dict=True)
+        dtype = self.language_model.dtype
+        out = self.model.model.visual(patches.to(dtype), grid_thw=counts.to(patches.device), return_dict=True)
         shape = (int(counts[0, 0]), *(int(count) // self._vision.spatial_merge_size for count in counts[0, 1:]))
         levels = getattr(out, "deepstack_features", None)
         deeper = torch.stack(list(levels), dim=1).unflatten(0, shape) if levels else None
@@ -101,10 +101,9 @@ class QwenVL(PlaceholderModel):
     def stock_video(self, frames: Pixels, duration_s: float) -> dict[str, Tensor]:
         """Make the inputs of stock `generate` besides token ids."""
         patches, counts = self.patches(frames, len(frames))
-        device = self.language_model.device
         return {
-            "pixel_values_videos": patches.to(device, self.language_model.dtype),
-            "video_grid_thw": counts.to(device),
+            "pixel_values_videos": patches.to(self.language_model.dtype),
+            "video_grid_thw": counts.to(patches.device),
             **self.timing(len(frames), duration_s),
         }
 

@@ -85,9 +85,9 @@ class Chain(Method):
         """The one that acts inside the prefill, if any."""
         return next((thinner for stage in self.stages if (thinner := stage.thinner())), None)
 
-    def selector(self, counts: Tensor) -> Selector | None:
+    def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
         """The one that acts at each step, if any."""
-        return next((selector for stage in self.stages if (selector := stage.selector(counts))), None)
+        return next((selector for stage in self.stages if (selector := stage.selector(counts, width))), None)
 
     def options(self) -> dict[str, Any]:
         """Give every stage's options as `stage.option`."""

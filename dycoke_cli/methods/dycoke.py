@@ -84,11 +84,11 @@ class Dycoke(Method):
         kept = torch.nonzero(merged_into == torch.arange(len(tokens), device=merged_into.device)).squeeze(1)
         return tokens.keep(kept, merged_into)
 
-    def selector(self, counts: Tensor) -> Selector | None:
+    def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
         """Make the second stage; with p=0 there is none."""
         if self.variant == "official":
-            return dycoke_official.OfficialSelector(counts, self.p, self.l)
-        return dynamic_selector(counts, self.p, self.l, self.gate, self.select)
+            return dycoke_official.OfficialSelector(counts, self.p, self.l, width)
+        return dynamic_selector(counts, self.p, self.l, self.gate, self.select, width)
 
 
 def merge_windows(features: Tensor, k: float) -> Tensor:

@@ -9,6 +9,8 @@ For reproducing published numbers (KD-TAO/DyCoke, commit dd74634). What differs 
 - attention is compared with the previous step, and where it is similar (0.9 or more) everything is read.
 """
 
+from copy import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -58,14 +60,13 @@ def merge_windows(features: Tensor, k: float) -> Tensor:
 class OfficialSelector:
     """The released code's second stage: top share of all visual tokens but the last, or everything."""
 
-    def __init__(self, counts: Tensor, p: float, layer: int) -> None:
+    def __init__(self, counts: Tensor, p: float, layer: int, width: int | None = None) -> None:
         self.score_layer = layer - 1
         self.prune_from = layer
         device = counts.device
         candidates = (counts - 1).clamp(min=0)
         self.keep = torch.tensor([int(n * (1 - p)) for n in candidates.tolist()], device=device)[:, None]
-        width = int(counts.max())
-        places = torch.arange(width, device=device)
+        places = torch.arange(int(counts.max()) if width is None else width, device=device)
         self.rank = places
         self.exists = places < counts[:, None]
         self.candidate = places < candidates[:, None]
@@ -75,7 +76,7 @@ class OfficialSelector:
         """Rank anew at every step; where attention resembles the previous step's, read all. See `Selector.select`."""
         seen = scores * self.candidate
         similarity = F.cosine_similarity(seen, self.previous, dim=-1)
-        self.previous = seen
+        self.previous.copy_(seen)
         changed = similarity < GATE
         # First the candidates by score, then the exempt last token, then the places that do not exist.
         order = scores.masked_fill(~self.candidate, -1.0).masked_fill(~self.exists, -2.0)
@@ -83,3 +84,10 @@ class OfficialSelector:
         exempt = ~self.candidate.gather(1, index)
         valid = (self.rank < self.keep) | exempt | ~changed[:, None]
         return Selection(index, valid & self.exists.gather(1, index), changed)
+
+    def only(self, rows: Tensor) -> "OfficialSelector":
+        """See `Selector.only`."""
+        left = copy(self)
+        left.keep, left.exists = self.keep[rows], self.exists[rows]
+        left.candidate, left.previous = self.candidate[rows], self.previous[rows]
+        return left

@@ -5,6 +5,7 @@ arXiv 2411.15024.
 """
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,9 +46,9 @@ class Dynamic(Method):
         """Refuse a layer that the network does not have."""
         check_layer(self.name, self.l, facts)
 
-    def selector(self, counts: Tensor) -> Selector | None:
+    def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
         """With p=0 every token is read, and nothing need be watched."""
-        return dynamic_selector(counts, self.p, self.l, self.gate, self.select)
+        return dynamic_selector(counts, self.p, self.l, self.gate, self.select, width)
 
 
 def check_dynamic(method: str, layer: int, p: float) -> None:
@@ -66,28 +67,31 @@ def check_layer(method: str, layer: int, facts: ModelFacts, lowest: int = 0) -> 
         )
 
 
-def dynamic_selector(counts: Tensor, p: float, layer: int, gate: float, select: str) -> Selector | None:
+def dynamic_selector(
+    counts: Tensor, p: float, layer: int, gate: float, select: str, width: int | None = None
+) -> Selector | None:
     """Make the second stage that the options describe."""
     if p == 0:
         return None
     # No similarity of attention is below 0, so this gate never opens again.
-    return DynamicSelector(counts, p, layer, gate if select == "dynamic" else -1.0)
+    return DynamicSelector(counts, p, layer, gate if select == "dynamic" else -1.0, width)
 
 
 class DynamicSelector:
     """The active set of dynamic pruning: the best-attended visual tokens, kept while attention stays similar."""
 
-    def __init__(self, counts: Tensor, p: float, layer: int, gate: float) -> None:
+    def __init__(self, counts: Tensor, p: float, layer: int, gate: float, width: int | None = None) -> None:
         self.score_layer = max(layer - 1, 0)
         self.prune_from = max(layer, 1)
         self.gate = gate
-        keep = [max(1, math.floor((1 - p) * count + 0.5)) if count else 0 for count in counts.tolist()]
-        self.width = max(keep)
+        places = int(counts.max()) if width is None else width
+        keep = [_active(p, count) for count in counts.tolist()]
+        self.width = _active(p, places)
         device = counts.device
         rank = torch.arange(self.width, device=device)
         ragged = min(keep) < self.width
         self.valid = rank < torch.tensor(keep, device=device)[:, None] if ragged else None
-        self.exists = torch.arange(int(counts.max()), device=device) < counts[:, None]
+        self.exists = torch.arange(places, device=device) < counts[:, None]
         self.index = rank.repeat(len(keep), 1)
         self.reference = torch.zeros(self.exists.shape, device=device)  # the scores that chose `index`; 0: none yet
 
@@ -97,6 +101,18 @@ class DynamicSelector:
         changed = (similarity < self.gate) | (self.reference == 0).all(dim=-1)
         # Scores are at least 0: -1 puts tokens that do not exist behind all others.
         ranked = scores.masked_fill(~self.exists, -1.0).topk(self.width, dim=-1).indices
-        self.index = torch.where(changed[:, None], ranked, self.index)
-        self.reference = torch.where(changed[:, None], scores, self.reference)
+        self.index.copy_(torch.where(changed[:, None], ranked, self.index))
+        self.reference.copy_(torch.where(changed[:, None], scores, self.reference))
         return Selection(self.index, self.valid, changed)
+
+    def only(self, rows: Tensor) -> "DynamicSelector":
+        """See `Selector.only`."""
+        left = copy(self)
+        left.valid = None if self.valid is None else self.valid[rows]
+        left.exists, left.index, left.reference = self.exists[rows], self.index[rows], self.reference[rows]
+        return left
+
+
+def _active(p: float, count: int) -> int:
+    """Count the tokens that a step reads of `count`: at least one where there is any."""
+    return max(1, math.floor((1 - p) * count + 0.5)) if count else 0

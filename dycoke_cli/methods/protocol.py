@@ -1,6 +1,6 @@
 """What a compression method answers, and when it is asked."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor
@@ -22,8 +22,7 @@ class ModelFacts(NamedTuple):
     saliency: bool = False  # the family can tell how much attention each token receives in the vision tower
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Which visual tokens of the prompt one decode step reads.
 
     `index` may hold surplus entries, so that its shape never depends on the scores; `valid` says which ones count.
@@ -35,7 +34,11 @@ class Selection:
 
 
 class Selector(Protocol):
-    """What a method does at each decode step of one run: fresh state, fixed shapes, no host synchronization."""
+    """What a method does at each decode step of one run: fresh state, fixed shapes, no host synchronization.
+
+    Whatever depends on the run or changes with its steps is a tensor, written in place, so that a step can be captured
+    once and serve other runs of the same shapes.
+    """
 
     score_layer: int  # the layer whose attention it wants to see
     prune_from: int  # the first layer that reads only the selection
@@ -43,6 +46,10 @@ class Selector(Protocol):
     def select(self, scores: Tensor) -> Selection:
         """Choose what is read from `scores` (batch, tokens) float32, higher is more important, 0 where a prompt
         has no token."""
+        ...
+
+    def only(self, rows: Tensor) -> Self:
+        """Give the selector that goes on with `rows` (kept,) int64 of the batch alone."""
         ...
 
 
@@ -100,8 +107,11 @@ class Method:
         """Make what acts inside the prefill; None: every layer sees what entered."""
         return None
 
-    def selector(self, counts: Tensor) -> Selector | None:
-        """Make what acts at each step, for prompts with `counts` (batch,) int64 visual tokens; None: all are read."""
+    def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
+        """Make what acts at each step, for prompts with `counts` (batch,) int64 visual tokens; None: all are read.
+
+        width: how many places a row of scores has, by default as many as the largest count.
+        """
         return None
 
     def options(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from dycoke_cli.engine import prefill
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.errors import UsageError
@@ -147,3 +148,15 @@ def test_runs_leave_nothing_behind(family: Family) -> None:
     next(iter(generate(family.language_model, [single], method, Stop(frozenset(), 9), Sampling())))
     assert {name: traces_on(module) for name, module in family.model.named_modules()} == before
     assert family.model.config.to_dict() == config
+
+
+@pytest.mark.parametrize("together", [12, 30])
+def test_a_prefill_in_chunks_is_the_prefill(family: Family, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions and DeepStack features are cut where the prompt is; rows pass one by one or share chunks."""
+    method = Dycoke()
+    prompts = [prompt(family, method, count) for count in (5, 9)]
+    wanted = run(family, prompts, method, new=2)
+    monkeypatch.setattr(prefill, "TOGETHER", {"cpu": together})
+    for ours, whole in zip(run(family, prompts, method, new=2), wanted, strict=True):
+        torch.testing.assert_close(ours.logits, whole.logits, atol=5e-5, rtol=0)
+        assert ours.tokens == whole.tokens

@@ -58,7 +58,7 @@ def test_patches_in_time(loaded: dict[str, Family], name: str, count: int) -> No
     frames = moving(count)
     patches, counts = family.patches(frames, count)
     time, high, wide = counts[0].tolist()
-    images = family.pictures.prepare(frames, (high * 4, wide * 4))
+    images = family.pictures.prepare(frames, (high * 4, wide * 4), torch.device("cpu"))
     images = torch.cat([images, images[-1:]])[: 2 * time]
     wanted = []
     for t in range(time):

@@ -1,0 +1,127 @@
+"""Several clips before one model, each with its own question: measured answers out, side by side."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from dycoke_cli.answer import Answer
+from dycoke_cli.clip import Clip
+from dycoke_cli.device import free_bytes, out_of_memory_explained, suitable_threads
+from dycoke_cli.engine.generate import Stop, generate
+from dycoke_cli.engine.graph import GraphStore
+from dycoke_cli.engine.sampling import Sampling
+from dycoke_cli.families.family import Family, Size
+from dycoke_cli.footprint import Footprint
+from dycoke_cli.listener import Listener
+from dycoke_cli.measure import PeakMemory, Stopwatch, timed
+from dycoke_cli.methods import Method
+from dycoke_cli.methods.budget import with_retain
+from dycoke_cli.recorder import Recorder
+from dycoke_cli.settings import Settings
+from dycoke_cli.tokens import Prompt, VisualTokens
+
+SILENT = Listener()
+HD: Size = (720, 1280)  # of which frames are taken to be until they are read
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question about one clip."""
+
+    clip: Clip
+    question: str
+
+
+class BatchSession:
+    """Runs a method over several clips at once; each row's answer is the one it would get alone.
+
+    The clips may differ in length, and so may what is left of them: a row is encoded and compressed by itself, and its
+    visual tokens are dropped from memory before the next one's are made. Every method of the catalogue runs in a
+    batch. A row that has ended takes no further part.
+    """
+
+    def __init__(self, model: Family, method: Method, settings: Settings) -> None:
+        method.check(model.facts)
+        self.model, self.method, self.settings = model, method, settings
+        self.stop = Stop(model.stop_ids, settings.max_new_tokens)
+        self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
+        device = model.language_model.device
+        self.graphs = GraphStore(device)
+        self.watch, self.peak = Stopwatch(device), PeakMemory(device)
+
+    def answers(self, rows: Sequence[Row], listener: Listener = SILENT, trace: bool = False) -> list[Answer]:
+        """Answer all rows in one batch, in their order.
+
+        What the rows do together is in the times and peaks of each of them: encoding, prefill and every step that a
+        row takes part in last as long for one as for all. Raises OutOfMemoryError where the batch does not fit; no
+        answer is then given, and a smaller batch may.
+        """
+        if not rows:
+            return []
+        with self._run():
+            self.peak.restart()
+            self.watch.restart()
+            tokens, prompts = self._encode(rows, listener)
+            vision_s = self.watch.lap()
+            listener.progress("Answering", 0, len(rows))
+            recorders = [
+                Recorder(self.model, self.stop, own, prompt, 0) for own, prompt in zip(tokens, prompts, strict=True)
+            ]
+            self._follow(prompts, recorders, listener)
+            return [
+                recorder.answer(row.question, recorder.times(row.clip.decode_s, vision_s, 0.0), self.peak, trace)
+                for row, recorder in zip(rows, recorders, strict=True)
+            ]
+
+    def footprint(self, frames: int, question: str = "") -> Footprint:
+        """Say what a row of so many frames takes; where their size matters, of HD ones."""
+        grid = self.model.grid(frames, HD)
+        method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
+        return Footprint.of(self.model, method, grid, frames, question, self.stop)
+
+    def rows_that_fit(self, frames: int, question: str = "", free: int | None = None) -> int:
+        """Say how many rows of so many frames fit into `free` bytes, by default what the device has left; at least 1.
+
+        It is arithmetic, not a promise: others use the device too. OutOfMemoryError says that fewer would have fitted.
+        """
+        free = free_bytes(self.model.language_model.device) if free is None else free
+        return self.footprint(frames, question).rows(free)
+
+    def _encode(self, rows: Sequence[Row], listener: Listener) -> tuple[list[VisualTokens], list[Prompt]]:
+        """Make each row's prompt; of its visual tokens only which ones they are is kept."""
+        tokens, prompts = [], []
+        for number, row in enumerate(rows):
+            listener.progress("Looking at the frames", number, len(rows))
+            pixels = row.clip.frames.pixels
+            grid = self.model.grid(len(pixels), (pixels.shape[1], pixels.shape[2]))
+            method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
+            left = method.compress(self.model.encode(pixels, saliency=method.needs_saliency))
+            clip = row.clip
+            prompts.append(self.model.prompt_for(left, row.question, clip.seconds, clip.duration_s, method.positions))
+            tokens.append(replace(left, features=left.features[:, :0], deepstack=None))
+        return tokens, prompts
+
+    def _follow(self, prompts: list[Prompt], recorders: list[Recorder], listener: Listener) -> None:
+        """Run the batch and let each row's recorder see the steps that the row takes part in."""
+        steps = generate(self.model.language_model, prompts, self.method, self.stop, self.sampling, graphs=self.graphs)
+        ended = 0
+        for step, seconds in timed(steps, self.watch):
+            for number, recorder in enumerate(recorders):
+                if step.tokens[number] is not None:
+                    recorder.take(step.row(number), seconds)
+            if (now := sum(token is None for token in step.tokens)) > ended:
+                ended = now
+                listener.progress("Answering", ended, len(prompts))
+        for recorder in recorders:
+            recorder.finish()
+            listener.answered(recorder.stream.text.strip())
+
+    @contextmanager
+    def _run(self) -> Iterator[None]:
+        threads: AbstractContextManager[None] = suitable_threads(
+            self.model.language_model.device, self.model.weight_bytes
+        )
+        with ExitStack() as stack:
+            stack.enter_context(out_of_memory_explained())
+            stack.enter_context(threads)
+            yield

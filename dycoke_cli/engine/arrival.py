@@ -1,0 +1,23 @@
+"""New tokens on their way from the device to the host."""
+
+import torch
+from torch import Tensor
+
+
+class Arrival:
+    """Brings `tokens` (batch,) int64 to the host without waiting for what the device is given to do after them."""
+
+    def __init__(self, tokens: Tensor) -> None:
+        self.later = tokens.device.type == "cuda"
+        self.tokens = tokens
+        if self.later:
+            self.tokens = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+            self.tokens.copy_(tokens, non_blocking=True)
+            self.event = torch.cuda.current_stream(tokens.device).record_event()
+
+    def ids(self) -> list[int]:
+        """Wait for them, and for nothing else."""
+        if self.later:
+            self.event.synchronize()
+        ids: list[int] = self.tokens.tolist()
+        return ids
