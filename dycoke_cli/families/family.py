@@ -53,10 +53,13 @@ class Family(Protocol):
         """Say how many visual tokens so many frames of this size become, before any is encoded."""
         ...
 
-    def encode(self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False) -> VisualTokens:
+    def encode(
+        self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
+    ) -> VisualTokens:
         """Run the vision tower, a few frames at a time.
 
-        saliency: also say how much attention each token receives there; only where `facts` offer it.
+        saliency: also say how much attention each token receives there; only where `facts` offer it. of: how many
+        frames the whole video has, where these are a part of it; a part but the last must hold whole patches in time.
         """
         ...
 

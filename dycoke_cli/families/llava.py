@@ -60,8 +60,10 @@ class Llava(LoadedModel):
         return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
-    def encode(self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time.
+    def encode(
+        self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
+    ) -> VisualTokens:
+        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time; no frame sees another.
 
         saliency: also say how much attention each token receives there, for a method that needs it.
         """

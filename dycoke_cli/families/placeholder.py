@@ -70,14 +70,16 @@ class PlaceholderModel(LoadedModel):
         return grid.total
 
     @torch.inference_mode()
-    def encode(self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time."""
+    def encode(
+        self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
+    ) -> VisualTokens:
+        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time; see `Family.encode`."""
         if saliency:
             raise ValueError("this family offers no saliency")  # methods that want it have been refused
         chunk = CHUNK[self.language_model.device.type] * self.frames_per_patch
         features, deeper = [], []
         for start in range(0, len(frames), chunk):
-            seen, deep = self.features(frames[start : start + chunk], len(frames))
+            seen, deep = self.features(frames[start : start + chunk], of or len(frames))
             features.append(seen)
             deeper += [] if deep is None else [deep]
             if on_progress is not None:

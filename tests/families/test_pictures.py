@@ -142,3 +142,14 @@ def test_settings_come_from_the_file_about_videos(tmp_path: Any) -> None:
     (tmp_path / "processor_config.json").write_text("{")
     with pytest.raises(ModelError, match="processor_config"):
         PictureSettings.read(tmp_path, CLIP_MEAN, CLIP_STD)
+
+
+def test_parts_of_a_video_are_the_video(family: Family) -> None:
+    """Encoded piece by piece, as frames come: the same features, sized as the whole video wants them."""
+    frames = moving(13)
+    whole = family.encode(frames)
+    parts = [family.encode(frames[start : start + 8], of=13) for start in (0, 8)]
+    torch.testing.assert_close(torch.cat([part.features for part in parts]), whole.features, atol=1e-5, rtol=0)
+    if whole.deepstack is not None:
+        levels = torch.cat([part.deepstack for part in parts if part.deepstack is not None])
+        torch.testing.assert_close(levels, whole.deepstack, atol=1e-5, rtol=0)
