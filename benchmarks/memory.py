@@ -9,7 +9,6 @@ was there before the run: weights, and the pixels as that arm takes them. The la
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -22,10 +21,12 @@ import numpy.typing as npt
 import torch
 import transformers
 
+from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.layout import VideoLayout
 from dycoke_cli.families.llava import Llava
+from dycoke_cli.machine import machine_facts
 from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods import Dycoke, Full, Method
 
@@ -70,7 +71,7 @@ def measure(arm: str, frames: int, device: torch.device) -> dict[str, Any]:
 @torch.inference_mode()
 def ours(model: Llava, method: Method, video: npt.NDArray[np.uint8]) -> None:
     """Answer with this project's engine."""
-    tokens = method.compress(model.encode(video))
+    tokens = encode_compressed(model, video, method)
     prompt = model.prompt(tokens, AFTER, method.positions, BEFORE)
     for _ in generate(model.language_model, [prompt], method, Stop(frozenset(), NEW_TOKENS), Sampling()):
         pass
@@ -105,8 +106,7 @@ def compare(frames: int, device: str, arms: Iterable[str] = ARMS) -> dict[str, A
     for run in runs:
         peak = run["peak_above_start_bytes"]
         run["ratio_to_generate"] = round(peak / stock_peak, 3) if peak and stock_peak else None
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
-    machine = {"device": name, "torch": torch.__version__, "transformers": transformers.__version__}
+    machine = machine_facts(torch.device(device))
     return {"frames": frames, "new_tokens": NEW_TOKENS, "machine": machine, "runs": runs}
 
 

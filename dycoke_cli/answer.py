@@ -29,10 +29,13 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Times:
-    """Wall-clock seconds, measured. What several questions share is in the first one's times."""
+    """Wall-clock seconds, measured, of each part by itself: parts may run at the same time.
 
-    decode_video: float
-    vision: float | None  # None for a run that cannot tell it from the prefill: stock `generate` from pixels
+    What several questions share is in the first one's times.
+    """
+
+    decode_video: float  # from the request to the last frame
+    vision: float | None  # without waiting for frames; None where it cannot be told from the prefill: stock `generate`
     prefill: float | None  # first stage of the method included
     first_token: float  # decode_video + vision + prefill
     decode: float  # all steps after the first token

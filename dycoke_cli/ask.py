@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.listener import Listener
-from dycoke_cli.opening import FEW_FRAMES, describe, open_video
+from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
 from dycoke_cli.settings import Settings
+from dycoke_cli.spans import Span, Spans, StartUp
+from dycoke_cli.video.arriving import FramesReplacedError
 from dycoke_cli.video.frames import Frames
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ class Outcome:
     answers: tuple[Answer, ...]
     baseline: tuple[Answer, ...]  # the uncompressed run's, if one was made
     load_model_s: float
+    timeline: tuple[Span, ...] = ()
+    startup: StartUp | None = None
 
 
 def ask(
@@ -39,29 +43,61 @@ def ask(
     baseline: run once more without compression, on the same engine, frames and dtype. trace: record which tokens.
     Raises a DyCokeError for whatever a user can act on.
     """
-    listener = listener or Listener()
+    spans = Spans()
+    listener = spans.listening(listener or Listener())
 
     def chosen() -> "list[Method]":
+        from dycoke_cli.methods.full import Full
         from dycoke_cli.methods.options import make_method
 
-        return [make_method(settings.method, settings.options)]
+        # The baseline comes last: it takes the most memory.
+        return [make_method(settings.method, settings.options), *([Full()] if baseline else [])]
 
-    opened = open_video(video, settings, listener, chosen)
-    from dycoke_cli.methods.full import Full
+    with opening_video(video, settings, listener, chosen) as opened:
+        try:
+            # The baseline shall find the same state of things as the method: nothing on its way.
+            ready = opened.complete(settings, listener) if baseline else opened
+            method, answers, plain = _answers(ready, questions, settings, baseline, trace, listener)
+        except FramesReplacedError:
+            spans.forget()
+            ready = opened.complete(settings, listener)
+            method, answers, plain = _answers(ready, questions, settings, baseline, trace, listener)
     from dycoke_cli.methods.options import method_options
+
+    pending = opened.pending
+    spans.add("decode_video", pending.began, pending.began + pending.seconds)
+    return Outcome(
+        frames=pending.result(),
+        model=describe(opened.name, opened.model),
+        method={"name": method.name, "options": method_options(method)},
+        answers=answers,
+        baseline=plain,
+        load_model_s=opened.load_model_s,
+        timeline=spans.known(ready.clip.waited_s, pending.cpu_s),
+        startup=spans.startup,
+    )
+
+
+def _answers(
+    opened: Opened, questions: Sequence[str], settings: Settings, baseline: bool, trace: bool, listener: Listener
+) -> "tuple[Method, tuple[Answer, ...], tuple[Answer, ...]]":
+    """Ask the method, in which a budget has become options, and the uncompressed run where it is wanted."""
+    from dycoke_cli.methods.full import Full
     from dycoke_cli.session import Session
 
-    model, frames, clip = opened.model, opened.frames, opened.clip
-    session = Session(model, clip, opened.methods[0], settings)
-    method = session.method  # a budget has become options
-    if len(frames) < FEW_FRAMES and method.name != "full":
+    session = Session(opened.model, opened.clip, opened.methods[0], settings)
+    method = session.method
+    if len(opened.frames) < FEW_FRAMES and method.name != "full":
         listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
     if baseline:
         listener.progress("Warming up", 0, 0)
         session.warm_up()
     answers = tuple(session.answers(questions, listener, trace))
-    silent = Listener(progress=listener.progress)
+    if not baseline:
+        return method, answers, ()
+    listener.phase("baseline")
     unlimited = settings.model_copy(update={"retain": None})
-    plain = tuple(Session(model, clip, Full(), unlimited).answers(questions, silent)) if baseline else ()
-    described = {"name": method.name, "options": method_options(method)}
-    return Outcome(frames, describe(opened.name, model), described, answers, plain, opened.load_model_s)
+    full = Session(opened.model, opened.clip, Full(), unlimited)
+    plain = tuple(full.answers(questions, Listener(progress=listener.progress)))
+    listener.phase("")
+    return method, answers, plain

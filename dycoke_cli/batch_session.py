@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import free_bytes, out_of_memory_explained, suitable_threads
+from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
-from dycoke_cli.engine.graph import GraphStore
+from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.family import Family, Size
 from dycoke_cli.footprint import Footprint
@@ -46,7 +47,7 @@ class BatchSession:
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
-        self.graphs = GraphStore(device)
+        self.graphs = GraphStore.of(model.language_model)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
     def answers(self, rows: Sequence[Row], listener: Listener = SILENT, trace: bool = False) -> list[Answer]:
@@ -59,7 +60,7 @@ class BatchSession:
         if not rows:
             return []
         with self._run():
-            self.peak.restart()
+            self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
             tokens, prompts = self._encode(rows, listener)
             vision_s = self.watch.lap()
@@ -77,14 +78,15 @@ class BatchSession:
         """Say what a row of so many frames takes; where their size matters, of HD ones."""
         grid = self.model.grid(frames, HD)
         method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
-        return Footprint.of(self.model, method, grid, frames, question, self.stop)
+        return Footprint.of(self.model, method, grid, frames, question, self.stop, self.graphs.bucket)
 
     def rows_that_fit(self, frames: int, question: str = "", free: int | None = None) -> int:
         """Say how many rows of so many frames fit into `free` bytes, by default what the device has left; at least 1.
 
         It is arithmetic, not a promise: others use the device too. OutOfMemoryError says that fewer would have fitted.
         """
-        free = free_bytes(self.model.language_model.device) if free is None else free
+        if free is None:  # what an earlier batch has left will be used again
+            free = free_bytes(self.model.language_model.device) + self.graphs.kept_bytes
         return self.footprint(frames, question).rows(free)
 
     def _encode(self, rows: Sequence[Row], listener: Listener) -> tuple[list[VisualTokens], list[Prompt]]:
@@ -95,7 +97,7 @@ class BatchSession:
             pixels = row.clip.frames.pixels
             grid = self.model.grid(len(pixels), (pixels.shape[1], pixels.shape[2]))
             method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
-            left = method.compress(self.model.encode(pixels, saliency=method.needs_saliency))
+            left = encode_compressed(self.model, pixels, method)
             clip = row.clip
             prompts.append(self.model.prompt_for(left, row.question, clip.seconds, clip.duration_s, method.positions))
             tokens.append(replace(left, features=left.features[:, :0], deepstack=None))

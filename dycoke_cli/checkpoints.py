@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.errors import ModelError, UsageError
+from dycoke_cli.errors import ModelError, OutOfMemoryError, UsageError
+from dycoke_cli.hub.cache import FILES as FILES
+from dycoke_cli.hub.cache import cached_folder
+from dycoke_cli.models import DEMO as DEMO
+from dycoke_cli.models import HUB_IDS as HUB_IDS
+from dycoke_cli.models import NAMES as NAMES
+from dycoke_cli.models import address, find
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +24,6 @@ if TYPE_CHECKING:
     from dycoke_cli.families.family import Family
     from dycoke_cli.families.llava import Llava
 
-DEMO = Path(__file__).parent / "demo"
-HUB_IDS = {
-    "llava-video-7b": "lmms-lab/LLaVA-Video-7B-Qwen2",
-    "llava-video-72b": "lmms-lab/LLaVA-Video-72B-Qwen2",
-    "llava-ov-0.5b": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
-    "llava-ov-7b": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
-    "llava-ov-72b": "llava-hf/llava-onevision-qwen2-72b-ov-hf",
-}
-NAMES = ("demo", *HUB_IDS)
 # By the model_type of config.json: the file of `families` and its class.
 FAMILIES = {
     "qwen2_5_vl": ("qwen2_5_vl", "Qwen25VL"),
@@ -35,7 +31,6 @@ FAMILIES = {
     "internvl": ("internvl", "InternVL"),
     "llava_next_video": ("llava_next_video", "LlavaNextVideo"),
 }
-FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
 ROOM_FOR_7B = 20 * 2**30  # bytes: 16 GB of bfloat16 weights and a run of 64 frames
 
 DEMO_NOTICE = (
@@ -97,50 +92,94 @@ def choose() -> str:
 
 def on_disk(name: str) -> bool:
     """Say whether a hub model can be loaded without a download."""
-    return _cached_folder(HUB_IDS.get(name, name)) is not None
+    return cached_folder(*address(name)) is not None
 
 
-def load(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Family":
+def model_config(checkpoint: Checkpoint) -> Any:
+    """Build the transformers configuration of a supported checkpoint, with its defaults filled in.
+
+    Raises ModelError for an unsupported architecture, and for a damaged config.json.
+    """
+    from transformers import CONFIG_MAPPING
+
+    from dycoke_cli.families import original_llava
+
+    config = checkpoint.config
+    if original_llava.is_original(config):
+        return original_llava.model_config(config)
+    if config.get("model_type") in ("llava_onevision", *FAMILIES):
+        try:
+            return CONFIG_MAPPING[config["model_type"]].from_dict(config)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _not_loaded(checkpoint.name, error, "Fetch the model again") from error
+    kind = config.get("model_type") or config.get("architectures")
+    raise ModelError(
+        f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
+        "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format, or a Qwen2.5-VL, "
+        "Qwen3-VL, InternVL3 or LLaVA-NeXT-Video one in transformers format",
+    )
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    quantize: str | None = None,
+    spread: bool = False,
+    **layout: Any,
+) -> "Family":
     """Load a model of any family, LLaVA in either format.
 
-    layout: fields of VideoLayout to use instead of the checkpoint's own; LLaVA alone has a choice of layouts.
+    quantize: int8 or int4, for the language model's matrices. spread: over all CUDA devices. layout: fields of
+    VideoLayout to use instead of the checkpoint's own. All three are for LLaVA alone.
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
     if checkpoint.config.get("model_type") not in FAMILIES:
-        return load_llava(checkpoint, device, dtype, **layout)
-    for name in layout:
-        raise UsageError(
-            f"--{name.replace('_', '-')} is for LLaVA models, which {checkpoint.name!r} is not", "Leave it out"
-        )
+        return load_llava(checkpoint, device, dtype, quantize, spread, **layout)
+    _refuse_what_is_for_llava(checkpoint.name, quantize, spread, layout)
     file, name = FAMILIES[checkpoint.config["model_type"]]
     kind = getattr(import_module(f"dycoke_cli.families.{file}"), name)
-    model, tokenizer = _read(checkpoint, kind.architecture, dtype)
+    model, tokenizer = _read(checkpoint, kind.architecture, dtype, config=model_config(checkpoint))
     family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
     return family
 
 
-def load_llava(checkpoint: Checkpoint, device: "torch.device", dtype: "torch.dtype", **layout: Any) -> "Llava":
+def load_llava(
+    checkpoint: Checkpoint,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    quantize: str | None = None,
+    spread: bool = False,
+    **layout: Any,
+) -> "Llava":
     """Load a LLaVA-OneVision or LLaVA-Video model in either format; see `load`."""
     from dycoke_cli.families import original_llava
     from dycoke_cli.families.layout import VideoLayout
     from dycoke_cli.families.llava import Llava
+    from dycoke_cli.quantization import quantization_config
 
-    config = checkpoint.config
-    if original_llava.is_original(config):
-        built, video_layout = original_llava.model_config(config), original_llava.video_layout(config)
-        options: dict[str, Any] = {"config": built, "key_mapping": original_llava.KEY_MAPPING}
-    elif config.get("model_type") == "llava_onevision":
-        video_layout = VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
-        options = {}
+    options: dict[str, Any] = {"config": model_config(checkpoint)}
+    if original_llava.is_original(checkpoint.config):
+        video_layout = original_llava.video_layout(checkpoint.config)
+        options["key_mapping"] = original_llava.KEY_MAPPING
     else:
-        kind = config.get("model_type") or config.get("architectures")
-        raise ModelError(
-            f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
-            "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format, or a Qwen2.5-VL, "
-            "Qwen3-VL, InternVL3 or LLaVA-NeXT-Video one in transformers format",
-        )
+        video_layout = VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
+    if quantize is not None:
+        options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
+    options |= _placing(device, quantize, spread)
     model, tokenizer = _read(checkpoint, "LlavaOnevisionForConditionalGeneration", dtype, **options)
-    return Llava(model.to(device), tokenizer, replace(video_layout, **layout))
+    if spread:
+        _refuse_spill(checkpoint.name, model)
+    elif "device_map" not in options:
+        model = model.to(device)
+    return Llava(model, tokenizer, replace(video_layout, **layout))
+
+
+def _refuse_what_is_for_llava(name: str, quantize: str | None, spread: bool, layout: dict[str, Any]) -> None:
+    """Nobody has tried the first two with other families, and these have no choice of layouts."""
+    flags = {"quantize": quantize is not None, "device-map": spread, **dict.fromkeys(layout, True)}
+    for flag in (flag.replace("_", "-") for flag, given in flags.items() if given):
+        raise UsageError(f"--{flag} is for LLaVA-OneVision and LLaVA-Video, which {name!r} is not", "Leave it out")
 
 
 def _read(checkpoint: Checkpoint, architecture: str, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
@@ -159,12 +198,18 @@ def _read(checkpoint: Checkpoint, architecture: str, dtype: "torch.dtype", **opt
                 **options,
             )
             tokenizer = _tokenizer(checkpoint.folder)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", "Fetch the model again") from error
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            quantized = "quantization_config" in options
+            remedy = "Try it without --quantize" if quantized else "Fetch the model again"
+            raise _not_loaded(checkpoint.name, error, remedy) from error
     _refuse_gaps(checkpoint.name, report)
     _refuse_windows(checkpoint.name, model.config.text_config)
     return model.eval(), tokenizer
+
+
+def _not_loaded(name: str, error: Exception, remedy: str) -> ModelError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ModelError(f"{name!r} cannot be loaded: {reason}", remedy)
 
 
 def _refuse_windows(name: str, config: Any) -> None:
@@ -175,6 +220,25 @@ def _refuse_windows(name: str, config: Any) -> None:
         raise ModelError(
             f"{name!r} has layers that read a sliding window, which dycoke cannot run", "Use a model without them"
         )
+
+
+def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict[str, Any]:
+    """Say where the weights go while they are loaded; without a word they go through the host's memory."""
+    if spread:
+        from dycoke_cli.quantization import require_accelerate
+
+        require_accelerate("--device-map auto")
+        if device.type != "cuda":
+            raise UsageError("--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it")
+        return {"device_map": "auto"}
+    return {"device_map": {"": str(device)}} if quantize and device.type == "cuda" else {}
+
+
+def _refuse_spill(name: str, model: Any) -> None:
+    """Raise OutOfMemoryError where layers were put aside on the host or the disk: each step would fetch them again."""
+    places = {str(place) for place in model.hf_device_map.values()}
+    if places & {"cpu", "disk"}:
+        raise OutOfMemoryError(f"{name!r} does not fit the CUDA devices together", "Use --quantize int8, or int4")
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -226,51 +290,12 @@ def _quiet() -> Iterator[None]:
 
 
 def _folder(name: str) -> Path:
-    if name == "demo":
-        return DEMO
-    if Path(name).is_dir():
-        return Path(name)
-    hub_id = HUB_IDS.get(name, name)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id) or name.startswith((".", "/", "~")):
-        raise ModelError(f"no model is called {name!r}", f"Choose {', '.join(NAMES)}, a folder, or a hub id owner/name")
-    return _cached_folder(hub_id) or _download(hub_id)
+    found = find(name)
+    if found is not None:
+        return found
+    from dycoke_cli.hub.pull import pull
 
-
-def _cached_folder(hub_id: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=FILES, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError):
-        return None
-    # A download that was cut short leaves a folder without its weights.
-    return folder if _complete(folder) else None
-
-
-def _complete(folder: Path) -> bool:
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((folder / shard).exists() for shard in shards)
-    return (folder / "model.safetensors").exists()
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    if constants.HF_HUB_OFFLINE:
-        raise ModelError(
-            f"{hub_id!r} is not on this disk, and HF_HUB_OFFLINE forbids fetching it", "Unset HF_HUB_OFFLINE"
-        )
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=FILES))
-    except RepositoryNotFoundError:
-        raise ModelError(f"the hub has no model {hub_id!r}", "Check the name; a private one needs HF_TOKEN") from None
-    except Exception as error:  # the hub client raises whatever its HTTP library does
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{hub_id!r} cannot be fetched: {reason}", "Check the network, or use --model demo") from error
+    return pull(*address(name)).folder
 
 
 def _cuda_room() -> int:

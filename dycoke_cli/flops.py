@@ -29,6 +29,42 @@ class TextShape(NamedTuple):
         )
 
 
+class VisionShape(NamedTuple):
+    """The sizes of a vision tower and its projector that their arithmetic depends on."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    patches: int  # of one frame
+    patch_values: int  # numbers in one patch of pixels
+    projected: int  # width of the language model
+
+    @classmethod
+    def of(cls, config: Any) -> "VisionShape":
+        """Read them from the configuration of a loaded model, vision and text."""
+        vision = config.vision_config
+        return cls(
+            vision.num_hidden_layers,
+            vision.hidden_size,
+            vision.intermediate_size,
+            (vision.image_size // vision.patch_size) ** 2,
+            vision.num_channels * vision.patch_size**2,
+            config.text_config.hidden_size,
+        )
+
+
+def vision_flops(shape: VisionShape, frames: int) -> int:
+    """Count the floating-point operations of tower and projector on some frames, a multiply-add as two.
+
+    Counted are the embedding of patches, projections, attention and feed-forward of every layer, and the projector's
+    two matrices. Not counted: norms, activations, softmax, pooling.
+    """
+    d, n = shape.hidden, shape.patches
+    layer = 4 * 2 * n * d * d + 4 * n * n * d + 2 * 2 * n * d * shape.intermediate
+    projector = 2 * n * d * shape.projected + 2 * n * shape.projected**2
+    return frames * (2 * n * shape.patch_values * d + shape.layers * layer + projector)
+
+
 def paper_flops(shape: TextShape, prefill: Sequence[float], decode: float, generated: int) -> float:
     """Compute the formula of the DyCoke paper: T(4nd² + 2n²d + 2ndm) + TR(4d² + 2dm + 2(d n_dec + d(R + 1)/2)).
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from dycoke_cli.engine.generate import Stop
+from dycoke_cli.engine.reading import round_up
 from dycoke_cli.families.family import Family
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Method
@@ -25,8 +26,12 @@ class Footprint:
     stacked: bool  # the method acts inside the prefill, which then takes all rows together
 
     @classmethod
-    def of(cls, model: Family, method: Method, grid: Grid, frames: int, question: str, stop: Stop) -> "Footprint":
+    def of(
+        cls, model: Family, method: Method, grid: Grid, frames: int, question: str, stop: Stop, bucket: int = 1
+    ) -> "Footprint":
         """Work out what a question about a video of so many `frames` takes, which become tokens of shape `grid`.
+
+        bucket: what a buffer's slots are rounded up to where steps are captured.
 
         How many tokens a method keeps follows from the shape of the video. Those that let its content decide keep that
         number to within a token a frame.
@@ -35,6 +40,8 @@ class Footprint:
         slots, deep_slots, cut = _slots(model, method, grid, frames, question, stop.max_new_tokens)
         per_layer = language.kv_bytes_per_token // language.layers
         length = slots - stop.max_new_tokens
+        if cut == language.layers:
+            slots = round_up(slots, bucket)
         hidden = language.body.config.hidden_size * language.dtype.itemsize
         return cls(
             kv=per_layer * (slots * cut + deep_slots * (language.layers - cut)),

@@ -24,6 +24,11 @@ class LanguageModel:
         return device
 
     @property
+    def layer_devices(self) -> tuple[torch.device, ...]:
+        """The device of each layer; they differ where a model is spread over several."""
+        return tuple(next(layer.parameters()).device for layer in self.body.layers)
+
+    @property
     def dtype(self) -> torch.dtype:
         dtype: torch.dtype = self.body.embed_tokens.weight.dtype
         return dtype

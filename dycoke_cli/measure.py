@@ -36,14 +36,23 @@ class Stopwatch:
 
 
 def timed(steps: Iterator[T], watch: Stopwatch) -> Iterator[tuple[T, float]]:
-    """Pair each item with the seconds it took to make; what the consumer does in between is not counted."""
+    """Pair each item with the seconds it took to make.
+
+    An item is there when its token has reached the host. On CUDA the device is by then busy with the next one: waiting
+    for it would slow down what is measured, so seconds count from item to item. Elsewhere what the consumer does in
+    between is not counted.
+    """
+    ahead = watch.device.type == "cuda"
+    watch.restart()
+    began = watch.began
     while True:
-        watch.restart()
         try:
             item = next(steps)
         except StopIteration:
             return
-        yield item, watch.lap()
+        now = time.perf_counter()
+        yield item, now - began
+        began = now if ahead else time.perf_counter()
 
 
 class PeakMemory:
@@ -54,11 +63,14 @@ class PeakMemory:
         self.of = "cuda" if device.type == "cuda" else "process"
         self.restart()
 
-    def restart(self) -> None:
-        """Forget the peak so far; `above_start` counts from here."""
+    def restart(self, own: int = 0) -> None:
+        """Forget the peak so far; `above_start` counts from here.
+
+        own: bytes on the device that are there from an earlier run but are needed by what is now measured: they count.
+        """
         if self.of == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-            self.start: int | None = torch.cuda.memory_allocated(self.device)
+            self.start: int | None = torch.cuda.memory_allocated(self.device) - own
             return
         self.start = _status_bytes("VmRSS") if _reset_process_peak() else None
 

@@ -1,9 +1,11 @@
-"""The way to a first answer: the video is decoded while the model loads."""
+"""The way to a first answer: the video is decoded while the model loads and looks at the first frames."""
 
+import gc
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dycoke_cli import checkpoints
@@ -16,6 +18,8 @@ from dycoke_cli.video.pending import PendingFrames
 from dycoke_cli.video.sampling import Sampling, parse_time
 
 if TYPE_CHECKING:
+    import torch
+
     from dycoke_cli.families.family import Family
     from dycoke_cli.methods import Method
 
@@ -25,7 +29,7 @@ OPENING_S = 2.0  # how long to wait to hear that a file is no video before a mod
 
 @dataclass(frozen=True)
 class Opened:
-    """A video before a model, and the methods that are to run on it."""
+    """A video before a model, and the methods that are to run on it; its frames may still be on their way."""
 
     name: str  # of the model
     model: "Family"
@@ -33,13 +37,34 @@ class Opened:
     frames: Frames
     clip: Clip
     load_model_s: float
+    pending: PendingFrames
+
+    def complete(self, settings: Settings, listener: Listener) -> "Opened":
+        """Wait for all frames. Raises a DyCokeError."""
+        frames = self.pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
+        for warning in frames.info.warnings:
+            if warning not in self.frames.info.warnings:  # read anew, they may have turned out otherwise
+                listener.notice(warning)
+        clip = Clip.of(frames, settings.start, settings.end, self.pending.seconds)
+        return replace(self, frames=frames, clip=clip)
 
 
 def open_video(video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]") -> Opened:
-    """Decode a video while the model loads.
+    """Decode a whole video while the model loads: `opening_video`, waited for. Raises a DyCokeError."""
+    with opening_video(video, settings, listener, methods) as opened:
+        return opened.complete(settings, listener)
+
+
+@contextmanager
+def opening_video(
+    video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]"
+) -> Iterator[Opened]:
+    """Decode a video while the model loads, and go on while the block runs.
 
     methods: makes what is to run; asked once the video is being decoded, because it needs torch. One that does not
-    fit the model is refused without waiting for the video. Raises a DyCokeError.
+    fit the model is refused without waiting for the video. Inside the block the pixels of the frames arrive: to take a
+    part of them is to wait for it, and raises FramesReplacedError if the video has to be read another way, after which
+    `complete` gives what came of it. Raises a DyCokeError.
     """
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
@@ -49,21 +74,37 @@ def open_video(video: str, settings: Settings, listener: Listener, methods: "Cal
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
+        listener.phase("load_model")
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.
-        checkpoints.refuse_broken_torchvision()
-        from dycoke_cli.device import out_of_memory_explained
+        with _garbage_left():
+            checkpoints.refuse_broken_torchvision()
+            from dycoke_cli.device import out_of_memory_explained
 
-        chosen = methods()
-        with out_of_memory_explained():
-            model = load_model(checkpoint, settings)
+            chosen = methods()
+            with out_of_memory_explained():
+                model = load_model(checkpoint, settings, chosen)
         load_model_s = time.perf_counter() - began
+        listener.phase("")
         for method in chosen:
             method.check(model.facts)
-        frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
-    _tell_of(frames, settings, listener)
-    clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
-    return Opened(name, model, chosen, frames, clip, load_model_s)
+        frames = pending.coming()
+        _tell_of(frames, settings, listener)
+        clip = Clip.of(frames, settings.start, settings.end, pending)
+        yield Opened(name, model, chosen, frames, clip, load_model_s, pending)
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Do not look for garbage inside the block: what imports make stays, and looking at it again and again takes a
+    fifth of their time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _tell_of(frames: Frames, settings: Settings, listener: Listener) -> None:
@@ -91,22 +132,58 @@ def sampling_of(settings: Settings, default_frames: int, rated: bool = False) ->
     return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
 
 
-def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings) -> "Family":
-    """Load a model on the device, in the number format and with the layout that the settings ask for."""
+def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: "Sequence[Method]" = ()) -> "Family":
+    """Load a model on the device, in the number format and with the layout that the settings ask for.
+
+    methods: what is to run, if that is known. Raises OutOfMemoryError for what cannot fit, before it is loaded.
+    """
     from dycoke_cli.device import choose_device, choose_dtype
 
     device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
     wanted = {key: getattr(settings, key) for key in ("newline", "pooling", "row_newlines")}
     layout = {key: value for key, value in wanted.items() if value is not None}
-    return checkpoints.load(checkpoint, device, choose_dtype(settings.dtype, device), **layout)
+    spread = settings.device_map == "auto"
+    if settings.memory == "check":
+        _check_room(checkpoint, settings, methods, device, dtype.itemsize)
+    return checkpoints.load(checkpoint, device, dtype, settings.quantize, spread, **layout)
+
+
+def _check_room(
+    checkpoint: checkpoints.Checkpoint,
+    settings: Settings,
+    methods: "Sequence[Method]",
+    device: "torch.device",
+    itemsize: int,
+) -> None:
+    """Compare what a run of LLaVA-OneVision or LLaVA-Video takes with what the device has free."""
+    if checkpoint.config.get("model_type") in checkpoints.FAMILIES:
+        return  # how many tokens their frames become, nobody knows before the frames are here
+    from dycoke_cli.room import free_memory, plan, refuse_what_cannot_fit
+    from dycoke_cli.sizes import stored_sizes
+
+    config = checkpoints.model_config(checkpoint)
+    try:
+        sizes = stored_sizes(checkpoint.folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # damaged weights: loading them says what is wrong
+    frames = settings.frames or (settings.max_frames if settings.fps else None) or checkpoint.default_frames
+    wanted = plan(checkpoint.name, config, sizes, methods, frames, settings, itemsize)
+    refuse_what_cannot_fit(wanted, device, free_memory(device, every=settings.device_map == "auto"))
 
 
 def describe(name: str, model: "Family") -> dict[str, str]:
-    """Name the model and how it runs, for records."""
+    """Name the model and how it runs, for records; the hub's revision where it has one."""
+    from dycoke_cli.quantization import quantized
+
     language_model = model.language_model
+    folder, quantize = checkpoints.find(name), quantized(model.model)
+    revision = folder.name if folder is not None and folder.parent.name == "snapshots" else None
     return {
         "name": name,
         "family": model.family,
         "dtype": str(language_model.dtype).removeprefix("torch."),
         "device": str(language_model.device),
+        **({"revision": revision} if revision else {}),
+        **({"quantize": quantize} if quantize else {}),
     }

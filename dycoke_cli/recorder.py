@@ -10,6 +10,7 @@ from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Tr
 from dycoke_cli.engine.generate import Step, Stop
 from dycoke_cli.engine.thinning import Thinned
 from dycoke_cli.families.family import Family
+from dycoke_cli.finite import refuse_nonfinite
 from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods.protocol import Selection
 from dycoke_cli.textstream import TextStream
@@ -37,6 +38,8 @@ class Recorder:
         """Note one step and what it took; gives the text that it adds."""
         token = step.tokens[0]
         assert token is not None  # a single row runs until it ends
+        if step.number == 0:
+            refuse_nonfinite(step.logits, self.model.model, self.model.language_model.dtype)
         self.seconds.append(seconds)
         self.selections.append(step.selection)
         self.scores.append(step.scores)

@@ -7,9 +7,10 @@ from functools import partial
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
-from dycoke_cli.engine.graph import GraphStore
+from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.family import Family
 from dycoke_cli.listener import Listener
@@ -21,6 +22,7 @@ from dycoke_cli.settings import Settings
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 WARM_UP_FRAMES = 4
+LOOKING = "Looking at the frames"
 
 
 class Session:
@@ -38,14 +40,14 @@ class Session:
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
-        self.graphs = GraphStore(device)
+        self.graphs = GraphStore.of(model.language_model)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
     def warm_up(self) -> None:
         """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
         with out_of_memory_explained(), self._threads():
             few = self.clip.frames.pixels[:WARM_UP_FRAMES]
-            tokens = self.method.compress(self.model.encode(few, saliency=self.method.needs_saliency))
+            tokens = encode_compressed(self.model, few, self.method)
             prompt, stop = self._prompt(tokens, "", WARM_UP_FRAMES), Stop(frozenset(), 2)
             for _ in generate(
                 self.model.language_model, [prompt], self.method, stop, self.sampling, graphs=self.graphs
@@ -58,7 +60,7 @@ class Session:
         saliency: with the vision tower's attention, which some of those methods need though this one may not.
         """
         with out_of_memory_explained(), self._threads():
-            looked = partial(listener.progress, "Looking at the frames")
+            looked = partial(listener.progress, LOOKING)
             return self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
 
     def answers(
@@ -70,18 +72,23 @@ class Session:
         their time nor their memory is in these answers' figures.
         """
         with out_of_memory_explained(), self._threads():
-            self.peak.restart()
+            self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
-            whole = encoded if encoded is not None else self.encode(listener)
-            vision_s = self.watch.lap() if encoded is None else 0.0
-            decode_s = self.clip.decode_s if encoded is None else 0.0
+            listener.phase("vision" if encoded is None else "prefill")
+            if encoded is None:
+                looked = partial(listener.progress, LOOKING)
+                tokens = encode_compressed(self.model, self.clip.frames.pixels, self.method, looked)
+                # Frames may still be on their way; what was waited for them is decoding's.
+                decode_s, vision_s = self.clip.decode_s, self.watch.lap() - self.clip.waited_s
+            else:
+                tokens, decode_s, vision_s = self.method.compress(encoded), 0.0, 0.0
             listener.progress("Reading the video", 0, 0)
-            tokens = self.method.compress(whole)
-            del whole  # a compressed run must not hold what it dropped
+            listener.phase("prefill")
             buffer, prompts, shared = self._share([self._prompt(tokens, question) for question in questions])
             prefill_s = self.watch.lap()
             for question, prompt in zip(questions, prompts, strict=True):
                 listener.question(question)
+                listener.phase("prefill")
                 recorder = Recorder(self.model, self.stop, tokens, prompt, shared)
                 self._run(prompt, buffer, shared, recorder, listener)
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
@@ -97,8 +104,10 @@ class Session:
         model = self.model.language_model
         steps = generate(model, [prompt], self.method, self.stop, self.sampling, buffer, self.graphs)
         for step, seconds in timed(steps, self.watch):
+            listener.phase("decode")
             if piece := recorder.take(step.row(0), seconds):
                 listener.text(piece)
+        listener.phase("")
         if rest := recorder.finish():
             listener.text(rest)
         listener.answered(recorder.stream.text.strip())

@@ -1,26 +1,31 @@
-"""Every setting of a run, merged from defaults, files, the environment and flags, each with its origin."""
+"""Every setting of a run, merged from defaults, files, presets, the environment and flags, each with its origin."""
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.presets import DEFAULT_METHOD, PRESETS
+from dycoke_cli.settings_file import nearest_file, read_file, user_file
 
-FILE_NAME = "dycoke.yaml"
 PREFIX = "DYCOKE_"
-DEFAULT = "dycoke"  # the method
+DEFAULT = DEFAULT_METHOD
+ENVIRONMENT, FLAG = "environment", "flag"
+
+__all__ = ["DEFAULT", "Settings", "choices", "merged", "parse_options", "user_file"]
 
 
 class Settings(BaseModel):
     """The settings of `dycoke ask`, checked and frozen. None means: what suits the model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # YAML makes numbers of 90 and of 1:30 (in seconds); as times they are meant just so.
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
+    preset: Literal["none", "fast", "faithful", "paper"] = "none"
     model: str = "auto"
     method: str = DEFAULT
     options: dict[str, str] = Field(default_factory=dict)
@@ -40,6 +45,9 @@ class Settings(BaseModel):
     repetition_penalty: float = Field(1.0, gt=0)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantize: Literal["int8", "int4"] | None = None
+    device_map: Literal["auto"] | None = None
+    memory: Literal["check", "ignore"] = "check"
     newline: Literal["one_token", "grid", "frame", "no_token"] | None = None
     pooling: Literal["bilinear", "average", "max"] | None = None
     row_newlines: Literal["complete", "present", "all"] | None = None
@@ -47,11 +55,18 @@ class Settings(BaseModel):
     def as_flags(self) -> list[str]:
         """Write what differs from the defaults as flags, so that a command can be repeated wherever it came from."""
         flags = []
-        for key, value in self.model_dump(exclude_defaults=True, exclude={"options"}).items():
+        for key, value in self.model_dump(exclude_defaults=True, exclude={"options", "preset"}).items():
             flags += [f"--{key.replace('_', '-')}", str(value)]
         for key, value in self.options.items():
             flags += ["-o", f"{key}={value}"]
         return flags
+
+
+def choices(key: str) -> tuple[str, ...]:
+    """Give the words that a setting takes, none where it takes anything else than certain words."""
+    annotation = Settings.model_fields[key].annotation
+    kinds = get_args(annotation) if type(None) in get_args(annotation) else (annotation,)
+    return tuple(word for kind in kinds for word in get_args(kind) if isinstance(word, str))
 
 
 def merged(
@@ -62,63 +77,94 @@ def merged(
     user_file: Path | None = None,
 ) -> tuple[Settings, dict[str, str]]:
     """Merge all sources, later ones over earlier: defaults, user file, dycoke.yaml of `folder` or a parent (or
-    `config_file` instead), DYCOKE_* variables, flags that are not None.
+    `config_file` instead), DYCOKE_* variables, flags that are not None. A preset stands right below its source.
 
-    Returns the settings, and where each value comes from. Raises UsageError naming the key, the value and the source.
+    Returns the settings, and where each value comes from: "default", a file's path, a variable's name, "preset NAME" or
+    "flag"; those of options under "options.NAME". Raises UsageError naming the key, the value and the source.
     """
-    environment = os.environ if environment is None else environment
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if user_file is not None and user_file.is_file():
-        layers.append((str(user_file), _read(user_file)))
-    found = config_file or _nearest_file(folder or Path.cwd())
+        layers.append((str(user_file), read_file(user_file)))
+    found = config_file or nearest_file(folder or Path.cwd())
     if found is not None:
-        layers.append((str(found), _read(found)))
-    layers.append(("environment", _from_environment(environment)))
-    layers.append(("flag", {key: value for key, value in flags.items() if value is not None}))
-    values: dict[str, Any] = {}
-    origins = dict.fromkeys(Settings.model_fields, "default")
+        layers.append((str(found), read_file(found)))
+    layers.append((ENVIRONMENT, _from_environment(os.environ if environment is None else environment)))
+    layers.append((FLAG, {key: value for key, value in flags.items() if value is not None}))
     for source, layer in layers:
-        if layer.get("method", values.get("method", DEFAULT)) != values.get("method", DEFAULT):
-            values.pop("options", None)  # they belong to the method that this layer replaces
-        for key, value in layer.items():
-            if key not in Settings.model_fields:
-                raise UsageError(f"{source} sets {key!r}, which is no setting", _suggest(key))
-            values[key] = {**values.get(key, {}), **value} if key == "options" else value
-            origins[key] = source
+        _refuse_unknown(source, layer)
+    layers = _with_preset(layers)
+    values, origins = _laid_over(layers)
     # frames and fps exclude each other: the one from the stronger source wins over the other's weaker one.
-    strength = {source: place for place, (source, _) in enumerate(layers)}
+    rank = {_origin(source, key): place for place, (source, layer) in enumerate(layers) for key in layer}
     if values.get("frames") is not None and values.get("fps") is not None and origins["frames"] != origins["fps"]:
-        del values[min(("frames", "fps"), key=lambda key: strength[origins[key]])]
+        weaker = min(("frames", "fps"), key=lambda key: rank[origins[key]])
+        del values[weaker]
+        origins[weaker] = "default"
     return _validated(values, origins), origins
 
 
+def _with_preset(layers: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Put the preset that the strongest source names right below it; those of weaker sources do not count."""
+    for place in reversed(range(len(layers))):
+        name = layers[place][1].get("preset")
+        if name in PRESETS:
+            return [*layers[:place], (f"preset {name}", PRESETS[name]), *layers[place:]]
+        if name is not None:
+            break  # "none", or a word that is refused with the other values
+    return layers
+
+
+def _laid_over(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Lay each source over the weaker ones before it -> values, and the origin of each."""
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    for source, layer in layers:
+        another = layer.get("method", values.get("method", DEFAULT)) != values.get("method", DEFAULT)
+        if another or source.startswith("preset "):
+            # Options belong to the method that this source replaces; a preset brings all of its own.
+            origins = {key: "default" if key == "options" else origins[key] for key in origins if "." not in key}
+            values.pop("options", None)
+        for key, value in layer.items():
+            origins[key] = _origin(source, key)
+            if key == "options" and isinstance(value, dict):
+                origins.update({f"options.{name}": origins[key] for name in value})
+                value = {**values.get(key, {}), **value}
+            values[key] = value
+    return values, origins
+
+
+def _origin(source: str, key: str) -> str:
+    return f"{PREFIX}{key.upper()}" if source == ENVIRONMENT else source
+
+
+def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:
+    for key in layer:
+        if key in Settings.model_fields:
+            continue
+        if source == ENVIRONMENT:
+            known = [_origin(source, field) for field in Settings.model_fields]
+            raise UsageError(f"{_origin(source, key)} is set, and is no setting", _nearest(_origin(source, key), known))
+        raise UsageError(f"{source} sets {key!r}, which is no setting", _nearest(key, Settings.model_fields))
+
+
 def _validated(values: dict[str, Any], origins: dict[str, str]) -> Settings:
+    for key, value in values.items():
+        # YAML's yes and no; as numbers they would be 1 and 0 without a word.
+        if isinstance(value, bool) and Settings.model_fields[key].annotation is not bool:
+            raise UsageError(f"{key} is {value} (from {origins[key]}): it is no yes or no", _help_for(key))
     try:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         key, problem = str(first["loc"][0]), first["msg"].split(",")[0].lower()
-        raise UsageError(
-            f"{key} is {first['input']!r} (from {origins[key]}): {problem}",
-            f"See what --{key.replace('_', '-')} takes with: dycoke ask --help",
-        ) from None
+        remedy = _nearest(str(first["input"]), choices(key)) if choices(key) else _help_for(key)
+        raise UsageError(f"{key} is {first['input']!r} (from {origins[key]}): {problem}", remedy) from None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "Check the path given to --config") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}", "Correct it, or move it away") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds no settings", "Write one `key: value` a line")
-    settings = {str(key).replace("-", "_"): value for key, value in content.items()}
-    if isinstance(settings.get("options"), dict):
-        settings["options"] = {str(key): str(value) for key, value in settings["options"].items()}
-    return settings
+def _help_for(key: str) -> str:
+    if key == "options":
+        return "Write it like options: {k: 0.5}"
+    return f"See what --{key.replace('_', '-')} takes with: dycoke ask --help"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -141,17 +187,6 @@ def parse_options(pairs: list[str]) -> dict[str, str]:
     return options
 
 
-def user_file() -> Path:
-    """Say where a user's own settings live."""
-    import typer
-
-    return Path(typer.get_app_dir("dycoke")) / FILE_NAME
-
-
-def _nearest_file(folder: Path) -> Path | None:
-    return next((path / FILE_NAME for path in (folder, *folder.parents) if (path / FILE_NAME).is_file()), None)
-
-
-def _suggest(key: str) -> str:
-    close = difflib.get_close_matches(key, Settings.model_fields, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(sorted(Settings.model_fields))}"
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(sorted(known))}"

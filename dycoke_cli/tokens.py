@@ -14,7 +14,9 @@ Axes, as the docstrings of this project name them:
     slots    places of a key-value buffer; slot i holds prompt position i
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -64,6 +66,26 @@ class VisualTokens:
         received = None if saliency is None else saliency.flatten()
         deeper = None if deepstack is None else deepstack.flatten(0, 2)
         return cls(features.flatten(0, 2), index, grid, index, received, deeper)
+
+    @classmethod
+    def joined(cls, parts: Sequence["VisualTokens"]) -> "VisualTokens":
+        """Put the tokens of successive pieces of one video together; grids may differ in frames only."""
+        starts = [0, *accumulate(part.grid.total for part in parts)]
+        moved = [
+            (part.index + start, torch.where(part.survivor >= 0, part.survivor + start, part.survivor))
+            for part, start in zip(parts, starts[:-1], strict=True)
+        ]
+        index, survivor = (torch.cat(tensors) for tensors in zip(*moved, strict=True))
+        saliency = [part.saliency for part in parts if part.saliency is not None]
+        deepstack = [part.deepstack for part in parts if part.deepstack is not None]
+        return cls(
+            torch.cat([part.features for part in parts]),
+            index,
+            parts[0].grid._replace(frames=sum(part.grid.frames for part in parts)),
+            survivor,
+            torch.cat(saliency) if saliency else None,
+            torch.cat(deepstack) if deepstack else None,
+        )
 
     @property
     def frame(self) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.batch_session import BatchSession, Row
+from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.families.llava import Llava
@@ -95,3 +96,21 @@ def test_a_batch_that_does_not_fit_says_so(tiny: Llava, monkeypatch: pytest.Monk
     with pytest.raises(OutOfMemoryError):
         session.answers(ROWS)
     assert len(session.answers(ROWS[:1])) == 1
+
+
+@pytest.mark.parametrize("name", ["full", "dycoke", "dycoke+fastv", "evs"])
+@pytest.mark.parametrize("count", [3, 8, 14])
+def test_windows_are_compressed_as_they_come(
+    tiny: Llava, name: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens, places, survivors and features are those of compressing the whole video; only windows are ever held."""
+    monkeypatch.setattr("dycoke_cli.encoding.TOGETHER", 4)
+    method, frames, seen = make_method(name, {}), clip(count).frames.pixels, list[tuple[int, int]]()
+    ours = encode_compressed(tiny, frames, method, lambda done, total: seen.append((done, total)))
+    wanted = method.compress(tiny.encode(frames))
+    assert ours.grid == wanted.grid
+    for mine, whole in zip((ours.index, ours.survivor), (wanted.index, wanted.survivor), strict=True):
+        assert torch.equal(mine, whole)
+    torch.testing.assert_close(ours.features, wanted.features, atol=1e-6, rtol=0)
+    assert seen[-1] == (count, count)
+    assert seen == sorted(seen)

@@ -1,25 +1,41 @@
-"""The bundled sample is one of the sample videos, and is wherever the package is installed."""
+"""The bundled clips are sample videos, with a question each whose answer is known."""
 
 from pathlib import Path
 
 import pytest
 
 from dycoke_cli import sample
+from dycoke_cli.evaluation.question_file import read_questions
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_it_is_one_of_the_sample_videos() -> None:
+def test_they_are_sample_videos() -> None:
     """The same bytes, whose origin the manifest tells; small enough to be carried along."""
-    assert sample.VIDEO.read_bytes() == (ROOT / "sample_videos" / sample.VIDEO.name).read_bytes()
-    assert sample.VIDEO.stat().st_size < 60_000
-    assert f"| {sample.VIDEO.name} |" in (ROOT / "sample_videos" / "MANIFEST.md").read_text()
+    clips = list(sample.FOLDER.glob("*.mp4"))
+    assert len(clips) >= 2
+    assert sample.VIDEO in clips
+    for clip in clips:
+        assert clip.read_bytes() == (ROOT / "sample_videos" / clip.name).read_bytes()
+        assert clip.stat().st_size < 60_000
+        assert f"| {clip.name} |" in (ROOT / "sample_videos" / "MANIFEST.md").read_text()
     assert sample.QUESTION in (ROOT / "sample_videos" / "questions.yaml").read_text()
 
 
-def test_it_is_in_the_wheel() -> None:
-    """The build tool itself lists it among the files of a wheel, and the demo model with it."""
-    wheel = pytest.importorskip("hatchling.builders.wheel")
-    files = {file.distribution_path for file in wheel.WheelBuilder(str(ROOT)).recurse_included_files()}
-    wanted = {sample.VIDEO, sample.VIDEO.parents[1] / "demo" / "model.safetensors"}
-    assert {path.relative_to(ROOT).as_posix() for path in wanted} <= files
+def test_each_has_a_question_of_the_sample_videos() -> None:
+    """With the same answer there; the first is about the clip that is shown."""
+    known = read_questions(sample.QUESTIONS)
+    assert known[0].path == sample.VIDEO
+    assert {question.path for question in known} == set(sample.FOLDER.glob("*.mp4"))
+    asked = {(q.video, q.text, q.accepted) for q in read_questions(ROOT / "sample_videos" / "questions.yaml")}
+    assert {(question.video, question.text, question.accepted) for question in known} <= asked
+
+
+def test_a_clip_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sample:cube` is the clip, unless a file is called so; anything else is left alone."""
+    monkeypatch.chdir(tmp_path)
+    assert sample.resolve("sample:cube") == str(sample.VIDEO)
+    for other in ("sample:nothing", "cube", "cube.mp4", "-", "sample:"):
+        assert sample.resolve(other) == other
+    Path("sample:cube").touch()
+    assert sample.resolve("sample:cube") == "sample:cube"

@@ -3,9 +3,16 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.settings import merged, parse_options
+from dycoke_cli.methods import Dycoke
+from dycoke_cli.methods.options import make_method
+from dycoke_cli.presets import PRESETS
+from dycoke_cli.settings import Settings, choices, merged, parse_options
+from dycoke_cli.video.sampling import parse_time
 
 
 def test_precedence_and_origins(tmp_path: Path) -> None:
@@ -60,7 +67,12 @@ def test_the_stronger_of_frames_and_fps_wins(tmp_path: Path) -> None:
         ("frame: 3", "'frame', which is no setting", "Did you mean 'frames'?"),
         ("frames: none of them", "frames is 'none of them'", "--help"),
         ("frames: 0", "frames is 0", "--help"),
-        ("dtype: int8", "dtype is 'int8'", "--help"),
+        ("dtype: int8", "dtype is 'int8'", "Choose from auto, bfloat16"),
+        ("dtype: bfloat", "dtype is 'bfloat'", "Did you mean 'bfloat16'?"),
+        ("preset: fats", "preset is 'fats'", "Did you mean 'fast'?"),
+        ("frames: yes", "frames is True", "--frames"),
+        ("options: k=0.5", "options is 'k=0.5'", "options: {k: 0.5}"),
+        ("seed: 1\nframes: [", "line 2", "Correct it"),
         ("- a list", "holds no settings", "key: value"),
         ("a: [", "is not YAML", "Correct it"),
     ],
@@ -72,6 +84,126 @@ def test_wrong_files_are_refused(tmp_path: Path, text: str, message: str, remedy
         merged({}, None, {}, tmp_path)
     assert remedy in caught.value.remedy
     assert "dycoke.yaml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message", "remedy"),
+    [
+        ("DYCOKE_FRAME", "3", "DYCOKE_FRAME is set, and is no setting", "Did you mean 'DYCOKE_FRAMES'?"),
+        ("DYCOKE_FRAMES", "many", r"frames is 'many' \(from DYCOKE_FRAMES\)", "--frames"),
+        ("DYCOKE_OPTIONS", "k", "'k' is not key=value", "k=0.7"),
+    ],
+)
+def test_wrong_variables_are_refused(tmp_path: Path, name: str, text: str, message: str, remedy: str) -> None:
+    """The variable is named as it is written."""
+    with pytest.raises(UsageError, match=message) as caught:
+        merged({}, None, {name: text}, tmp_path)
+    assert remedy in caught.value.remedy
+
+
+def test_every_option_has_an_origin_of_its_own(tmp_path: Path) -> None:
+    """Options merge key by key, so each may come from elsewhere; those of a replaced method leave nothing behind."""
+    file = tmp_path / "dycoke.yaml"
+    file.write_text("options: {k: 0.5, l: 2}")
+    environment = {"DYCOKE_OPTIONS": "p=0.9,l=1"}
+    settings, origins = merged({"options": {"k": "0.3"}}, None, environment, tmp_path)
+    assert settings.options == {"k": "0.3", "l": "1", "p": "0.9"}
+    assert {name: origins[f"options.{name}"] for name in "klp"} == {
+        "k": "flag",
+        "l": "DYCOKE_OPTIONS",
+        "p": "DYCOKE_OPTIONS",
+    }
+    _, origins = merged({"method": "full"}, None, environment, tmp_path)
+    assert (origins["method"], origins["options"]) == ("flag", "default")
+    assert not any(key.startswith("options.") for key in origins)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("'1:30'", 90)])
+def test_times_in_a_file_are_what_they_look_like(tmp_path: Path, text: str, seconds: float) -> None:
+    """YAML reads some of them as numbers of base 60, which are seconds all the same."""
+    (tmp_path / "dycoke.yaml").write_text(f"start: {text}")
+    start = merged({}, None, {}, tmp_path)[0].start
+    assert start is not None
+    assert parse_time(start) == seconds
+
+
+SOURCES = ("user", "project", "environment", "flag")
+
+
+def _from(tmp_path: Path, **sources: dict[str, str]) -> tuple[Settings, dict[str, str]]:
+    """Merge what each source says, given as key and text."""
+    user, project = tmp_path / "user.yaml", tmp_path / "dycoke.yaml"
+    for name, file in (("user", user), ("project", project)):
+        file.write_text("".join(f"{key}: {value}\n" for key, value in sources.get(name, {}).items()))
+    environment = {f"DYCOKE_{key.upper()}": value for key, value in sources.get("environment", {}).items()}
+    return merged(sources.get("flag", {}), None, environment, tmp_path, user)
+
+
+@given(
+    named=st.sampled_from(SOURCES),
+    preset=st.sampled_from(sorted(PRESETS)),
+    setters=st.dictionaries(st.sampled_from(SOURCES), st.integers(1, 99), max_size=4),
+)
+@settings_of_hypothesis(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+def test_a_preset_stands_right_below_its_source(
+    tmp_path: Path, named: str, preset: str, setters: dict[str, int]
+) -> None:
+    """Whoever names it: frames come from the strongest source that is not below it, else from the preset."""
+    sources = {source: {"frames": str(count)} for source, count in setters.items()}
+    sources.setdefault(named, {})["preset"] = preset
+    settings, origins = _from(tmp_path, **sources)
+    assert settings.preset == preset
+    above = [source for source in SOURCES[SOURCES.index(named) :] if source in setters]
+    below = [source for source in SOURCES[: SOURCES.index(named)] if source in setters]
+    if above or "frames" not in PRESETS[preset]:
+        setter = (above or below or [None])[-1]
+        assert settings.frames == (setters[setter] if setter else None)
+    else:
+        assert settings.frames == PRESETS[preset]["frames"]
+        assert origins["frames"] == f"preset {preset}"
+
+
+def test_one_preset_counts_and_none_is_one(tmp_path: Path) -> None:
+    """The strongest source's; --preset none takes a file's away."""
+    settings, _ = _from(tmp_path, user={"preset": "paper"}, environment={"preset": "fast"})
+    assert (settings.method, settings.frames, settings.sample) == ("kmeans", None, "time")
+    settings, origins = _from(tmp_path, project={"preset": "paper"}, flag={"preset": "none"})
+    assert settings == Settings()
+    assert origins["preset"] == "flag"
+
+
+def test_a_preset_brings_its_options_whole(tmp_path: Path) -> None:
+    """What a weaker source did to the method would make it another preset; a stronger one may."""
+    weak = {"options": "{select: once, k: 0.1}", "retain": "0.4", "fps": "2"}
+    settings, origins = _from(tmp_path, project=weak, flag={"preset": "paper"})
+    assert settings.options == PRESETS["paper"]["options"]
+    assert (settings.retain, settings.fps, settings.frames) == (None, None, 32)
+    settings, origins = _from(tmp_path, project={"preset": "paper", "options": "{k: 0.1}"})
+    assert settings.options == {**PRESETS["paper"]["options"], "k": "0.1"}
+    assert (origins["options.k"], origins["options.p"]) == (str(tmp_path / "dycoke.yaml"), "preset paper")
+    settings, _ = merged({"preset": "paper", "method": "full"}, None, {}, tmp_path)
+    assert settings.options == {}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_made_of_settings_and_methods(tmp_path: Path, name: str) -> None:
+    """Each passes the checks of its method; every preset can be named, and repeating its command needs no preset."""
+    assert set(choices("preset")) == {"none", *PRESETS}
+    settings, _ = merged({"preset": name}, None, {}, tmp_path)
+    make_method(settings.method, settings.options)
+    assert "--preset" not in settings.as_flags()
+
+
+def test_paper_and_faithful_are_dycoke_as_published(tmp_path: Path) -> None:
+    """The numbers of the paper, greedy, and the two variants of the method."""
+    for name, frames, variant in (("paper", 32, "paper"), ("faithful", None, "official")):
+        settings, _ = merged({"preset": name}, None, {}, tmp_path)
+        made = make_method(settings.method, settings.options)
+        assert isinstance(made, Dycoke)
+        assert (made.k, made.p, made.l, made.variant, made.select) == (0.7, 0.7, 3, variant, "dynamic")
+        assert (settings.frames, settings.temperature, settings.sample) == (frames, 0, "index")
 
 
 def test_a_missing_named_file_is_refused(tmp_path: Path) -> None:

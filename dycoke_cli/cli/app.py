@@ -8,14 +8,20 @@ import typer
 
 from dycoke_cli import __version__
 from dycoke_cli.cli.ask import ask_command
+from dycoke_cli.cli.bench import bench_command
+from dycoke_cli.cli.caption import caption_command
 from dycoke_cli.cli.compare import compare_command
+from dycoke_cli.cli.config import config_app
+from dycoke_cli.cli.doctor import doctor_command
 from dycoke_cli.cli.eval import eval_command
 from dycoke_cli.cli.methods import methods_command
+from dycoke_cli.cli.models import models_app
 from dycoke_cli.errors import DyCokeError
 
 INTERRUPTED = 130
 UNEXPECTED = 1
 USAGE = 2
+COMPLETION = "_DYCOKE_COMPLETE"  # a shell sets it when it asks what could come next
 
 app = typer.Typer(
     name="dycoke",
@@ -25,9 +31,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask")(ask_command)
+app.command("caption")(caption_command)
 app.command("compare")(compare_command)
 app.command("eval")(eval_command)
+app.command("bench")(bench_command)
 app.command("methods")(methods_command)
+app.add_typer(config_app, name="config")
+app.command("doctor")(doctor_command)
+app.add_typer(models_app, name="models")
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,6 +63,8 @@ def run(arguments: list[str] | None = None) -> int:
     """
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments
+    if COMPLETION in os.environ:
+        os.environ["COLUMNS"] = "10000"  # Typer breaks explanations at this width, and shells take each line for a word
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="dycoke", standalone_mode=False)
     except DyCokeError as error:
@@ -81,7 +94,7 @@ def _usage_message(error: typer.TyperException) -> str:
 
 
 def _help_for(arguments: list[str]) -> str:
-    known = {command.name for command in app.registered_commands}
+    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     command = next((f" {argument}" for argument in arguments if argument in known), "")
     return f"See dycoke{command} --help"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.completion import option_values
 
 if TYPE_CHECKING:
     from dycoke_cli.settings import Settings
@@ -15,15 +16,27 @@ if TYPE_CHECKING:
 
 def ask_command(
     video: Annotated[
-        str, typer.Argument(metavar="VIDEO", help="A video, a picture, a folder of pictures, or - for stdin.")
+        str,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A video, a picture, a folder of pictures, - for stdin, or sample:cube.",
+            autocompletion=option_values,
+        ),
     ],
-    questions: Annotated[list[str], typer.Argument(metavar="QUESTION", help="One question or several.")],
+    questions: Annotated[
+        list[str],
+        typer.Argument(metavar="QUESTION", help="One question or several.", autocompletion=option_values),
+    ],
+    preset: opt.Preset = None,
     model: opt.Model = None,
     method: opt.Method = None,
     option: opt.MethodOption = None,
     retain: opt.Retain = None,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    quantize: opt.Quantize = None,
+    device_map: opt.DeviceMap = None,
+    memory: opt.Memory = None,
     newline: opt.Newline = None,
     pooling: opt.Pooling = None,
     row_newlines: opt.RowNewlines = None,
@@ -59,8 +72,10 @@ def ask_command(
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.sample import resolve
     from dycoke_cli.settings import merged, parse_options, user_file
 
+    video = resolve(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.completion import methods as methods_offered
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
@@ -25,6 +26,7 @@ def compare_command(
         str | None, typer.Argument(metavar="VIDEO", help="The video file. (default: a bundled sample)")
     ] = None,
     question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What to ask about it.")] = None,
+    preset: opt.Preset = None,
     model: opt.Model = None,
     methods: Annotated[
         list[str] | None,
@@ -34,6 +36,7 @@ def compare_command(
             metavar="NAME[:K=V,...]",
             help="A method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat it for several. "
             "(default: dycoke)",
+            autocompletion=methods_offered,
         ),
     ] = None,
     option: opt.MethodOption = None,
@@ -51,6 +54,9 @@ def compare_command(
     repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of every arm, in turns.")] = 3,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    quantize: opt.Quantize = None,
+    device_map: opt.DeviceMap = None,
+    memory: opt.Memory = None,
     newline: opt.Newline = None,
     pooling: opt.Pooling = None,
     row_newlines: opt.RowNewlines = None,
@@ -138,7 +144,7 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
         raise UsageError(
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'
         )
-    return video, question
+    return sample.resolve(video), question
 
 
 def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:

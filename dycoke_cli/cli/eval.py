@@ -19,6 +19,7 @@ def eval_command(
     questions: Annotated[
         Path, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
     ],
+    preset: opt.Preset = None,
     model: opt.Model = None,
     methods: opt.Methods = None,
     option: opt.MethodOption = None,
@@ -35,6 +36,9 @@ def eval_command(
     ] = None,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    quantize: opt.Quantize = None,
+    device_map: opt.DeviceMap = None,
+    memory: opt.Memory = None,
     newline: opt.Newline = None,
     pooling: opt.Pooling = None,
     row_newlines: opt.RowNewlines = None,
@@ -71,12 +75,13 @@ def eval_command(
 
     asked = read_questions(questions, checked_match(match))
     refuse_missing_videos(asked, questions)
-    from dycoke_cli.evaluation.ledger import Ledger
+    from dycoke_cli.evaluation.record import ANSWERS
     from dycoke_cli.evaluation.summary import summarise
+    from dycoke_cli.ledger import Ledger
 
     stopped: BaseException | None = None
     terminal = Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True)
-    with terminal, Ledger(output) as ledger:
+    with terminal, Ledger(output, ANSWERS) as ledger:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
         from dycoke_cli.evaluation.run import Evaluation
 

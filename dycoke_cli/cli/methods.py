@@ -5,11 +5,15 @@ from typing import Annotated
 
 import typer
 
+from dycoke_cli.cli import completion
 from dycoke_cli.cli import options as opt
 
 
 def methods_command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One method, or several joined by +.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="One method, or several joined by +.", autocompletion=completion.methods),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     debug: opt.Debug = False,
 ) -> None:

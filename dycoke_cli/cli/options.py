@@ -8,7 +8,18 @@ from typing import Annotated
 
 from typer import Option
 
+from dycoke_cli.cli import completion
+from dycoke_cli.cli.completion import words_of
+
 # Model and method
+Preset = Annotated[
+    str | None,
+    Option(
+        metavar="NAME",
+        help="Settings that belong together: fast, faithful, paper or none. Flags win over them. (default: none)",
+        autocompletion=words_of("preset"),
+    ),
+]
 Model = Annotated[
     str | None,
     Option(
@@ -17,6 +28,7 @@ Model = Annotated[
         metavar="NAME",
         help="demo, llava-video-7b, llava-video-72b, llava-ov-0.5b, llava-ov-7b, llava-ov-72b, a hub id or a folder. "
         "(default: auto)",
+        autocompletion=completion.models,
     ),
 ]
 Method = Annotated[
@@ -26,6 +38,7 @@ Method = Annotated[
         "-M",
         metavar="NAME",
         help="One of `dycoke methods`, or several joined by +, as vidcom2+dynamic. (default: dycoke)",
+        autocompletion=completion.methods,
     ),
 ]
 Methods = Annotated[
@@ -36,6 +49,7 @@ Methods = Annotated[
         metavar="NAME[:K=V,...]",
         help="A method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat it to compare several; the "
         "first is what others are compared with. (default: dycoke)",
+        autocompletion=completion.methods,
     ),
 ]
 MethodOption = Annotated[
@@ -46,6 +60,7 @@ MethodOption = Annotated[
         metavar="KEY=VALUE",
         help="An option of the method, as `dycoke methods NAME` lists them; STAGE.KEY for one of several joined. "
         "(default of dycoke: k=0.7 l=3 p=0.7)",
+        autocompletion=completion.method_options,
     ),
 ]
 Retain = Annotated[
@@ -57,30 +72,52 @@ Retain = Annotated[
         "wins over the method's own options. (default: the method's)",
     ),
 ]
-Device = Annotated[str | None, Option(metavar="NAME", help="cpu, cuda or cuda:N. (default: auto)")]
+Device = Annotated[
+    str | None,
+    Option(metavar="NAME", help="cpu, cuda or cuda:N. (default: auto)", autocompletion=completion.devices),
+]
 Dtype = Annotated[
     str | None,
     Option(
         metavar="NAME",
         help="float32, bfloat16 or float16. (default: bfloat16 on CUDA, float32 elsewhere)",
+        autocompletion=words_of("dtype"),
     ),
+]
+Quantize = Annotated[
+    str | None,
+    Option(metavar="NAME", help="Load the language model's weights as int8 or int4; needs dycoke[quant]."),
+]
+DeviceMap = Annotated[
+    str | None,
+    Option(metavar="auto", help="Spread the layers over all CUDA devices; needs dycoke[multi]. (default: one device)"),
+]
+Memory = Annotated[
+    str | None,
+    Option(metavar="HOW", help="check refuses what will not fit before it is loaded; ignore tries. (default: check)"),
 ]
 Newline = Annotated[
     str | None,
     Option(
         metavar="WHERE",
         help="Newlines between visual tokens: one_token, grid, frame or no_token. (default: the model's)",
+        autocompletion=words_of("newline"),
     ),
 ]
 Pooling = Annotated[
     str | None,
-    Option(metavar="MODE", help="bilinear, average or max. (default: the model's)"),
+    Option(
+        metavar="MODE",
+        help="bilinear, average or max. (default: the model's)",
+        autocompletion=words_of("pooling"),
+    ),
 ]
 RowNewlines = Annotated[
     str | None,
     Option(
         metavar="WHICH",
         help="With grid newlines, the compressed rows that keep theirs: complete, present or all. (default: complete)",
+        autocompletion=words_of("row_newlines"),
     ),
 ]
 
@@ -101,9 +138,16 @@ Start = Annotated[str | None, Option(metavar="TIME", help="Look from here on: 90
 End = Annotated[str | None, Option(metavar="TIME", help="Look up to here.")]
 Sample = Annotated[
     str | None,
-    Option(metavar="HOW", help="Evenly in time, or in count of frames: time or index. (default: time)"),
+    Option(
+        metavar="HOW",
+        help="Evenly in time, or in count of frames: time or index. (default: time)",
+        autocompletion=words_of("sample"),
+    ),
 ]
-Decoder = Annotated[str | None, Option(metavar="NAME", help="decord or pyav. (default: auto)")]
+Decoder = Annotated[
+    str | None,
+    Option(metavar="NAME", help="decord or pyav. (default: auto)", autocompletion=words_of("decoder")),
+]
 VideoTimeout = Annotated[str | None, Option(metavar="SECONDS", help="How long decoding may take. (default: 120)")]
 
 # Answer
@@ -131,11 +175,15 @@ Debug = Annotated[bool, Option("--debug", help="Show the traceback of a failure.
 
 # Which of a command's parameters are settings; files and variables can set these too.
 SETTINGS = {
+    "preset",
     "model",
     "method",
     "retain",
     "device",
     "dtype",
+    "quantize",
+    "device_map",
+    "memory",
     "newline",
     "pooling",
     "row_newlines",

@@ -1,5 +1,6 @@
 """From which layer on a method lets the network see less, and how much every layer then works on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,27 +32,28 @@ class Computed(NamedTuple):
 
 def computed(answer: Answer, shape: TextShape, depth: Depth) -> Computed:
     """Compute what an answer to a single question took."""
-    visual, others = _visual_prefill(answer, shape, depth), answer.tokens.text + answer.tokens.newline
+    others = answer.tokens.text + answer.tokens.newline
+    # The prefill reads what is left after its cut.
+    visual = visual_by_layer(answer.tokens.visual_prefill, answer.steps[0].read, shape.layers, depth)
     read = [step.read for step in answer.steps[1:]]
     decode = sum(read) / len(read) if read else 0.0
     return Computed(
         paper_flops(shape, visual, decode, answer.tokens.generated),
-        true_flops(shape, [count + others for count in visual], _reads(answer, visual, others, depth)),
+        true_flops(shape, [count + others for count in visual], keys_by_step(read, visual, others, depth)),
     )
 
 
-def _visual_prefill(answer: Answer, shape: TextShape, depth: Depth) -> list[int]:
-    """Count the visual tokens of each layer of the prefill: (layers,)."""
-    kept = answer.steps[0].read  # the prefill reads what is left after its cut
-    return [answer.tokens.visual_prefill if layer < depth.cut else kept for layer in range(shape.layers)]
+def visual_by_layer(entered: int, kept: int, layers: int, depth: Depth) -> list[int]:
+    """Count the visual tokens of each layer of the prefill, some of which it may drop on the way: (layers,)."""
+    return [entered if layer < depth.cut else kept for layer in range(layers)]
 
 
-def _reads(answer: Answer, visual: list[int], others: int, depth: Depth) -> list[list[int]]:
-    """Count the keys that the new token of each decode step attends to, itself included: (steps, layers)."""
+def keys_by_step(read: Sequence[int], visual: Sequence[int], others: int, depth: Depth) -> list[list[int]]:
+    """Count the keys that the new token of each decode step attends to, itself included: (steps, layers).
+
+    read: visual keys of the pruned layers at each step; visual: what each layer stores; others: the rest of the prompt.
+    """
     return [
-        [
-            others + step.step + (step.read if layer >= depth.prune_from else stored)
-            for layer, stored in enumerate(visual)
-        ]
-        for step in answer.steps[1:]
+        [others + number + (count if layer >= depth.prune_from else stored) for layer, stored in enumerate(visual)]
+        for number, count in enumerate(read, start=1)
     ]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface
@@ -56,8 +57,9 @@ def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
     batch, heads, new, head_dim = query.shape
     kv_heads = key.shape[1]
     folded = query.reshape(batch, kv_heads, heads // kv_heads * new, head_dim)
-    if mask is not None and mask.shape[2] > 1:
-        mask = mask.repeat(1, 1, heads // kv_heads, 1)
+    if mask is not None:
+        mask = mask.to(query.device)  # a model may be spread over several
+        mask = mask.repeat(1, 1, heads // kv_heads, 1) if mask.shape[2] > 1 else mask
     out = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
     return out.reshape(batch, heads, new, head_dim).transpose(1, 2)
 
@@ -70,8 +72,10 @@ def attention_row(query: Tensor, key: Tensor, scaling: float, mask: Tensor | Non
     """
     batch, heads, _, head_dim = query.shape
     kv_heads = key.shape[1]
-    logits = query.reshape(batch, kv_heads, heads // kv_heads, head_dim) @ key.transpose(2, 3)
-    logits = logits.float() * scaling
+    folded = query.reshape(batch, kv_heads, heads // kv_heads, head_dim)
+    # One product a key head: over all of them at once, keys whose heads lie together would be copied first.
+    products = [folded[:, head] @ key[:, head].transpose(1, 2) for head in range(kv_heads)]
+    logits = torch.stack(products, dim=1).float() * scaling
     if mask is not None:
-        logits = logits.masked_fill(~mask, float("-inf"))
+        logits = logits.masked_fill(~mask.to(query.device), float("-inf"))
     return logits.softmax(dim=-1).mean(dim=(1, 2))

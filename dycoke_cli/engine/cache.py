@@ -1,6 +1,8 @@
 """Keys and values of every layer, in one buffer that is written once and read through indices."""
 
+from collections.abc import Sequence
 from copy import copy
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ class KVBuffer:
     row has unused slots at its end. Nothing is ever moved or deleted: pruning and recall are choices of what to read.
 
     layers: the decoder layers it serves; all of them, unless later ones store fewer tokens in a buffer of their own.
+    devices: where each of them computes. Layers in a row on one device share one tensor there.
     """
 
     def __init__(
@@ -25,19 +28,28 @@ class KVBuffer:
         kv_heads: int,
         head_dim: int,
         dtype: torch.dtype,
-        device: torch.device,
+        devices: Sequence[torch.device],
     ) -> None:
         # Zeros, because unused slots are read under a mask and 0 * NaN is NaN.
         # A slot's heads lie together: choosing a token copies one contiguous piece.
-        self.layers = layers
-        self.store = torch.zeros(len(layers), 2, batch, slots, kv_heads, head_dim, dtype=dtype, device=device)
+        self.layers, self.devices = layers, tuple(devices)
+        self.stores = [
+            torch.zeros(len([*run]), 2, batch, slots, kv_heads, head_dim, dtype=dtype, device=device)
+            for device, run in groupby(self.devices)
+        ]
         self.lengths = [0] * batch
 
     @classmethod
     def empty(cls, model: LanguageModel, batch: int, slots: int, layers: range | None = None) -> "KVBuffer":
         """Allocate a buffer of `slots` slots for `batch` rows of `model`, for all its layers or some."""
         layers = range(model.layers) if layers is None else layers
-        return cls(layers, batch, slots, model.kv_heads, model.head_dim, model.dtype, model.device)
+        devices = model.layer_devices[layers.start : layers.stop]
+        return cls(layers, batch, slots, model.kv_heads, model.head_dim, model.dtype, devices)
+
+    @property
+    def store(self) -> Tensor:
+        """The tensor of the first layers: of all of them, unless they are on several devices."""
+        return self.stores[0]
 
     @property
     def batch(self) -> int:
@@ -50,7 +62,7 @@ class KVBuffer:
     @property
     def nbytes(self) -> int:
         """Bytes the buffer takes, filled or not."""
-        return self.store.numel() * self.store.element_size()
+        return sum(store.numel() * store.element_size() for store in self.stores)
 
     @property
     def bytes_per_token(self) -> int:
@@ -62,17 +74,26 @@ class KVBuffer:
         """True while all rows are equally long, so that no mask is needed."""
         return len(set(self.lengths)) == 1
 
+    def of(self, layer: int) -> Tensor:
+        """Give one layer's part: (2, batch, slots, kv_heads, head_dim)."""
+        place = layer - self.layers.start
+        for store in self.stores:
+            if place < len(store):
+                return store[place]
+            place -= len(store)
+        raise IndexError(f"layer {layer} is not in this buffer")
+
     def write(self, layer: int, key: Tensor, value: Tensor, starts: list[int]) -> None:
         """Put `key` and `value` (batch, kv_heads, new, head_dim) at the slots from `starts` (one a row) on."""
         new = key.shape[2]
-        keys, values = self.store[layer - self.layers.start]
+        keys, values = self.of(layer)
         for first, row_slice in _runs(starts):
             keys[row_slice, first : first + new] = key[row_slice].transpose(1, 2)
             values[row_slice, first : first + new] = value[row_slice].transpose(1, 2)
 
     def read(self, layer: int, end: int) -> tuple[Tensor, Tensor]:
         """Give views of the first `end` slots: two of (batch, kv_heads, end, head_dim)."""
-        keys, values = self.store[layer - self.layers.start, :, :, :end].transpose(2, 3)
+        keys, values = self.of(layer)[:, :, :end].transpose(2, 3)
         return keys, values
 
     def put(self, layer: int, key: Tensor, value: Tensor, flat: Tensor) -> None:
@@ -80,22 +101,23 @@ class KVBuffer:
 
         A place is row * slots + slot: it lies on the device, so that a captured step can move it.
         """
-        for half, new in zip(self.store[layer - self.layers.start], (key, value), strict=True):
-            half.flatten(0, 1).index_copy_(0, flat, new[:, :, 0])
+        store = self.of(layer)
+        for half, new in zip(store, (key, value), strict=True):
+            half.flatten(0, 1).index_copy_(0, flat.to(store.device), new[:, :, 0])
 
     def gather(self, layer: int, flat: Tensor) -> tuple[Tensor, Tensor]:
         """Copy the places `flat` (batch, chosen) int64, as in `put`: two of (batch, kv_heads, chosen, head_dim)."""
-        chosen = flat.flatten()
+        store = self.of(layer)
+        chosen = flat.flatten().to(store.device)
         keys, values = (
-            half.flatten(0, 1).index_select(0, chosen).unflatten(0, tuple(flat.shape)).transpose(1, 2)
-            for half in self.store[layer - self.layers.start]
+            half.flatten(0, 1).index_select(0, chosen).unflatten(0, tuple(flat.shape)).transpose(1, 2) for half in store
         )
         return keys, values
 
     def part(self, first: int, last: int) -> "KVBuffer":
         """Give the rows from `first` to before `last` as a buffer of their own, over the same memory."""
         part = copy(self)
-        part.store = self.store[:, :, first:last]
+        part.stores = [store[:, :, first:last] for store in self.stores]
         part.lengths = self.lengths[first:last]
         return part
 
@@ -104,7 +126,8 @@ class KVBuffer:
         for place, row in enumerate(rows):
             if place != row:
                 filled = self.lengths[row]
-                self.store[:, :, place, :filled] = self.store[:, :, row, :filled]
+                for store in self.stores:
+                    store[:, :, place, :filled] = store[:, :, row, :filled]
         left = self.part(0, len(rows))
         left.lengths = [self.lengths[row] for row in rows]
         return left
@@ -120,9 +143,10 @@ class KVBuffer:
     def fork(self, rows: int, slots: int) -> "KVBuffer":
         """Copy a one-row buffer into `rows` rows of `slots` slots, so that several questions can follow one video."""
         kv_heads, head_dim = self.store.shape[4:]
-        forked = KVBuffer(self.layers, rows, slots, kv_heads, head_dim, self.store.dtype, self.store.device)
+        forked = KVBuffer(self.layers, rows, slots, kv_heads, head_dim, self.store.dtype, self.devices)
         filled = self.lengths[0]
-        forked.store[:, :, :, :filled] = self.store[:, :, :, :filled]
+        for mine, own in zip(forked.stores, self.stores, strict=True):
+            mine[:, :, :, :filled] = own[:, :, :, :filled]
         forked.lengths = [filled] * rows
         return forked
 

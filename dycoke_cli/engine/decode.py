@@ -5,17 +5,15 @@ no value on the host, so a CUDA graph can be made of it; on a CPU the same funct
 """
 
 from collections.abc import Iterator, Sequence
-from copy import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from dycoke_cli.engine.attention import attention_row, grouped_attention
-from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.engine.reading import ReadingPlan, round_up
+from dycoke_cli.engine.decode_pass import DecodePass, SplitPass
 from dycoke_cli.language_model import LanguageModel
-from dycoke_cli.methods.protocol import Selection, Selector
+from dycoke_cli.methods.protocol import Selection
 
 
 class Outcome(NamedTuple):
@@ -40,100 +38,10 @@ class Outcome(NamedTuple):
         def chosen(tensor: Tensor | None) -> Any:
             return None if tensor is None else tensor.index_select(0, index)
 
-        selection = self.selection and Selection(*map(chosen, self.selection))
+        selection = self.selection
+        if selection is not None:
+            selection = Selection(chosen(selection.index), chosen(selection.valid), chosen(selection.changed))
         return Outcome(chosen(self.logits), selection, chosen(self.scores))
-
-
-class DecodePass:
-    """One new token a row through layers that store the same tokens.
-
-    Below `prune_from` layers read all slots, from there on the selection. With a bucket of 1 exactly the filled slots
-    are read; otherwise up to the next multiple, the surplus masked, so that many steps have the same shapes.
-    """
-
-    def __init__(self, buffer: KVBuffer, plan: ReadingPlan, selector: Selector | None, bucket: int) -> None:
-        self.buffer, self.plan, self.selector, self.bucket = buffer, plan, selector, bucket
-        device = buffer.store.device
-        self.newest = torch.tensor(buffer.lengths, device=device)  # the slot that the new token takes
-        self.generated = 1  # tokens that are in the buffer once the step is done
-        self.scores: Tensor | None = None
-        self.selection: Selection | None = None
-        self.chosen: tuple[Tensor, Tensor | None] | None = None
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """How many slots, and how many generated tokens, this step's shapes have room for."""
-        room = self.plan.tail.shape[1] - self.plan.text_width
-        end = round_up(max(self.buffer.lengths) + 1, self.bucket)
-        return min(end, self.buffer.slots), min(round_up(self.generated, self.bucket), room)
-
-    def begin(self) -> None:
-        """Work out where the token goes and what may be read; nothing of it depends on the layer."""
-        self.end, self.until = self.extent
-        self.flat = self.newest + self.plan.offset[:, 0]
-        self.mask = None
-        if self.bucket > 1 or not self.buffer.even:
-            self.mask = (torch.arange(self.end, device=self.flat.device) <= self.newest[:, None])[:, None, None]
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
-        """Store the new keys and values and give back what this layer reads; see `Pass.update`."""
-        self.buffer.put(layer, key, value, self.flat)
-        chosen = self._chosen(layer)
-        return self.buffer.read(layer, self.end) if chosen is None else self.buffer.gather(layer, chosen[0])
-
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attend from the newest token, and let the selector choose where it watches; see `Pass.attend`."""
-        layer = module.layer_idx
-        chosen = self._chosen(layer)
-        mask = self.mask if chosen is None else chosen[1]
-        out = grouped_attention(query, key, value, scaling, mask)
-        if self.selector is not None and layer == self.selector.score_layer:
-            self.scores = self.plan.score(attention_row(query, key, scaling, mask))
-            self.selection = self.selector.select(self.scores)
-            self.chosen = self.plan.slots(self.selection, self.until, self.newest)
-        return out
-
-    def _chosen(self, layer: int) -> tuple[Tensor, Tensor | None] | None:
-        """Give what a pruned layer reads and its mask; None for a layer that reads all."""
-        pruned = self.selector is not None and layer >= self.selector.prune_from
-        return self.chosen if pruned else None
-
-    def advance(self) -> None:
-        """Count the token on the host as the step has counted it on the device."""
-        self.buffer.lengths = [length + 1 for length in self.buffer.lengths]
-        self.generated += 1
-
-    def only(self, rows: list[int], index: Tensor) -> "DecodePass":
-        """Give the pass that goes on with `rows` alone; `index` is the same on the device."""
-        left = copy(self)
-        left.buffer = self.buffer.only(rows)
-        left.plan = self.plan.only(index)
-        left.newest = self.newest[index]
-        left.selector = self.selector and self.selector.only(index)
-        return left
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Part of the cache interface of transformers."""
-        return max(self.buffer.lengths)
-
-
-class SplitPass:
-    """A pass of one new token a row through layers that do not all hold the same tokens: each part serves its own."""
-
-    def __init__(self, parts: Sequence[DecodePass]) -> None:
-        self.by_layer = {layer: part for part in parts for layer in part.buffer.layers}
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
-        """See `Pass.update`."""
-        return self.by_layer[layer].update(key, value, layer)
-
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """See `Pass.attend`."""
-        return self.by_layer[module.layer_idx].attend(module, query, key, value, scaling)
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Part of the cache interface of transformers."""
-        return self.by_layer[layer].get_seq_length()
 
 
 class DecodeStep:
@@ -164,7 +72,7 @@ class DecodeStep:
             use_cache=True,
             dycoke=self.current,
         ).last_hidden_state
-        logits: Tensor = self.model.head(hidden)[:, 0]
+        logits: Tensor = self.model.head(hidden)[:, 0].to(self.model.device)
         for part in self.parts:
             part.newest.add_(1)
         self.positions.add_(1)
@@ -182,7 +90,7 @@ class DecodeStep:
         self.advance()
         selection = outcome.selection
         if selection is not None:  # the selector goes on writing into its index
-            outcome = outcome._replace(selection=selection._replace(index=selection.index.clone()))
+            outcome = outcome._replace(selection=replace(selection, index=selection.index.clone()))
         return outcome
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:

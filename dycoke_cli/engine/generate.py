@@ -9,8 +9,9 @@ from torch import Tensor
 from dycoke_cli.engine.arrival import Arrival
 from dycoke_cli.engine.attention import attached
 from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.engine.decode import DecodePass, Outcome
-from dycoke_cli.engine.graph import GraphStore
+from dycoke_cli.engine.decode import Outcome
+from dycoke_cli.engine.decode_pass import DecodePass
+from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.prefill import prefill
 from dycoke_cli.engine.reading import ReadingPlan
 from dycoke_cli.engine.sampling import Sampler, Sampling
@@ -44,13 +45,16 @@ class Step:
     def row(self, number: int) -> "Step":
         """Give one running row's part, as a step of a batch of one."""
         at = self.rows.index(number)
-        part = Outcome(self.logits, self.selection, self.scores).only([at])
+        own, selection = slice(at, at + 1), self.selection
+        if selection is not None:
+            valid = None if selection.valid is None else selection.valid[own]
+            selection = Selection(selection.index[own], valid, selection.changed[own])
         return replace(
             self,
             tokens=(self.tokens[number],),
-            logits=part.logits,
-            selection=part.selection,
-            scores=None if part.scores is None else part.scores[:, : self.visual[at]],
+            logits=self.logits[own],
+            selection=selection,
+            scores=None if self.scores is None else self.scores[own, : self.visual[at]],
             thinned=self.thinned and self.thinned._replace(kept=(self.thinned.kept[number],)),
             rows=(0,),
             visual=(self.visual[at],),
@@ -83,18 +87,16 @@ def generate(
     On CUDA the host is one step behind: a step is given once its tokens have arrived, and the next one runs already.
     """
     room = stop.max_new_tokens
-    graphs = graphs or GraphStore(model.device)
+    graphs = graphs or GraphStore.of(model)
     with attached(model.body):
         logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room, graphs)
-        positions = torch.tensor([own.next_position for own in prompts], device=model.device)
-        run = _Run(model, buffers, visual, method, room, positions, graphs)
+        positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
         sampler = Sampler(sampling, len(prompts), model.device)
-        running, outcome = [True] * len(prompts), Outcome(logits, None, None)
+        running, outcome, run = [True] * len(prompts), Outcome(logits, None, None), _Run(graphs, len(prompts))
         for number in range(room):
             tokens = sampler.pick(outcome.logits)
             arrival = Arrival(tokens)
             here = run.rows
-            # The first steps of a shape are captured: the first token must not wait for that.
             ahead = run.step(tokens) if arrival.later and 0 < number < room - 1 else None
             picked = dict(zip(here, arrival.ids(), strict=True))
             ids = tuple(picked[row] if runs else None for row, runs in enumerate(running))
@@ -102,22 +104,21 @@ def generate(
             running = [token is not None and token not in stop.ids for token in ids]
             if not any(running) or number + 1 == room:
                 return
-            if ahead is None:
-                places = run.leave(running)
-                if places is not None:
-                    tokens = tokens[places]
-                    sampler.only(places)
-                ahead = run.step(tokens)
-            elif (places := run.leave(running)) is not None:
-                ahead = ahead.only(places)
+            if number == 0:  # the first token need not wait for what only later ones need
+                run.begin(model, buffers, visual, method, room, positions)
+            if (places := run.leave(running)) is not None:
                 sampler.only(places)
-            outcome = ahead
+                tokens, ahead = tokens[places], ahead and ahead.only(places)
+            outcome = ahead or run.step(tokens)
 
 
 class _Run:
     """The rows of one call of `generate` that still take part in its steps."""
 
-    def __init__(
+    def __init__(self, graphs: GraphStore, batch: int) -> None:
+        self.graphs, self.rows = graphs, tuple(range(batch))
+
+    def begin(
         self,
         model: LanguageModel,
         buffers: list[KVBuffer],
@@ -125,16 +126,14 @@ class _Run:
         method: Method,
         room: int,
         positions: Tensor,
-        graphs: GraphStore,
     ) -> None:
-        self.model, self.graphs = model, graphs
-        self.rows = tuple(range(len(visual)))
-        parts = []
+        """Make the step; the last of `buffers` is what the method selects from. positions: (batch,) int64."""
+        kernel, parts = self.graphs.kernel_for(model.head_dim), []
         for buffer in buffers:
-            plan = ReadingPlan(visual, buffer.lengths, room, buffer.slots, graphs.bucket)
+            plan = ReadingPlan(visual, buffer.lengths, room, buffer.slots, self.graphs.bucket)
             selector = method.selector(plan.counts, plan.width) if buffer is buffers[-1] else None
-            parts.append(DecodePass(buffer, plan, selector, graphs.bucket))
-        self.current = graphs.step(model, parts, positions)
+            parts.append(DecodePass(buffer, plan, selector, self.graphs.bucket, kernel))
+        self.current = self.graphs.step(model, parts, positions)
 
     def step(self, tokens: Tensor) -> Outcome:
         """Run one step on `tokens` (rows,) int64."""
@@ -148,9 +147,9 @@ class _Run:
             return None
         ended = [place for place, row in enumerate(self.rows) if not running[row]]
         places = _packed(alive, ended, count)
-        index = torch.tensor(places, device=self.model.device)
+        index = torch.tensor(places, device=self.current.positions.device)
         parts = [part.only(places, index) for part in self.current.parts]
-        self.current = self.graphs.step(self.model, parts, self.current.positions[index, 0])
+        self.current = self.graphs.step(self.current.model, parts, self.current.positions[index, 0])
         self.rows = tuple(self.rows[place] for place in places)
         return places
 

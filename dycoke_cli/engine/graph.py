@@ -4,6 +4,7 @@ A step of a 7B model is some thousand kernel launches, which take the host sever
 run them. A replayed graph is one launch.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -11,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.engine.decode import DecodePass, DecodeStep, Outcome
-from dycoke_cli.engine.reading import round_up
+from dycoke_cli.engine.decode import DecodeStep, Outcome
+from dycoke_cli.engine.decode_pass import DecodePass
 from dycoke_cli.language_model import LanguageModel
 
-BUCKET = 256  # shapes of captured steps are multiples of it
 WARM_UPS = 3  # runs before a capture, in which libraries choose their algorithms and take their workspaces
 
 Capture = Callable[[Callable[[], Outcome]], Callable[[], Outcome]]
@@ -47,6 +46,7 @@ class CapturedStep(DecodeStep):
     ) -> None:
         super().__init__(model, parts, positions)
         self.capture = capture
+        self.refused: str | None = None  # why it runs without a graph, if it does
         self.replays: dict[tuple[tuple[int, int], ...], Callable[[], Outcome]] = {}
 
     def __call__(self, tokens: Tensor) -> Outcome:
@@ -74,7 +74,15 @@ class CapturedStep(DecodeStep):
                 self._restore(before)
         if stream is not None:
             torch.cuda.current_stream(device).wait_stream(stream)
-        replay = self.capture(self.run)
+        try:
+            replay = self.capture(self.run)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            # A model may do what no graph can hold: look at a value on the host, or reach over several devices.
+            logging.getLogger(__name__).warning("decode step not captured: %s", str(error).strip().splitlines()[:1])
+            self.refused = str(error)
+            replay = self.run
         self._restore(before)
         return replay
 
@@ -103,50 +111,3 @@ class CapturedStep(DecodeStep):
         for mine, its in zip(self.parts, other.parts, strict=True):
             mine.buffer, mine.generated = its.buffer, its.generated
         return self
-
-
-class GraphStore:
-    """Keeps one key-value buffer and the steps captured over it, for the next run that fits them.
-
-    On a CPU nothing is kept: a buffer is as long as its run, and steps run as they are.
-    """
-
-    def __init__(self, device: torch.device, capture: Capture | None = None, bucket: int = BUCKET) -> None:
-        self.capture = capture or (cuda_graph if device.type == "cuda" else None)
-        self.bucket = bucket if self.capture else 1  # what lengths are rounded up to
-        self.buffer: KVBuffer | None = None
-        self.steps: list[CapturedStep] = []
-
-    def empty_buffer(self, model: LanguageModel, batch: int, slots: int) -> KVBuffer:
-        """Give a buffer with at least `slots` slots for each of `batch` rows; the one that is kept, if it fits."""
-        if self.capture is None:
-            return KVBuffer.empty(model, batch, slots)
-        slots = round_up(slots, self.bucket)
-        kept = self.buffer
-        if kept is None or (kept.batch, kept.slots) != (batch, slots):
-            self.buffer, self.steps = None, []  # freed before the new one is allocated
-            self.buffer = kept = KVBuffer.empty(model, batch, slots)
-        kept.rewind([0] * batch)
-        return kept
-
-    def fewer(self, rows: int, running: int) -> int:
-        """Say with how many rows a batch of `rows` should go on when `running` of them still do.
-
-        Every number of rows needs graphs of its own, so it is halved; without graphs it is just those that run.
-        """
-        if self.capture is None:
-            return running
-        half = 1 << max(running - 1, 0).bit_length()
-        return min(half, rows)
-
-    def step(self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor) -> DecodeStep:
-        """Make the step of a run, from a captured one where its shapes are the same."""
-        if self.capture is None:
-            return DecodeStep(model, parts, positions)
-        step = CapturedStep(model, parts, positions, self.capture)
-        for kept in self.steps:
-            if kept.signature == step.signature:
-                return kept.reload(step)
-        if self.buffer is not None and all(part.buffer.begins_at(self.buffer) for part in step.parts):
-            self.steps.append(step)
-        return step

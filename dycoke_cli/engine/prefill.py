@@ -105,7 +105,7 @@ def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: 
     # Several prompts fit into one chunk, and of a single one the last chunk holds the end.
     ends = [len(prompt) - 1 - first for prompt in prompts]
     logits: Tensor = model.head(at_rows(hidden, ends))[:, 0]
-    return logits
+    return logits.to(model.device)
 
 
 def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:

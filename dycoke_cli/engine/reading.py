@@ -40,7 +40,9 @@ class ReadingPlan:
 
     def score(self, row: Tensor) -> Tensor:
         """Take the visual tokens' share (batch, width) out of an attention row (batch, read); 0 where none is."""
-        return row.gather(1, self.visual) * (torch.arange(self.width, device=row.device) < self.counts[:, None])
+        exists = torch.arange(self.width, device=self.visual.device) < self.counts[:, None]
+        # The layer that is watched may lie on another device than the first.
+        return row.to(self.visual.device).gather(1, self.visual) * exists
 
     def slots(self, selection: Selection, generated: int, newest: Tensor) -> tuple[Tensor, Tensor | None]:
         """Give the places to read and a mask (batch, 1, 1, chosen), or None where all of them count.

@@ -38,9 +38,10 @@ class WatchedPass(PrefillPass):
     def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attend causally, and note the last positions' rows at the watched layer; see `Pass.attend`."""
         if module.layer_idx == self.layer:
-            newest = query[torch.arange(len(self.last), device=query.device), :, self.last, None]
-            seen = torch.arange(key.shape[2], device=key.device) <= self.last[:, None]
-            self.row = attention_row(newest, key, scaling, seen[:, None, None])
+            last = self.last.to(query.device)
+            newest = query[torch.arange(len(last), device=query.device), :, last, None]
+            seen = torch.arange(key.shape[2], device=key.device) <= last[:, None]
+            self.row = attention_row(newest, key, scaling, seen[:, None, None]).to(self.last.device)
         return super().attend(module, query, key, value, scaling)
 
 
@@ -57,7 +58,7 @@ def thinned_prefill(
     deep = KVBuffer.empty(model, len(left), max(map(len, left)) + room, range(thinner.layer, model.layers))
     hidden = _run_layers(model, left, PrefillPass(deep, max(map(len, left))))
     logits: Tensor = model.head(model.body.norm(at_rows(hidden, [len(prompt) - 1 for prompt in left])))[:, 0]
-    return logits, [shallow, deep], [prompt.visual for prompt in left], thinned
+    return logits.to(model.device), [shallow, deep], [prompt.visual for prompt in left], thinned
 
 
 def _run_until_cut(
@@ -93,4 +94,4 @@ def _run_layers(model: LanguageModel, prompts: list[Prompt], current: PrefillPas
         )
         add_features(hidden, prompts, layer)
     current.buffer.lengths = [len(prompt) for prompt in prompts]
-    return hidden
+    return hidden.to(model.device)

@@ -5,6 +5,7 @@ from typing import Any
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.evaluation.question import Question
+from dycoke_cli.ledger import Format
 
 SCHEMA = 1
 
@@ -71,3 +72,6 @@ class Record:
     def as_json(self) -> dict[str, Any]:
         """The line's object; its first keys mark a line of ours that was cut short."""
         return {"schema": SCHEMA, **asdict(self)}
+
+
+ANSWERS = Format("eval", f'{{"schema": {SCHEMA}, "key": "'.encode(), Record.from_json, lambda record: record.key)

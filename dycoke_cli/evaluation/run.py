@@ -9,10 +9,10 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.errors import UsageError, VideoError
 from dycoke_cli.evaluation.arm import Arm
-from dycoke_cli.evaluation.ledger import Ledger
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
+from dycoke_cli.ledger import Ledger
 from dycoke_cli.listener import Listener
 from dycoke_cli.opening import load_model, sampling_of, start_reading
 from dycoke_cli.settings import Settings
@@ -48,7 +48,7 @@ class Evaluation:
         frames = {name: getattr(self.settings, name) for name in CHOOSING}
         return {"model": model, "frames": {"default": self.checkpoint.default_frames, **frames}}
 
-    def records(self, ledger: Ledger) -> dict[tuple[int, str], Record]:
+    def records(self, ledger: Ledger[Record]) -> dict[tuple[int, str], Record]:
         """Give what is known, by item and arm, in the order of the file, scored by the answers that it has now."""
         known = ((task, ledger.records.get(task.key)) for task in self.tasks)
         return {
@@ -57,7 +57,7 @@ class Evaluation:
             if record is not None
         }
 
-    def left(self, ledger: Ledger) -> list[Task]:
+    def left(self, ledger: Ledger[Record]) -> list[Task]:
         """Give the tasks without an answer; those whose video could not be read come again."""
         left: dict[str, Task] = {}
         for task in self.tasks:
@@ -66,7 +66,7 @@ class Evaluation:
                 left.setdefault(task.key, task)
         return list(left.values())
 
-    def run(self, ledger: Ledger, listener: Listener) -> None:
+    def run(self, ledger: Ledger[Record], listener: Listener) -> None:
         """Answer what is left and keep it. Interrupted at any point, the ledger holds all that was answered."""
         tasks = self.left(ledger)
         missing = {task.key for task in tasks}  # an item that is there twice is asked once
@@ -79,7 +79,7 @@ class Evaluation:
             ledger.add(record)
             listener.progress("Answering", done, len(tasks))
 
-    def _rescore(self, ledger: Ledger) -> None:
+    def _rescore(self, ledger: Ledger[Record]) -> None:
         """Note in the file where its questions have other right answers, types or labels than when it was written."""
         for key, task in {task.key: task for task in reversed(self.tasks)}.items():
             record = ledger.records.get(key)
@@ -122,8 +122,9 @@ class Evaluation:
         listener.progress("Loading the model", 0, 0)
         checkpoints.refuse_broken_torchvision()
         with out_of_memory_explained():
-            model = load_model(self.checkpoint, self.settings)
-        for arm in dict.fromkeys(task.arm for task in tasks):
+            arms = dict.fromkeys(task.arm for task in tasks)
+            model = load_model(self.checkpoint, self.settings, [arm.method for arm in arms])
+        for arm in arms:
             arm.method.check(model.facts)
         return model
 

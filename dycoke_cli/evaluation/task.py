@@ -19,7 +19,7 @@ from dycoke_cli.video.source import check_source, pictures_in
 
 # The settings that an answer depends on, besides model, method and frames.
 ANSWERING = (
-    "decoder",
+    "decoder", "quantize",
     "max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty", "newline", "pooling", "row_newlines"
 )  # fmt: skip
 

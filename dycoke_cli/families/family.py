@@ -10,8 +10,9 @@ from torch import Tensor
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
+from dycoke_cli.video.arriving import Pixels
 
-Pixels = npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB
+Pictures = npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB, none of them still to come
 Size = tuple[int, int]  # height, width
 OnProgress = Callable[[int, int], None]  # frames done, of how many
 
@@ -22,6 +23,11 @@ class Family(Protocol):
     @property
     def model(self) -> Any:
         """Transformers' own model, used for its parts and never changed."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """Transformers' own tokenizer."""
         ...
 
     @property
@@ -49,6 +55,11 @@ class Family(Protocol):
         """The tokens that end an answer."""
         ...
 
+    @property
+    def frames_per_patch(self) -> int:
+        """How many frames become one: see `frames` in the glossary of `tokens`."""
+        ...
+
     def grid(self, frames: int, size: Size) -> Grid:
         """Say how many visual tokens so many frames of this size become, before any is encoded."""
         ...
@@ -56,7 +67,7 @@ class Family(Protocol):
     def encode(
         self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
     ) -> VisualTokens:
-        """Run the vision tower, a few frames at a time.
+        """Run the vision tower, a few frames at a time, as they arrive.
 
         saliency: also say how much attention each token receives there; only where `facts` offer it. of: how many
         frames the whole video has, where these are a part of it; a part but the last must hold whole patches in time.

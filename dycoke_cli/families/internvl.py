@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from dycoke_cli.families.family import Pixels, Size
+from dycoke_cli.families.family import Pictures, Size
 from dycoke_cli.families.picture import IMAGENET_MEAN, IMAGENET_STD, PictureSettings
 from dycoke_cli.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
@@ -45,13 +45,19 @@ class InternVL(PlaceholderModel):
         )
         return Grid(frames, rows, cols)
 
-    def pixels(self, frames: Pixels) -> Tensor:
+    def patches_of(self, frames: int, size: Size) -> int:
+        """Say into how many patches the vision tower cuts a frame; its size does not matter."""
+        vision = self.model.config.vision_config
+        rows, cols = (side // patch for side, patch in zip(vision.image_size, vision.patch_size, strict=True))
+        return int(rows * cols)
+
+    def pixels(self, frames: Pictures) -> Tensor:
         """Resize and scale as the model's processor does, aspect ratio not kept: (frames, 3, height, width)."""
         height, width = self.model.config.vision_config.image_size
         model = self.language_model
         return self.pictures.prepare(frames, (height, width), model.device).to(model.dtype)
 
-    def features(self, frames: Pixels, of: int) -> tuple[Tensor, None]:
+    def features(self, frames: Pictures, of: int) -> tuple[Tensor, None]:
         """Run vision tower, pixel shuffle and projector; see `PlaceholderModel.features`."""
         seen = self.model.model.get_image_features(self.pixels(frames), return_dict=True).pooler_output
         return seen.unflatten(1, self.grid(len(frames), frames.shape[1:3])[1:]), None
@@ -62,6 +68,6 @@ class InternVL(PlaceholderModel):
         frames = (f"Frame{number + 1}: <img>{placeholder}</img>" for number in range(len(seconds)))
         return BEFORE + "\n".join(frames) + AFTER.replace("{question}", question)
 
-    def stock_video(self, frames: Pixels, duration_s: float) -> dict[str, Tensor]:
+    def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
         """Make the inputs of stock `generate` besides token ids: to it frames are images."""
         return {"pixel_values": self.pixels(frames)}

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.families.family import OnProgress, Pixels, Size
+from dycoke_cli.families.family import OnProgress, Pictures, Size
 from dycoke_cli.families.layout import VideoLayout
-from dycoke_cli.families.loaded import CHUNK, LoadedModel
+from dycoke_cli.families.loaded import LoadedModel
+from dycoke_cli.families.picture import resized
 from dycoke_cli.families.saliency import encode_watched
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
+from dycoke_cli.video.arriving import Pixels
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
@@ -47,28 +48,28 @@ class Llava(LoadedModel):
         newline: Tensor = self.model.model.image_newline
         return newline
 
-    def pixels(self, frames: Pixels) -> Tensor:
+    def pixels(self, frames: Pictures) -> Tensor:
         """Resize and scale as the models' processor does, aspect ratio not kept.
 
         frames: (frames, height, width, 3) uint8 RGB. Returns (frames, 3, image, image) in [-1, 1], the model's dtype.
         Resizing on uint8 is within two levels of 255 of the processor's PIL bicubic, and ten times faster.
         """
         side = self.model.config.vision_config.image_size
-        device = self.language_model.device
-        images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).contiguous()
-        return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
+        images = resized(frames, (side, side), self.language_model.device)
+        return (images / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
     def encode(
         self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
     ) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time; no frame sees another.
+        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time, as they arrive.
+
+        No frame sees another, so it does not matter `of` how many they are.
 
         saliency: also say how much attention each token receives there, for a method that needs it.
         """
         features, received = [], []
-        chunk = CHUNK[self.language_model.device.type]
+        chunk = self.together(self._side**2)
         tower = self.model.model.vision_tower
         for start in range(0, len(frames), chunk):
             pixels = self.pixels(frames[start : start + chunk])
@@ -169,5 +170,5 @@ class Llava(LoadedModel):
         return {
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
-            "pixel_values_videos": self.pixels(frames)[None],
+            "pixel_values_videos": self.pixels(frames[:])[None],
         }

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from dycoke_cli.errors import ModelError
-from dycoke_cli.families.family import Pixels, Size
+from dycoke_cli.families.family import Pictures, Size
 from dycoke_cli.families.picture import CLIP_MEAN, CLIP_STD, PictureSettings
 from dycoke_cli.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
@@ -46,7 +46,7 @@ class LlavaNextVideo(PlaceholderModel):
 
     @property
     def _side(self) -> int:
-        """Pixels along each side of a frame as the vision tower takes it."""
+        """Pictures along each side of a frame as the vision tower takes it."""
         return int(self.model.config.vision_config.image_size)
 
     def grid(self, frames: int, size: Size) -> Grid:
@@ -54,7 +54,11 @@ class LlavaNextVideo(PlaceholderModel):
         side = self._side // self.model.config.vision_config.patch_size // self.model.config.spatial_pool_stride
         return Grid(frames, side, side)
 
-    def pixels(self, frames: Pixels) -> Tensor:
+    def patches_of(self, frames: int, size: Size) -> int:
+        """Say into how many patches the vision tower cuts a frame; its size does not matter."""
+        return int(self._side // self.model.config.vision_config.patch_size) ** 2
+
+    def pixels(self, frames: Pictures) -> Tensor:
         """Bring the shorter side to size, cut a square out of the middle, scale: (frames, 3, side, side)."""
         height, width = frames.shape[1:3]
         side, shorter = self._side, min(height, width)
@@ -62,7 +66,7 @@ class LlavaNextVideo(PlaceholderModel):
         model = self.language_model
         return self.pictures.prepare(frames, size, model.device, (side, side)).to(model.dtype)
 
-    def features(self, frames: Pixels, of: int) -> tuple[Tensor, None]:
+    def features(self, frames: Pictures, of: int) -> tuple[Tensor, None]:
         """Run vision tower, pooling and projector; see `PlaceholderModel.features`."""
         seen = self.model.get_video_features(self.pixels(frames)[None], return_dict=True).pooler_output
         return seen.reshape(*self.grid(len(frames), frames.shape[1:3]), -1), None
@@ -75,6 +79,6 @@ class LlavaNextVideo(PlaceholderModel):
             return f"{start}[INST] {video} [/INST]"
         return f"{start}USER: {video} ASSISTANT:"
 
-    def stock_video(self, frames: Pixels, duration_s: float) -> dict[str, Tensor]:
+    def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
         """Make the inputs of stock `generate` besides token ids."""
         return {"pixel_values_videos": self.pixels(frames)[None]}

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.families.family import OnProgress, Pixels, Size
-from dycoke_cli.families.loaded import CHUNK, LoadedModel
+from dycoke_cli.families.family import OnProgress, Pictures, Size
+from dycoke_cli.families.loaded import LoadedModel
 from dycoke_cli.families.picture import PictureSettings
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
+from dycoke_cli.video.arriving import Pixels
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,16 @@ class PlaceholderModel(LoadedModel):
     def placeholder(self) -> int:
         """The token id that stands for visual tokens."""
 
-    @property
-    def frames_per_patch(self) -> int:
-        """How many frames become one: see `frames` in the glossary of `tokens`."""
-        return 1
-
     @abstractmethod
     def grid(self, frames: int, size: Size) -> Grid:
         """Say how many visual tokens so many frames of this size become."""
 
     @abstractmethod
-    def features(self, frames: Pixels, of: int) -> tuple[Tensor, Tensor | None]:
+    def patches_of(self, frames: int, size: Size) -> int:
+        """Say into how many patches the vision tower cuts a frame of this size, when there are so many."""
+
+    @abstractmethod
+    def features(self, frames: Pictures, of: int) -> tuple[Tensor, Tensor | None]:
         """Turn some frames of a video of `of` frames into features (frames, rows, cols, hidden) and DeepStack features
         (frames, rows, cols, levels, hidden) or None."""
 
@@ -58,7 +58,7 @@ class PlaceholderModel(LoadedModel):
         """Write the prompt, with one placeholder for each run of visual tokens."""
 
     @abstractmethod
-    def stock_video(self, frames: Pixels, duration_s: float) -> dict[str, Tensor]:
+    def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
         """Make what stock `generate` takes for the video, token ids apart."""
 
     def numbers(self, ids: Tensor, grid: Grid, frames: int, duration_s: float) -> Tensor:
@@ -73,13 +73,15 @@ class PlaceholderModel(LoadedModel):
     def encode(
         self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
     ) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time; see `Family.encode`."""
+        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time, as they
+        arrive; see `Family.encode`."""
         if saliency:
             raise ValueError("this family offers no saliency")  # methods that want it have been refused
-        chunk = CHUNK[self.language_model.device.type] * self.frames_per_patch
-        features, deeper = [], []
+        _, height, width, _ = frames.shape
+        of, (features, deeper) = of or len(frames), ([], [])
+        chunk = self.together(self.patches_of(of, (height, width))) * self.frames_per_patch
         for start in range(0, len(frames), chunk):
-            seen, deep = self.features(frames[start : start + chunk], of or len(frames))
+            seen, deep = self.features(frames[start : start + chunk], of)
             features.append(seen)
             deeper += [] if deep is None else [deep]
             if on_progress is not None:
@@ -131,6 +133,7 @@ class PlaceholderModel(LoadedModel):
         self, frames: Pixels, question: str, seconds: Sequence[float], duration_s: float
     ) -> dict[str, Tensor]:
         """Make what transformers' own `generate` takes, as the family's processor would."""
-        ids = self.prompt_ids(question, seconds, self.grid(len(frames), frames.shape[1:3]))[None]
+        whole = frames[:]
+        ids = self.prompt_ids(question, seconds, self.grid(len(whole), whole.shape[1:3]))[None]
         ids = ids.to(self.language_model.device)
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **self.stock_video(frames, duration_s)}
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **self.stock_video(whole, duration_s)}

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.families.family import Pixels, Size
+from dycoke_cli.families.family import Pictures, Size
 from dycoke_cli.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
+from dycoke_cli.video.arriving import Pixels
 
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
 LONGEST = 200  # times as long as wide, at most
@@ -42,7 +43,7 @@ class QwenVL(PlaceholderModel):
 
     @property
     def _unit(self) -> int:
-        """Pixels along each side of a visual token."""
+        """Pictures along each side of a visual token."""
         return int(self._vision.patch_size * self._vision.spatial_merge_size)
 
     @abstractmethod
@@ -54,7 +55,12 @@ class QwenVL(PlaceholderModel):
         height, width = self.resized(frames, size)
         return Grid(math.ceil(frames / self.frames_per_patch), height // self._unit, width // self._unit)
 
-    def patches(self, frames: Pixels, of: int) -> tuple[Tensor, Tensor]:
+    def patches_of(self, frames: int, size: Size) -> int:
+        """Say into how many patches the vision tower cuts what is made of two frames."""
+        height, width = self.resized(frames, size)
+        return int(height * width // self._vision.patch_size**2)
+
+    def patches(self, frames: Pictures, of: int) -> tuple[Tensor, Tensor]:
         """Cut some frames of a video of `of` frames into patches in the vision tower's order.
 
         Returns (patches, values of one) float32, and their number in time, height and width: (1, 3) int64.
@@ -74,7 +80,7 @@ class QwenVL(PlaceholderModel):
         counts = torch.tensor([[grid.frames, grid.rows * merge, grid.cols * merge]])
         return ordered.reshape(grid.total * merge**2, -1), counts
 
-    def features(self, frames: Pixels, of: int) -> tuple[Tensor, Tensor | None]:
+    def features(self, frames: Pictures, of: int) -> tuple[Tensor, Tensor | None]:
         """Run the vision tower, where no patch in time sees another; see `PlaceholderModel.features`."""
         patches, counts = self.patches(frames, of)
         dtype = self.language_model.dtype
@@ -98,7 +104,7 @@ class QwenVL(PlaceholderModel):
         """Give what positions need to know about time, as transformers takes it."""
         return {}
 
-    def stock_video(self, frames: Pixels, duration_s: float) -> dict[str, Tensor]:
+    def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
         """Make the inputs of stock `generate` besides token ids."""
         patches, counts = self.patches(frames, len(frames))
         return {

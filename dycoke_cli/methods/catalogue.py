@@ -1,7 +1,6 @@
 """What methods there are, as plain values: their own names, options and docstrings, and what they answer."""
 
 import inspect
-import re
 from dataclasses import fields
 from typing import Any, get_args, get_origin
 
@@ -9,11 +8,11 @@ from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.options import nearest, option_types
 from dycoke_cli.methods.protocol import Method, ModelFacts
+from dycoke_cli.outline import OPTION_LINE
 from dycoke_cli.tokens import Grid
 
 # What budgets are quoted for: LLaVA-OneVision-7B on 32 frames.
 FACTS, GRID = ModelFacts(layers=28, newline="one_token", saliency=True), Grid(32, 14, 14)
-OPTION_LINE = re.compile(r"^(\w+): (.*(?:\n    .*)*)$", re.MULTILINE)
 
 
 def describe(names: str = "") -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.protocol import Method, ModelFacts, Selector, Thinner
+from dycoke_cli.methods.protocol import BEFORE_PREFILL, Method, ModelFacts, Selector, Thinner
 from dycoke_cli.tokens import Grid, VisualTokens
 
 
@@ -44,6 +44,11 @@ class Chain(Method):
             "original" if any(stage.positions == "original" for stage in stages) else "packed",
             any(stage.needs_saliency for stage in stages),
         )
+
+    @property
+    def window(self) -> int | None:
+        """That of the one stage that acts before the prefill; the others leave the tokens as they are."""
+        return next((stage.window for stage in self.stages if BEFORE_PREFILL in stage.acts), None)
 
     def check(self, facts: ModelFacts) -> None:
         """Ask every stage; what acts at each step can only watch layers whose tokens are still there afterwards."""

@@ -58,6 +58,11 @@ class Dycoke(Method):
                 if getattr(self, name) != fixed:
                     raise UsageError(f"variant=official always has {name}={fixed}", f"Leave out -o {name}")
 
+    @property
+    def window(self) -> int | None:
+        """Every four frames are merged by themselves; the official code treats the last window in another way."""
+        return WINDOW if self.variant == "paper" else None
+
     def check(self, facts: ModelFacts) -> None:
         """Refuse a layer that the network does not have, and a layout the official code cannot run."""
         check_layer(self.name, self.l, facts)

@@ -1,6 +1,6 @@
 """What a compression method answers, and when it is asked."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor
@@ -22,7 +22,8 @@ class ModelFacts(NamedTuple):
     saliency: bool = False  # the family can tell how much attention each token receives in the vision tower
 
 
-class Selection(NamedTuple):
+@dataclass(frozen=True)
+class Selection:
     """Which visual tokens of the prompt one decode step reads.
 
     `index` may hold surplus entries, so that its shape never depends on the scores; `valid` says which ones count.
@@ -82,6 +83,11 @@ class Method:
     acts: tuple[str, ...] = ()  # at which of the three moments
     positions: str = "packed"  # rotary positions: "packed" counts what is left, "original" leaves gaps
     needs_saliency: bool = False  # wants VisualTokens.saliency
+
+    @property
+    def window(self) -> int | None:
+        """How many frames `compress` looks at together: windows may be compressed one by one. None: the whole video."""
+        return None
 
     def check(self, facts: ModelFacts) -> None:
         """Raise UsageError where the method or an option does not fit the network."""

@@ -1,12 +1,12 @@
 """A run as JSON: the object of `ask --json` and the file of `--trace`."""
 
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.wholefile import replace_whole
 
 if TYPE_CHECKING:
     from dycoke_cli.answer import Answer
@@ -27,6 +27,8 @@ def ask_record(outcome: "Outcome") -> dict[str, Any]:
         "method": outcome.method,
         "answers": [answer_record(answer) for answer in outcome.answers],
         "baseline": baseline[0] if baseline else None,
+        "timeline": [asdict(span) for span in outcome.timeline],
+        "startup": None if outcome.startup is None else asdict(outcome.startup),
     }
     if len(baseline) > 1:
         record["baselines"] = baseline
@@ -70,23 +72,8 @@ def check_writable(path: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file completely or not at all. Raises UsageError where the folder does not allow it."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(name, 0o666 & ~_umask())  # a temporary file is its owner's alone
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
-            raise
+        replace_whole(path, [text.encode()])
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"
         ) from None
-
-
-def _umask() -> int:
-    """Give what new files are denied; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

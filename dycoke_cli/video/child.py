@@ -11,8 +11,6 @@ import threading
 from contextlib import suppress
 from typing import IO, Any
 
-from dycoke_cli.video.canvas import Canvas
-
 
 class ChildFailedError(Exception):
     """The decoder process gave no answer; the text completes "the decoder process ..."."""
@@ -23,20 +21,19 @@ class ChildFailedError(Exception):
         self.begun = begun  # whether the request was ever looked at; if not, it cannot be to blame
 
 
-def worker_command(handle: str) -> list[str]:
-    """The command that starts the worker on a canvas. -P keeps a numpy.py next to the video from being imported."""
-    return [sys.executable, "-P", "-W", "ignore", "-m", "dycoke_cli.video.worker", handle]
+def worker_command() -> list[str]:
+    """The command that starts the worker. -P keeps a numpy.py next to the video from being imported."""
+    return [sys.executable, "-P", "-W", "ignore", "-m", "dycoke_cli.video.worker"]
 
 
 class Child:
     """One decoder process. It ends with `close`, and also when the parent dies, because its standard input ends."""
 
     def __init__(self) -> None:
-        self.canvas = Canvas.create()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                worker_command(self.canvas.handle),
+                worker_command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -45,12 +42,10 @@ class Child:
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the same modules as here, installed or not
                     "OPENBLAS_NUM_THREADS": "1",  # no matrix is multiplied there, and starting threads takes 40 ms
                 },
-                pass_fds=self.canvas.descriptors,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the child
             )
         except BaseException:
             self._log.close()
-            self.canvas.close()
             raise
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         assert self._stdin is not None
@@ -114,7 +109,6 @@ class Child:
         for file in (self._stdin, self._stdout, self._log):
             with suppress(OSError):
                 file.close()  # type: ignore[union-attr]
-        self.canvas.close()
 
     def _listen(self, stdout: IO[bytes]) -> None:
         with suppress(ValueError):  # half a line from a child that was killed while it wrote

@@ -44,7 +44,7 @@ class VideoInfo:
 class Frames:
     """The sampled frames of one video, in the order in which they are shown."""
 
-    pixels: npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB
+    pixels: Any  # (frames, height, width, 3) uint8 RGB: an array, or ArrivingPixels while it is still being filled
     indices: tuple[int, ...]  # (frames,) place in display order, from 0
     seconds: tuple[float, ...]  # (frames,) time since the first shown frame of the file
     info: VideoInfo

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dycoke_cli.errors import DyCokeError, UsageError, VideoError
 from dycoke_cli.video.album import RATE
+from dycoke_cli.video.canvas import open_canvas
 from dycoke_cli.video.child import Child, ChildFailedError
 from dycoke_cli.video.frames import Frames, VideoInfo
 from dycoke_cli.video.pending import PendingFrames, Progress
@@ -113,19 +114,20 @@ class VideoReader:
         """Serves one job after another until the reader is closed."""
         while (job := self._jobs.get()) is not None:
             try:
-                job.arrive(self._serve(job))
+                self._serve(job)
             except BaseException as error:
-                job.future.set_exception(error)
+                job.fail(error)
             del job  # the frames belong to the caller alone
         self._drop_child()
 
-    def _serve(self, job: PendingFrames) -> Frames:
+    def _serve(self, job: PendingFrames) -> None:
         """Asks once with the chosen decoder and, if the child fails, once more with PyAV alone."""
         deadline = time.monotonic() + self._timeout_s
         because, failures = "asked for", []
         for decoder in (self._decoder, "pyav"):
             try:
-                return self._ask(job, {**job.request, "decoder": decoder, "because": because}, deadline)
+                self._ask(job, {**job.request, "decoder": decoder, "because": because}, deadline)
+                return
             except ChildFailedError as error:
                 self._drop_child()
                 failures.append(error)
@@ -139,21 +141,22 @@ class VideoReader:
             reason=failures[-1].reason,
         )
 
-    def _ask(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> Frames:
+    def _ask(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> None:
         """Asks, and asks again if the child had ended before it was asked. Raises as `_converse` does."""
         try:
-            return self._converse(job, request, deadline)
+            self._converse(job, request, deadline)
         except ChildFailedError as error:
             if error.begun:
                 raise
             self._drop_child()
-        return self._converse(job, request, deadline)
+            self._converse(job, request, deadline)
 
-    def _converse(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> Frames:
+    def _converse(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> None:
         """Sends one request and follows its progress. Raises ChildFailedError, VideoError, UsageError."""
         child = self._living_child()
         child.send(request)
         patience_s = max(self._stall_s, _START_S)
+        frames: Frames | None = None
         while True:
             left_s = deadline - time.monotonic()
             message = child.receive(min(patience_s, left_s)) if left_s > 0 else None
@@ -163,12 +166,17 @@ class VideoReader:
                 raise ChildFailedError(what, "timeout")
             if message["kind"] == "begun" or "allowance_s" in message:
                 patience_s = self._stall_s + message.get("allowance_s", 0.0)
-            if message["kind"] == "progress":
-                job.done, job.total = message["done"], message["total"]
+            if message["kind"] == "coming":
+                frames = _frames_of(message)
+                job.come(frames)
+            elif message["kind"] == "progress":
+                job.advance(message["done"])
             elif message["kind"] == "error":
                 raise _error_of(message)
             elif message["kind"] == "frames":
-                return _frames_of(message, child)
+                assert frames is not None
+                job.arrive(frames, message["cpu_s"])
+                return
 
     def _living_child(self) -> Child:
         with self._lock:
@@ -203,11 +211,11 @@ def read_frames(
         return reader.submit(path, sampling).result(on_progress)
 
 
-def _frames_of(message: dict[str, Any], child: Child) -> Frames:
+def _frames_of(message: dict[str, Any]) -> Frames:
     info = dict(message["info"], warnings=tuple(message["info"]["warnings"]))
     try:
-        pixels = child.canvas.take(tuple(message["shape"]))
-    except EOFError as error:
+        pixels = open_canvas(message["canvas"], tuple(message["shape"]))
+    except (OSError, ValueError) as error:
         raise ChildFailedError(f"lost pictures ({error})", "crash") from None
     return Frames(
         pixels=pixels,

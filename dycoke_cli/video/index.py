@@ -31,6 +31,15 @@ class Index(Timeline):
         """The last key frame shown at or before a moment, from which everything up to it decodes."""
         return int(self.keys[max(0, int(np.searchsorted(self.keys, pts, side="right")) - 1)])
 
+    def decoded_for(self, chosen: npt.NDArray[np.int64]) -> int:
+        """How many frames have to be decoded to show these: from key frames, or from the one shown before.
+
+        chosen: (frames,) rising places.
+        """
+        keys = np.searchsorted(self.pts, [self.key_before(pts) for pts in self.pts[chosen].tolist()])
+        before = np.insert(chosen[:-1], 0, -1)
+        return int((chosen - np.maximum(keys - 1, before)).sum())
+
 
 def shortfall(duration_s: float, promised_s: float, frames: int) -> tuple[str, ...]:
     """Says that a video ends before the end that its header promises, by more than rounding explains."""

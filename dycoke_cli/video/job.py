@@ -27,17 +27,19 @@ from dycoke_cli.video.timeline import Timeline
 Reader = Callable[[npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[Picture]]
 
 _LONG = 20_000  # frames: from here on decord's own pass over the file costs more than it saves
+_MUCH = 150e6  # pixels to decode: half a second for one thread, and decord is right with one only
 
 
 class Job:
     """One request on its way to frames."""
 
-    def __init__(self, request: dict[str, Any], canvas: Canvas, reporter: Reporter) -> None:
-        self.request, self.canvas, self.reporter = request, canvas, reporter
+    def __init__(self, request: dict[str, Any], reporter: Reporter) -> None:
+        self.request, self.reporter = request, reporter
         self.sampling = Sampling(**request["sampling"])
+        self.canvases: list[Canvas] = []
 
-    def run(self) -> dict[str, Any]:
-        """Reads pictures or a video -> the header of the frames. Raises VideoError, UsageError."""
+    def run(self) -> None:
+        """Reads pictures or a video: says what comes, then draws it. Raises VideoError, UsageError."""
         path, name = self.request["path"], self.request["name"]
         if self.request["pictures"] is not None:
             return self._run_album(
@@ -51,7 +53,12 @@ class Job:
             raise self._with_decord(error, None) from None
         return self._run_video(index)
 
-    def _run_album(self, album: Album, why: str) -> dict[str, Any]:
+    def close(self) -> None:
+        """Lets go of what was drawn on."""
+        for canvas in self.canvases:
+            canvas.close()
+
+    def _run_album(self, album: Album, why: str) -> None:
         """Draws pictures, leaving out what cannot be read."""
         if self.request["decoder"] == "decord":
             self._insist(f"it is {why}")
@@ -61,7 +68,7 @@ class Job:
             except PicturesLostError as error:
                 album = album.without(error.places)
 
-    def _run_video(self, index: Index) -> dict[str, Any]:
+    def _run_video(self, index: Index) -> None:
         """Tries decord where it is right, then PyAV by its index, then PyAV by counting."""
         doubt = self._doubt(index)
         if doubt is None:
@@ -91,7 +98,14 @@ class Job:
             return index.doubt
         if self.request["decoder"] == "auto" and len(index.pts) > _LONG:
             return "long, and PyAV reads only what it needs"
+        if self.request["decoder"] == "auto" and self._work(index) > _MUCH:
+            return "much to decode, at which PyAV is faster"
         return None
+
+    def _work(self, index: Index) -> int:
+        """How many pixels have to be decoded to show what is wanted."""
+        chosen = self.sampling.choose(index.seconds, index.duration_s)
+        return index.decoded_for(chosen) * index.stored_width * index.height
 
     def _insist(self, doubt: str) -> None:
         """Raises UsageError when the user wants decord and nothing else."""
@@ -116,39 +130,47 @@ class Job:
             doubt = f"decord is not asked: {doubt}"
         return VideoError(f"{error.message.rstrip('.')}; {doubt}.", error.remedy, reason=error.reason)
 
-    def _draw(self, timeline: Timeline, reader: Reader, decoder: str, why: str) -> dict[str, Any]:
-        """Decodes the chosen frames onto the canvas -> their header."""
+    def _draw(self, timeline: Timeline, reader: Reader, decoder: str, why: str) -> None:
+        """Announces the chosen frames and decodes them onto a canvas, a new one each time it is tried."""
         chosen = self.sampling.choose(timeline.seconds, timeline.duration_s)
         size = timeline.scaled(self.request["max_pixels"])
         height, width = size if timeline.orientation.transpose else size[::-1]
         shape = (len(chosen), height, width, 3)
         self._check_room(shape)
-        self.canvas.clear()
-        self.reporter.send(kind="progress", done=0, total=len(chosen))
+        try:
+            canvas = Canvas(int(np.prod(shape, dtype=np.int64)))
+        except OSError as error:
+            raise self._no_room(error) from None
+        self.canvases.append(canvas)
+        self.reporter.send(
+            kind="coming",
+            canvas=canvas.handle,
+            shape=shape,
+            indices=chosen.tolist(),
+            seconds=timeline.seconds[chosen].tolist(),
+            info=asdict(self._info(timeline, decoder, why)),
+        )
         count = 0
         for picture in reader(chosen, size, self.reporter.beat):
             try:
-                self.canvas.write(count, picture)
+                canvas.write(count, picture)
             except OSError as error:
-                raise VideoError(
-                    f"There is no room for the frames of {self.request['name']}: {error.strerror}.",
-                    "Take fewer frames, or free memory.",
-                    reason="too_large",
-                ) from None
+                raise self._no_room(error) from None
             count += 1
-            self.reporter.send(kind="progress", done=count, total=len(chosen))
+            self.reporter.send(kind="progress", done=count)
         if count != len(chosen):  # cannot happen by pts; by place only if a decoder is not the same twice
             raise VideoError(
                 f"{self.request['name']} cannot be decoded twice alike.",
                 "Copy or download it again.",
                 reason="no_frames",
             )
-        return {
-            "shape": shape,
-            "indices": chosen.tolist(),
-            "seconds": timeline.seconds[chosen].tolist(),
-            "info": asdict(self._info(timeline, decoder, why)),
-        }
+
+    def _no_room(self, error: OSError) -> VideoError:
+        return VideoError(
+            f"There is no room for the frames of {self.request['name']}: {error.strerror}.",
+            "Take fewer frames, or free memory.",
+            reason="too_large",
+        )
 
     def _promise(self, pixels: int) -> None:
         """Tells the parent how long a sign of life may take beyond the usual, by the pixels to decode before it."""

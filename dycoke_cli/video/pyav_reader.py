@@ -13,6 +13,7 @@ from dycoke_cli.video.frames import Picture
 from dycoke_cli.video.index import Index
 from dycoke_cli.video.rgb import Rgb
 
+_REORDERED = 4  # packets that a decoder may hold back to put frames in order
 _SHRINKING = {"mjpeg", "jpeg2000"}  # decode at half the size exactly, as no frame is built on another
 
 
@@ -21,11 +22,17 @@ class IndexRefutedError(Exception):
 
 
 def pictures(
-    index: Index, chosen: npt.NDArray[np.int64], size: tuple[int, int], beat: Callable[[], None]
+    index: Index,
+    chosen: npt.NDArray[np.int64],
+    size: tuple[int, int],
+    beat: Callable[[], None],
+    seek_cost: int | None = None,
 ) -> Iterator[Picture]:
     """Yields the upright pictures of `chosen`, calling `beat` with each packet.
 
     chosen: (frames,) rising places in the index; size: width and height to scale to, before the orientation.
+    seek_cost: how many frames can be decoded in the time of a seek, which decides between seeking and reading on, and
+    never what is shown. None: as many as the decoder has in hand, which a seek throws away.
     Raises IndexRefutedError when the file is more damaged than its index tells.
     """
     with open_container(index.path, index.name) as container:
@@ -35,7 +42,9 @@ def pictures(
             stream.codec_context.options |= {"lowres": str(_halvings(index, size))}
         rgb = Rgb(*size)
         if index.places is None:
-            found = _Walk(container, stream, index, chosen, beat).frames()
+            in_hand = stream.codec_context.thread_count + _REORDERED
+            cost = in_hand if seek_cost is None else seek_cost
+            found = _Walk(container, stream, index, chosen, beat, cost).frames()
         else:
             found = _counted(all_frames(container, stream, beat, []), index.places[chosen].tolist())
         for frame in found:
@@ -108,13 +117,16 @@ class _Walk:
         index: Index,
         chosen: npt.NDArray[np.int64],
         beat: Callable[[], None],
+        seek_cost: int,
     ) -> None:
         self.container, self.stream, self.index, self.beat = container, stream, index, beat
+        self.seek_cost = seek_cost
         self.wanted = [int(pts) for pts in index.pts[chosen]]
         self.pending = set(self.wanted)
         self.packets: Iterator[av.Packet] = container.demux(stream)
         self.ready: dict[int, av.VideoFrame] = {}
         self.key = int(index.keys[0]) if len(index.keys) else 0  # the last key frame that was decoded
+        self.fed = -(2**63)  # the latest time among the packets that went in
         self.last = -(2**63)  # the time of the last frame that came out
 
     def frames(self) -> Iterator["av.VideoFrame"]:
@@ -123,7 +135,7 @@ class _Walk:
             self._feed(self.wanted[0])
             for target in self.wanted:
                 key = self.index.key_before(target) if self.index.seekable else self.key
-                if key > self.key and target not in self.ready:
+                if key > self.key and target not in self.ready and self._far(key):
                     self._seek(key)
                 while target not in self.ready:
                     self._feed(target)
@@ -132,14 +144,21 @@ class _Walk:
         except FFmpegError:
             raise IndexRefutedError from None
 
+    def _far(self, key: int) -> bool:
+        """Whether more frames lie before a key frame than could be decoded in the time of a seek."""
+        here, there = np.searchsorted(self.index.pts, [self.fed, key])
+        return bool(there - here > self.seek_cost)
+
     def _feed(self, target: int) -> None:
         """Decodes one packet. Raises IndexRefutedError where the target has been passed or the picture is damaged."""
         self.beat()
         packet = next(self.packets, None)
         if packet is None:
             raise IndexRefutedError
-        if packet.is_keyframe and packet.pts is not None:
-            self.key = max(self.key, packet.pts)
+        if packet.pts is not None:
+            self.fed = max(self.fed, packet.pts)
+            if packet.is_keyframe:
+                self.key = max(self.key, packet.pts)
         if self.index.seekable:  # elsewhere, as in AVI, times may be made up, which only shows when nothing is skipped
             needed = packet.pts in self.pending or not packet.size
             self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"

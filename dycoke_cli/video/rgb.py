@@ -1,5 +1,7 @@
 """Decoded frames as RGB of one size, converted the way ffmpeg does it by default."""
 
+from contextlib import suppress
+
 import av
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,8 @@ class Rgb:
 
     def _build(self, width: int, height: int, pixels: str, matrix: int, full: int) -> Graph:
         graph = Graph()
-        graph.threads = 1
+        with suppress(AttributeError):  # PyAV before 16 leaves the number of threads to FFmpeg
+            graph.threads = 1
         source = f"video_size={width}x{height}:pix_fmt={pixels}:time_base=1/1:colorspace={matrix}:range={full}"
         steps = [("buffer", source), ("scale", self._scale), ("format", "rgb24"), ("buffersink", None)]
         graph.link_nodes(*(graph.add(name, arguments) for name, arguments in steps)).configure()

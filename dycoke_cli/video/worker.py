@@ -1,6 +1,6 @@
 """The child that decodes: requests as JSON lines in, answers as JSON lines out, pixels on a shared canvas.
 
-    python -m dycoke_cli.video.worker CANVAS
+    python -m dycoke_cli.video.worker
 
 It holds no torch, so that it starts in a fraction of a second, and may hang or crash without harm to its parent.
 """
@@ -10,10 +10,10 @@ import os
 import queue
 import sys
 import threading
+import time
 from contextlib import suppress
 
 from dycoke_cli.errors import DyCokeError, VideoError
-from dycoke_cli.video.canvas import Canvas
 from dycoke_cli.video.job import Job
 from dycoke_cli.video.reporter import Reporter
 
@@ -21,13 +21,18 @@ _MEMORY = 4 << 30  # bytes: far above what decoding takes, 2 GiB for 8K; the fra
 _ADDRESS_SPACE = 24 << 30  # bytes, with all that is reserved and never used
 
 
-def serve(requests: "queue.SimpleQueue[str]", canvas: Canvas, reporter: Reporter) -> None:
+def serve(requests: "queue.SimpleQueue[str]", reporter: Reporter) -> None:
     """Answers requests one after another, for ever."""
+    job: Job | None = None
     while True:
         request = json.loads(requests.get())
+        if job is not None:
+            job.close()  # not before: until now the parent may still have had to open what it drew on
         reporter.send(kind="begun")
         try:
-            reporter.send(kind="frames", **Job(request, canvas, reporter).run())
+            job = Job(request, reporter)
+            job.run()
+            reporter.send(kind="frames", cpu_s=time.process_time())
         except DyCokeError as error:
             reason = error.reason if isinstance(error, VideoError) else None
             reporter.send(kind="error", message=error.message, remedy=error.remedy, reason=reason)
@@ -60,7 +65,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a C library prints is not an answer
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    serve(requests, Canvas.inherit(sys.argv[1]), reporter)
+    serve(requests, reporter)
 
 
 if __name__ == "__main__":

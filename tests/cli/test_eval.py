@@ -13,9 +13,10 @@ from rich.console import Console
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.terminal import DelayedBar
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.evaluation.record import Record
+from dycoke_cli.evaluation.record import ANSWERS, Record
 from dycoke_cli.evaluation.run import Evaluation
 from dycoke_cli.evaluation.summary import summarise
+from dycoke_cli.ledger import Ledger
 from dycoke_cli.present.scores import points, summary_tables
 from tests.evaluation.records import record
 
@@ -354,3 +355,11 @@ def test_the_bar_counts() -> None:
 def test_points() -> None:
     """Signs are shown, and nothing is minus zero."""
     assert [points(share) for share in (0.1234, -0.05, 0.0, -0.0001)] == ["+12.3", "−5.0", "0.0", "0.0"]
+
+
+def test_two_runs_do_not_share_an_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The second is refused before its work, and told who writes there."""
+    with Ledger(tmp_path / "out.jsonl", ANSWERS):
+        code, out, err = evaluate(capsys, "--output", str(tmp_path / "out.jsonl"))
+    assert (code, out) == (2, "")
+    assert "is being written by another run: process " in err

@@ -6,9 +6,11 @@ from itertools import combinations
 import pytest
 import torch
 
+from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.decode import Outcome
 from dycoke_cli.engine.generate import Step, Stop, generate
-from dycoke_cli.engine.graph import CapturedStep, GraphStore
+from dycoke_cli.engine.graph import CapturedStep
+from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import Method
@@ -65,6 +67,44 @@ def test_the_static_step_is_the_eager_step(tiny: Llava, method: Method) -> None:
         assert_same(static(tiny, prompts, method, store), run(tiny, prompts, method, new=NEW), 3)
         assert_same(static(tiny, prompts[:1], method, store), run(tiny, prompts[:1], method, new=NEW), 1)
     assert capture.captures >= 2
+
+
+def test_a_step_that_cannot_be_captured_runs_as_it_is(tiny: Llava, caplog: pytest.LogCaptureFixture) -> None:
+    """The answer is the same; only a lack of memory is not taken for it."""
+
+    def refuse(function: Callable[[], Outcome]) -> Callable[[], Outcome]:
+        raise error
+
+    method, error = METHODS[1], RuntimeError("operation not permitted when stream is capturing")
+    prompt = prompt_for(tiny, frames(9), QUESTIONS[0], method)
+    store = GraphStore(torch.device("cpu"), refuse)
+    assert_same(static(tiny, [prompt], method, store, 4), run(tiny, [prompt], method, new=4), 1)
+    assert "not captured" in caplog.text
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(torch.OutOfMemoryError):
+        static(tiny, [prompt], method, GraphStore(torch.device("cpu"), refuse))
+
+
+def attend_plainly(
+    query: torch.Tensor, store: torch.Tensor, newest: torch.Tensor, table: torch.Tensor | None, scaling: float
+) -> torch.Tensor:
+    """Do what the decode kernel promises, slowly: see `kernel.attend_in_place`."""
+    slots = store.shape[2]
+    if table is None:
+        places = torch.arange(slots).repeat(len(newest), 1)
+        table = torch.where(places <= newest[:, None], places + torch.arange(len(newest))[:, None] * slots, -1)
+    keys, values = (half.flatten(0, 1)[table.clamp(min=0)].transpose(1, 2) for half in store)
+    return grouped_attention(query, keys, values, scaling, (table >= 0)[:, None, None])
+
+
+@pytest.mark.parametrize("method", METHODS[1:5], ids=lambda method: f"{method.name} {method.options()}")
+def test_a_kernel_that_reads_in_place_changes_nothing(tiny: Llava, method: Method) -> None:
+    """The step hands the decode kernel the places that count: one graph serves a whole run."""
+    capture = Replays()
+    store = GraphStore(torch.device("cpu"), capture, bucket=4, kernel=attend_plainly)
+    prompts = [prompt_for(tiny, frames(n), text, method) for n, text in zip((5, 12, 9), QUESTIONS, strict=True)]
+    assert_same(static(tiny, prompts, method, store), run(tiny, prompts, method, new=NEW), 3)
+    assert capture.captures == 1
 
 
 def test_runs_of_one_shape_share_their_graphs(tiny: Llava) -> None:

@@ -9,7 +9,7 @@ from dycoke_cli.engine import prefill
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.errors import UsageError
-from dycoke_cli.families.family import Family, Pixels
+from dycoke_cli.families.family import Family, Pictures
 from dycoke_cli.methods import METHODS, Dycoke, Full, Method, Uniform
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.tokens import Prompt
@@ -21,7 +21,7 @@ QUESTION = "What is it?"
 NEW = 6
 
 
-def clip(count: int, start: int = 0) -> tuple[Pixels, list[float], float]:
+def clip(count: int, start: int = 0) -> tuple[Pictures, list[float], float]:
     """Frames with uneven times, and a duration."""
     return clip_frames()[start : start + count].numpy(), [0.7 * n + 0.01 * n * n for n in range(count)], 0.9 * count
 

@@ -79,10 +79,16 @@ def test_budgets_know_the_grid_of_the_frames(family: Family) -> None:
     assert answer.tokens.visual_prefill / answer.tokens.visual == pytest.approx(0.6, abs=0.05)
 
 
-def test_layouts_are_for_llava(folders: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """A newline flag that would do nothing is refused."""
-    assert run(["ask", CUBE, "what?", "-m", folders["qwen3_vl"], "-n", "4", "--row-newlines", "all"]) == 2
-    assert "--row-newlines is for LLaVA models" in capsys.readouterr().err
+FOR_LLAVA = [("--row-newlines", "all"), ("--quantize", "int8"), ("--device-map", "auto")]
+
+
+@pytest.mark.parametrize("flag", FOR_LLAVA, ids=str)
+def test_what_is_for_llava_is_refused(
+    folders: dict[str, str], flag: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A newline flag that would do nothing, and what nobody has tried, by name."""
+    assert run(["ask", CUBE, "what?", "-m", folders["qwen3_vl"], "-n", "4", *flag]) == 2
+    assert f"{flag[0]} is for LLaVA-OneVision and LLaVA-Video" in capsys.readouterr().err
 
 
 def load(folder: Path) -> Family:

@@ -62,7 +62,7 @@ def looks_right(name: str, picture: npt.NDArray[np.uint8], second: float) -> boo
     return bool(errors[place] < 200 or errors.argmin() == place)
 
 
-def worker_after(prelude: str) -> Callable[[str], list[str]]:
+def worker_after(prelude: str) -> Callable[[], list[str]]:
     """A worker command that first runs a piece of code which changes the worker."""
     code = prelude + "\nfrom dycoke_cli.video.worker import main\nmain()"
-    return lambda handle: [sys.executable, "-P", "-W", "ignore", "-c", code, handle]
+    return lambda: [sys.executable, "-P", "-W", "ignore", "-c", code]

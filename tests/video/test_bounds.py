@@ -172,3 +172,14 @@ def test_long_files_are_left_to_pyav(monkeypatch):
     frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
     assert (frames.info.decoder, frames.info.decoder_reason) == ("pyav", "long, and PyAV reads only what it needs")
     assert read_frames(clip("h264_cfr.mp4"), EIGHT, decoder="decord").info.decoder == "decord"
+
+
+def test_much_to_decode_is_left_to_pyav(monkeypatch):
+    """By what the wanted frames take, not by how long the file is."""
+    prelude = "from dycoke_cli.video import job; job._MUCH = 10 * 640 * 360\n"
+    monkeypatch.setattr("dycoke_cli.video.child.worker_command", worker_after(prelude))
+    with VideoReader() as reader:
+        many = reader.submit(clip("h264_cfr.mp4"), EIGHT).result()
+        few = reader.submit(clip("h264_cfr.mp4"), Sampling(places=[0, 3])).result()
+    assert (many.info.decoder, many.info.decoder_reason) == ("pyav", "much to decode, at which PyAV is faster")
+    assert few.info.decoder == "decord"

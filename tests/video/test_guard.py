@@ -13,7 +13,7 @@ import pytest
 
 from dycoke_cli.errors import UsageError, VideoError
 from dycoke_cli.video import child as child_module
-from dycoke_cli.video.canvas import Canvas
+from dycoke_cli.video.canvas import Canvas, open_canvas
 from dycoke_cli.video.guard import VideoReader, read_frames
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, looks_right, number, worker_after
@@ -129,10 +129,10 @@ def test_slow_progress_is_no_hang_but_ends_at_the_timeout(worker):
 
 
 def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(child_module, "worker_command", lambda handle: ["/nonexistent/python"])
+    monkeypatch.setattr(child_module, "worker_command", lambda: ["/nonexistent/python"])
     with pytest.raises(VideoError, match="could not be started"):
         read_frames(clip("one_frame.mp4"), EIGHT)
-    monkeypatch.setattr(child_module, "worker_command", lambda handle: [sys.executable, "-c", "raise SystemExit(7)"])
+    monkeypatch.setattr(child_module, "worker_command", lambda: [sys.executable, "-c", "raise SystemExit(7)"])
     with pytest.raises(VideoError, match=r"status 7, then .* status 7"):
         read_frames(clip("one_frame.mp4"), EIGHT)
 
@@ -296,16 +296,14 @@ def test_a_module_beside_the_video_is_not_imported(tmp_path, monkeypatch):
     assert len(read_frames(clip("one_frame.mp4"), EIGHT)) == 1
 
 
-def test_a_canvas_gives_back_what_was_drawn_or_says_that_it_cannot():
+def test_a_canvas_shows_what_was_drawn_without_a_copy_or_says_that_it_is_gone():
     pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
-    ours = Canvas.create()
-    try:
-        theirs = Canvas.inherit(str(os.dup(int(ours.handle))) if ours.descriptors else ours.handle)
-        for slot in (2, 0, 1):
-            theirs.write(slot, np.asfortranarray(pictures[slot]))
-        assert np.array_equal(ours.take((3, 4, 5, 3)), pictures)
-        with pytest.raises(EOFError):
-            ours.take((1, 4, 5, 3))
-        theirs.close()
-    finally:
-        ours.close()
+    theirs = Canvas(pictures.nbytes)
+    ours = open_canvas(theirs.handle, (3, 4, 5, 3))
+    for slot in (2, 0, 1):
+        theirs.write(slot, np.asfortranarray(pictures[slot]))
+        assert np.array_equal(ours[slot], pictures[slot])  # the very memory
+    theirs.close()
+    assert np.array_equal(ours, pictures)
+    with pytest.raises(OSError):  # noqa: PT011
+        open_canvas(theirs.handle, (3, 4, 5, 3))

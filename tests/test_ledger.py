@@ -1,27 +1,30 @@
 """The output file: nothing kept is lost, and nothing of others is touched."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.evaluation.ledger import Ledger
 from dycoke_cli.evaluation.question import Question
-from dycoke_cli.evaluation.record import Record
+from dycoke_cli.evaluation.record import ANSWERS, Record
+from dycoke_cli.ledger import Ledger
 from tests.evaluation.records import record
 
 
 def kept(path: Path) -> dict[str, Record]:
-    with Ledger(path) as ledger:
+    with Ledger(path, ANSWERS) as ledger:
         return dict(ledger.records)
 
 
 def test_the_ledger_keeps_what_it_is_given(tmp_path: Path) -> None:
     """A line each, there at once, read back equal; the last of a key counts."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path) as ledger:
+    with Ledger(path, ANSWERS) as ledger:
         ledger.add(record("1", None))
         ledger.add(record("2"))
         assert len(path.read_text().splitlines()) == 2
@@ -33,7 +36,7 @@ def test_the_ledger_keeps_what_it_is_given(tmp_path: Path) -> None:
 def test_any_torn_last_line_is_repaired(tmp_path: Path) -> None:
     """Cut at any byte, the whole lines stay, the rest goes, and what is added later stands on a line of its own."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path) as ledger:
+    with Ledger(path, ANSWERS) as ledger:
         ledger.add(record("1"))
         first = path.stat().st_size
         ledger.add(record("2"))
@@ -42,7 +45,7 @@ def test_any_torn_last_line_is_repaired(tmp_path: Path) -> None:
         path.write_bytes(whole[:cut])
         expected = {"1", "2"} if cut >= len(whole) - 1 else {"1"}
         assert set(kept(path)) == expected
-        with Ledger(path) as ledger:
+        with Ledger(path, ANSWERS) as ledger:
             ledger.add(record("3"))
         assert set(kept(path)) == {*expected, "3"}
 
@@ -62,7 +65,7 @@ def test_files_of_others_are_left_alone(tmp_path: Path, content: bytes) -> None:
 def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
     """Only the end can be torn by us; anything else is for the user to see."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path) as ledger:
+    with Ledger(path, ANSWERS) as ledger:
         ledger.add(record("1"))
         ledger.add(record("2"))
     path.write_bytes(path.read_bytes()[10:])
@@ -84,7 +87,7 @@ def test_a_full_disk_is_told_of_and_costs_no_kept_answer(tmp_path: Path) -> None
 
     path = tmp_path / "out.jsonl"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Ledger(path) as ledger:
+    with Ledger(path, ANSWERS) as ledger:
         ledger.add(record("1"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, before[1]))
         try:
@@ -93,14 +96,14 @@ def test_a_full_disk_is_told_of_and_costs_no_kept_answer(tmp_path: Path) -> None
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "1" in kept(path)
-    with Ledger(path) as ledger:
+    with Ledger(path, ANSWERS) as ledger:
         ledger.add(record("3"))
     assert {"1", "3"} <= set(kept(path))
 
 
 def test_without_a_file_nothing_is_kept() -> None:
     """The ledger of a run without --output lives as long as the run."""
-    with Ledger(None) as ledger:
+    with Ledger(None, ANSWERS) as ledger:
         ledger.add(record("1"))
         assert set(ledger.records) == {"1"}
 
@@ -112,3 +115,52 @@ def test_a_kept_answer_is_scored_by_the_file_as_it_is_now() -> None:
     assert (again.answer, again.correct, again.expected, again.type) == ("red", False, ("blue",), "hue")
     assert (again.video, again.method, again.tokens) == ("b.mp4", "dycoke:k=0.7", record().tokens)
     assert record(correct=None).about(question, "dycoke").correct is None
+
+
+def test_the_output_of_a_run_is_its_own(tmp_path: Path) -> None:
+    """A second run is refused and told who writes; afterwards the file is free, and no lock is left behind."""
+    path = tmp_path / "out.jsonl"
+    with Ledger(path, ANSWERS) as ledger:
+        ledger.add(record("1"))
+        with pytest.raises(UsageError, match=rf"is being written by another run: process {os.getpid()} on "):
+            kept(path)
+    assert set(kept(path)) == {"1"}
+    assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_run_leaves_its_output_free(tmp_path: Path) -> None:
+    """The lock is the process's: what was killed holds nothing, though its lock file is still there."""
+    path = tmp_path / "out.jsonl"
+    code = (
+        "import os, sys, pathlib, signal; from dycoke_cli.lock import FileLock; "
+        "FileLock(pathlib.Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)])
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / ".out.jsonl.lock").exists()
+    assert kept(path) == {}
+
+
+def test_compacting_leaves_one_line_for_each_name(tmp_path: Path) -> None:
+    """The file is replaced as a whole, keeps its rights, and takes more lines afterwards."""
+    path = tmp_path / "out.jsonl"
+    with Ledger(path, ANSWERS) as ledger:
+        for key in ("1", "2", "1", "3"):
+            ledger.add(record(key, question=f"{len(path.read_bytes())}?"))
+        expected = dict(ledger.records)
+        path.chmod(0o640)
+        ledger.compact()
+        assert len(path.read_text().splitlines()) == 3
+        ledger.add(record("4"))
+    assert kept(path) == {**expected, "4": record("4")}
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
+    """A file name may hold any byte; its line is JSON all the same and gives the name back."""
+    path, name = tmp_path / "out.jsonl", os.fsdecode(b"caf\xe9 \n.mp4")
+    with Ledger(path, ANSWERS) as ledger:
+        ledger.add(record("1", video=name))
+    assert kept(path)["1"].video == name
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1

@@ -1,0 +1,148 @@
+"""All promises about speed and memory that this machine can test, in one run.
+
+    uv run python -m benchmarks.speed [--device cpu|cuda] [--repeat 3] [--out FILE] [--ffmpeg PATH]
+    uv run python -m benchmarks.speed --readme    # puts what the results files say between the README's markers
+
+Networks have their real sizes and random weights; see `dycoke bench --help`. On a CPU that is the 0.5B text shape in
+float32 with two threads: 8 GB, ten minutes or more; and the decoding of a clip beside ffmpeg, where there is one. On
+CUDA it is the 7B shape in bfloat16: 24 GB for one row, 80 GB for sixteen. Everything measured
+goes to benchmarks/results/speed-cpu.json or speed-cuda.json.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from dycoke_cli.bench.plan import target_plan
+from dycoke_cli.bench.run import bench
+from dycoke_cli.bench.target import verdicts
+from dycoke_cli.cli.app import INTERRUPTED
+from dycoke_cli.cli.bench import show
+from dycoke_cli.cli.terminal import Terminal
+from dycoke_cli.device import choose_device
+from dycoke_cli.errors import DyCokeError
+from dycoke_cli.present.bench_records import target_record
+from dycoke_cli.present.panel import seconds, size
+from dycoke_cli.present.records import write_whole
+from dycoke_cli.present.targets import MET, bound, figure
+from dycoke_cli.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- speed: written by `python -m benchmarks.speed --readme` -->", "<!-- end of speed -->"
+KINDS = ("cpu", "cuda")
+
+
+def decoding_ratio(ffmpeg: str | None, rounds: int) -> float | None:
+    """Say how many times as long as ffmpeg decoding and resizing take; None without one to compare with."""
+    if ffmpeg is None:
+        return None
+    from benchmarks import decoding
+
+    with tempfile.TemporaryDirectory() as folder:
+        ratio: float = decoding.measure(rounds, 16, ffmpeg, Path(folder))["reading"]["auto"]["wall_ratio"]
+    return ratio
+
+
+def measure(device: str, repeats: int, out: Path | None, ffmpeg: str | None) -> None:
+    """Run what the targets of a device need, print it all and save it."""
+    kind = choose_device(device).type
+    with Terminal(quiet=False, stats=False, answers=False, several=False, counted=True) as terminal:
+        terminal.progress("Decoding beside ffmpeg", 0, 0)
+        # First, so that nothing is lost where it fails.
+        ratio = decoding_ratio(ffmpeg, repeats) if kind == "cpu" else None
+        findings = bench(target_plan(Settings(device=device), repeats), terminal.listener)
+    show(findings, out or RESULTS / f"speed-{kind}.json", False, True, terminal.listener, ratio)
+
+
+def filled(readme: str, results: Mapping[str, dict[str, Any]]) -> str:
+    """Put what the results say between the markers of a text. Raises ValueError where they are not there once each."""
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        raise ValueError(f"the README needs one line {BEGIN!r} and one {END!r}")
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return "\n".join([before + BEGIN, "", *_targets(results), *_machines(results), END + after])
+
+
+def _targets(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """Write every promise with the first result that tests it."""
+    yield from ("| promise, K=0.7 and P=0.7 | bound | measured | |", "|---|---|---|---|")
+    for setup, group in groupby(verdicts(None), key=lambda verdict: verdict.target.setup):
+        yield f"| *{setup.text}* | | | |"
+        for verdict in group:
+            target = verdict.target
+            tested = [
+                found
+                for result in results.values()
+                for found in result["targets"]
+                if found["key"] == target.key and found["met"] is not None and found["bound"] == target.bound
+            ]
+            found = tested[0] if tested else target_record(verdict)
+            word = MET[found["met"]][0]
+            yield f"| {target.text} | {bound(verdict)} | {figure(found['value'], target.unit)} | {word} |"
+    yield ""
+
+
+def _machines(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """Write the medians of each results file, and what they were measured on."""
+    for result in results.values():
+        machine, shape, limits = result["machine"], result["shape"], result["limits"]
+        threads = f" with {limits['threads']} threads" if limits["threads"] else ""
+        yield (
+            f"{machine['device_name']}{threads}, {shape['name']} in {shape['dtype']}, torch {machine['torch']}, "
+            f"transformers {machine['transformers']}; copies {limits['copy_bytes_per_s'] / 1e9:.1f} GB/s, multiplies "
+            f"{limits['matrix_flops_per_s'] / 1e12:.3g} TFLOP/s. Medians of {result['repeats']}:"
+        )
+        yield from (
+            "",
+            "| tokens | arm | first token | per token | total | peak above weights |",
+            "|---|---|---|---|---|---|",
+        )
+        for row in result["summary"]:
+            case, times = row["case"], row["time_s"]
+            tokens = f"{case['visual']:,}" + (f" × {case['batch']}" if case["batch"] > 1 else "")
+            cells = [
+                seconds(times[phase] and times[phase]["median"]) for phase in ("first_token", "per_token", "total")
+            ]
+            yield f"| {tokens} | {' | '.join((row['label'], *cells, size(row['peak_above_weights'])))} |"
+        yield ""
+
+
+def write_readme() -> None:
+    """Fill the README from the results files that there are."""
+    found = {kind: RESULTS / f"speed-{kind}.json" for kind in KINDS}
+    results = {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in found.items() if path.exists()}
+    readme = ROOT / "README.md"
+    write_whole(readme, filled(readme.read_text(encoding="utf-8"), results))
+
+
+def main() -> int:
+    """Measure, or fill the README; returns the exit code of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"), help="for the decoding beside it")
+    parser.add_argument("--readme", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        if arguments.readme:
+            write_readme()
+        else:
+            measure(arguments.device, arguments.repeat, arguments.out, arguments.ffmpeg)
+    except DyCokeError as error:
+        print(f"{error.message}\n  {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The arms of a bench: this engine with some method, and transformers' own `generate`, on the same weights."""
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from dycoke_cli.bench.case import Case, Counts
+from dycoke_cli.bench.source import Source
+from dycoke_cli.comparison.depth import Depth
+from dycoke_cli.comparison.result import STOCK
+from dycoke_cli.comparison.stock import Clocked
+from dycoke_cli.encoding import encode_compressed
+from dycoke_cli.engine.generate import Stop, generate
+from dycoke_cli.engine.graph_store import GraphStore
+from dycoke_cli.engine.sampling import Sampling
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.measure import PeakMemory, Stopwatch
+from dycoke_cli.methods import Full, Method, Selection
+from dycoke_cli.tokens import VisualTokens
+
+# Token ids before and after the video, as many as the chat template and a short question have.
+BEFORE, AFTER = [5] * 14, [6] * 20
+
+
+class Measured(NamedTuple):
+    """What one run of an arm shows."""
+
+    time_s: dict[str, float | None]
+    counts: Counts
+    peak_above_start: int | None
+
+
+class BenchArm(Protocol):
+    """Something that can run a case again and again."""
+
+    label: str
+    described: dict[str, Any]
+    depth: Depth
+
+    def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
+        """Run once. rows: the visual tokens of a case without vision, empty with it."""
+        ...
+
+    def reset(self) -> None:
+        """Let go of memory that is kept for the next run."""
+        ...
+
+
+class EngineArm:
+    """A method on this project's engine."""
+
+    def __init__(self, model: Llava, label: str, method: Method, described: dict[str, Any]) -> None:
+        self.model, self.label, self.method, self.described = model, label, method, described
+        self.depth = Depth.of(method, model.facts.layers)
+        self.watch, self.peak = _instruments(model)
+        self.reset()
+
+    @torch.inference_mode()
+    def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
+        """Encode, compress, prefill and decode; see `BenchArm.run`."""
+        pictures = source.frames(case.frames) if case.vision else None
+        self.peak.restart()
+        self.watch.restart()
+        if pictures is not None:
+            kept = [encode_compressed(self.model, pictures.pixels, self.method)]
+            vision_s: float | None = self.watch.lap()
+        else:
+            kept, vision_s = [self.method.compress(tokens) for tokens in rows], None
+        prompts = [self.model.prompt(tokens, AFTER, self.method.positions, BEFORE) for tokens in kept]
+        entered, others = len(kept[0]), len(prompts[0]) - len(kept[0])
+        del kept
+        stop = Stop(frozenset(), case.new_tokens)
+        # Tokens are timed as they reach the host, as those of `generate` are: on CUDA the next step runs already then,
+        # and waiting for the device each time would take that from it.
+        at, read, left = [], [], entered
+        steps = generate(self.model.language_model, prompts, self.method, stop, Sampling(), graphs=self.graphs)
+        del prompts
+        for step in steps:
+            at.append(time.perf_counter())
+            left = len(step.thinned.kept[0]) if step.thinned is not None else entered
+            read.append(left if step.selection is None else _width(step.selection))
+        first_s, later = at[0] - self.watch.began, [now - before for before, now in pairwise(at)]
+        times = _times(pictures.decode_s if pictures else None, vision_s, first_s, later)
+        counts = Counts(entered, left, others, tuple(map(_mean, read[1:])))
+        return Measured(times, counts, self.peak.above_start)
+
+    def reset(self) -> None:
+        """Let go of memory that is kept for the next run; see `BenchArm.reset`."""
+        self.graphs = GraphStore.of(self.model.language_model)
+
+
+def _width(selection: Selection) -> int | Tensor:
+    """Say how many visual tokens are read, or keep what tells it until nothing is timed any more."""
+    return selection.index.shape[1] if selection.valid is None else selection.valid
+
+
+def _mean(read: int | Tensor) -> int:
+    """Count the visual keys that a step read, mean over the rows."""
+    return read if isinstance(read, int) else round(read.sum().item() / len(read))
+
+
+class StockArm:
+    """Transformers alone, greedily, in the configuration that suits it best: SDPA, a dynamic cache, no kept logits.
+
+    From pixels where the case has vision, else from embeddings. Its peak begins once its inputs are there.
+    """
+
+    label = STOCK
+
+    def __init__(self, model: Llava) -> None:
+        self.model, self.depth = model, Depth.of(Full(), model.facts.layers)
+        self.described: dict[str, Any] = {"label": STOCK, "name": STOCK, "options": {}}
+        self.watch, self.peak = _instruments(model)
+
+    @torch.inference_mode()
+    def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
+        """Run `generate` once; see `BenchArm.run`."""
+        pictures = source.frames(case.frames) if case.vision else None
+        self.watch.restart()
+        inputs = self._pixels(case, pictures.pixels) if pictures is not None else self._embeddings(rows)
+        prepared_s = self.watch.lap()
+        self.peak.restart()
+        clocked = Clocked()
+        self.watch.restart()
+        self.model.model.generate(**inputs, generation_config=self._generation(case), streamer=clocked)
+        later = [now - before for before, now in pairwise(clocked.at)]
+        first_s = prepared_s + clocked.at[0] - self.watch.began
+        times = _times(pictures.decode_s if pictures else None, None, first_s, later)
+        if pictures is not None:
+            times["prefill"] = None  # the tower runs inside it
+        others = len(BEFORE) + len(AFTER) + self.model.layout.length(self.model.grid(case.frames)) - case.visual
+        counts = Counts(case.visual, case.visual, others, (case.visual,) * len(later))
+        return Measured(times, counts, self.peak.above_start)
+
+    def reset(self) -> None:
+        """It keeps nothing; see `BenchArm.reset`."""
+
+    def _pixels(self, case: Case, pixels: Any) -> dict[str, Tensor]:
+        """Make the inputs as transformers' documentation shows."""
+        length = self.model.layout.length(self.model.grid(case.frames))
+        visual = [self.model.model.config.video_token_index] * length
+        ids = torch.tensor([BEFORE + visual + AFTER], device=self.model.language_model.device)
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "pixel_values_videos": self.model.pixels(pixels)[None],
+        }
+
+    def _embeddings(self, rows: Sequence[VisualTokens]) -> dict[str, Tensor]:
+        embeds = torch.stack([self.model.prompt(tokens, AFTER, "packed", BEFORE).embeds for tokens in rows])
+        return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
+
+    def _generation(self, case: Case) -> GenerationConfig:
+        # An end token that no network gives: its check is part of every run, and all runs are equally long.
+        never = self.model.language_model.body.config.vocab_size
+        return GenerationConfig(
+            max_new_tokens=case.new_tokens, do_sample=False, num_beams=1, repetition_penalty=1.0, temperature=1.0,
+            top_p=1.0, top_k=50, eos_token_id=never, pad_token_id=0, use_cache=True, return_dict_in_generate=False,
+        )  # fmt: skip
+
+
+def _instruments(model: Llava) -> tuple[Stopwatch, PeakMemory]:
+    device = model.language_model.device
+    return Stopwatch(device), PeakMemory(device)
+
+
+def _times(
+    video_s: float | None, vision_s: float | None, prefill_s: float, later: Sequence[float]
+) -> dict[str, float | None]:
+    """Put the clock readings together; see `case.PHASES`."""
+    first_token_s, decode_s = (video_s or 0.0) + (vision_s or 0.0) + prefill_s, sum(later)
+    return {
+        "video": video_s,
+        "vision": vision_s,
+        "prefill": prefill_s,
+        "first_token": first_token_s,
+        "per_token": median(later) if later else None,
+        "decode": decode_s,
+        "total": first_token_s + decode_s,
+    }

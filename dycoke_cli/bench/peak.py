@@ -1,0 +1,68 @@
+"""Peak memory of one arm in a process that runs nothing else.
+
+Resident memory is the whole process's, and an allocator keeps what it once had: beside other arms nobody's peak is
+their own.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dycoke_cli
+from dycoke_cli.errors import OutOfMemoryError
+
+WARM_UP_FRAMES, WARM_UP_TOKENS = 1, 2
+
+
+def peaks_apart(spec: dict[str, Any]) -> list[int | None]:
+    """Run an arm in a fresh process and give its peaks above weights, in bytes, one for each case.
+
+    spec: shape, arm (its label), cases, settings, video, threads; plain values. None where the system does not tell.
+    Raises OutOfMemoryError where the process does not end well.
+    """
+    if not spec["cases"]:
+        return []
+    command = [sys.executable, "-m", "dycoke_cli.bench.peak", json.dumps(spec)]
+    # From there, so that it is this very package that runs.
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(dycoke_cli.__file__).parents[1])
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise OutOfMemoryError(f"the peak of {spec['arm']} could not be measured: {last}")
+    peaks: list[int | None] = json.loads(done.stdout.splitlines()[-1])
+    return peaks
+
+
+def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
+    """Do in this process what `peaks_apart` does in another."""
+    import torch
+
+    from dycoke_cli.bench.case import Case
+    from dycoke_cli.bench.run import cpu_threads, make_arms
+    from dycoke_cli.bench.shape import Shape
+    from dycoke_cli.bench.source import source_of, synthetic_rows
+    from dycoke_cli.comparison.result import STOCK
+    from dycoke_cli.device import choose_device, choose_dtype, free_bytes
+    from dycoke_cli.evaluation.arm import Arm, split_arm
+    from dycoke_cli.settings import Settings
+
+    settings = Settings(**spec["settings"])
+    device = choose_device(settings.device)
+    cases = [Case(**case) for case in spec["cases"]]
+    stock = spec["arm"] == STOCK
+    with cpu_threads(spec["threads"]), torch.inference_mode():
+        model = Shape(**spec["shape"]).build(device, choose_dtype(settings.dtype, device), free_bytes(device))
+        (arm,) = make_arms(model, [] if stock else [Arm.of(*split_arm(spec["arm"]))], stock)
+        peaks = []
+        with source_of(spec["video"], model, settings) as source:
+            # One frame first, so that code and kernels are loaded.
+            few = Case(WARM_UP_FRAMES, model.grid(WARM_UP_FRAMES).total, 1, WARM_UP_TOKENS, cases[0].vision)
+            for case in (few, *cases):
+                rows = [] if case.vision else synthetic_rows(model, case)
+                peaks.append(arm.run(case, source, rows).peak_above_start)
+    return peaks[1:]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured_peaks(json.loads(sys.argv[1]))))

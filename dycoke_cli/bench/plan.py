@@ -1,0 +1,116 @@
+"""What to measure, from what was asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from dycoke_cli.bench.case import Case
+from dycoke_cli.bench.shape import Shape
+from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH
+from dycoke_cli.comparison.result import STOCK
+from dycoke_cli.device import choose_device, free_bytes
+from dycoke_cli.errors import UsageError
+from dycoke_cli.evaluation.arm import Arm
+from dycoke_cli.settings import Settings
+
+ROOM_FOR_7B = 24e9  # bytes: weights in bfloat16, and stock `generate` on 64 frames
+# What a bench without options takes: on a CPU half a minute.
+DEMO_FRAMES, DEMO_TOKENS = (8, 16, 32), 16
+GPU_FRAMES, GPU_TOKENS = (16, 32, 64), 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: `arms` on this engine, and transformers' `generate` where `stock`, on each of `cases`."""
+
+    shape: Shape
+    cases: tuple[Case, ...]
+    arms: tuple[Arm, ...]
+    stock: bool
+    repeats: int
+    settings: Settings  # device, dtype, and how to read the video
+    video: str | None = None  # a file; None: noise
+    threads: int | None = None  # of the CPU; None: as torch has it
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for; None: what suits the device."""
+
+    shape: str | None = None
+    layers: int | None = None
+    frames: tuple[int, ...] | None = None
+    visual_tokens: tuple[int, ...] | None = None
+    batch: tuple[int, ...] = (1,)
+    new_tokens: int | None = None
+    repeats: int = 3
+    video: str | None = None
+    threads: int | None = None
+
+
+def planned(wish: Wish, arms: Sequence[Arm], stock: bool, settings: Settings) -> Plan:
+    """Turn a wish into cases: every size with every batch.
+
+    Only a batch of one starts from pixels: the vision tower takes a few frames at a time whatever the batch, so a
+    batch tells nothing about it. Raises UsageError.
+    """
+    device = choose_device(settings.device)
+    shape = Shape(wish.shape or _fitting(device), wish.layers)
+    small = device.type == "cpu"
+    new_tokens = wish.new_tokens or (DEMO_TOKENS if small else GPU_TOKENS)
+    frames = wish.frames or (DEMO_FRAMES if small else GPU_FRAMES)
+    if wish.visual_tokens is not None:
+        if wish.frames is not None or wish.video is not None:
+            raise UsageError(
+                "--visual-tokens leaves vision out: there are no frames beside it", "Leave out --frames and --video"
+            )
+        frames = tuple(_frames_of(shape, count) for count in wish.visual_tokens)
+    grid = shape.outline(torch.float32).grid
+    cases = tuple(
+        Case(count, grid(count).total, batch, new_tokens, batch == 1 and wish.visual_tokens is None)
+        for batch in wish.batch
+        for count in frames
+    )
+    return Plan(shape, cases, tuple(arms), stock, wish.repeats, settings, wish.video, wish.threads)
+
+
+def target_plan(settings: Settings, repeats: int = 3) -> Plan:
+    """Say what has to run on this device for the targets to be held against it; the settings name the device."""
+    device = choose_device(settings.device)
+    arms = (Arm.of("full", {}), Arm.of("dycoke", {}))
+    if device.type == "cuda":
+        return Plan(Shape(GPU.shape), (GPU.case, GPU_BATCH.case), arms, True, repeats, settings)
+    return Plan(Shape(CPU.shape), (CPU.case,), arms, True, repeats, settings, threads=CPU.threads)
+
+
+def with_generate(names: Sequence[str]) -> tuple[list[str], bool]:
+    """Take transformers' `generate` out of the names of arms: the methods, and whether it was among them."""
+    return [name for name in names if name != STOCK], STOCK in names
+
+
+def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Read `16,32,64`. Raises UsageError naming the option for anything else."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts) or len(set(parts)) < len(parts):
+        raise UsageError(f"{option} {text!r} is no list of different whole numbers above 0", f"Write {option} 16,32,64")
+    return tuple(map(int, parts))
+
+
+def _fitting(device: torch.device) -> str:
+    """Choose the shape where none was asked for."""
+    if device.type == "cpu":
+        return "demo"
+    return "7b" if free_bytes(device) >= ROOM_FOR_7B else "0.5b"
+
+
+def _frames_of(shape: Shape, tokens: int) -> int:
+    per_frame = replace(shape, layers=1).outline(torch.float32).grid(1).total
+    if tokens % per_frame:
+        raise UsageError(
+            f"--visual-tokens {tokens} is no whole number of frames, which have {per_frame} tokens each in this shape",
+            f"Use {max(1, round(tokens / per_frame)) * per_frame}",
+        )
+    return tokens // per_frame

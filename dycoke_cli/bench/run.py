@@ -1,0 +1,200 @@
+"""Time every arm on every case, in turns: the whole story of a bench."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from dycoke_cli.bench.arms import BenchArm, EngineArm, StockArm
+from dycoke_cli.bench.case import Case, Findings, Run, TowerTrial
+from dycoke_cli.bench.limits import measure_limits
+from dycoke_cli.bench.needs import needs_of
+from dycoke_cli.bench.peak import peaks_apart
+from dycoke_cli.bench.plan import Plan
+from dycoke_cli.bench.source import Noise, Source, source_of, synthetic_rows
+from dycoke_cli.device import choose_device, choose_dtype, free_bytes, out_of_memory_explained, suitable_threads
+from dycoke_cli.errors import OutOfMemoryError
+from dycoke_cli.evaluation.arm import Arm, refuse_twins
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.flops import VisionShape, vision_flops
+from dycoke_cli.listener import Listener
+from dycoke_cli.machine import machine_facts
+from dycoke_cli.measure import Stopwatch
+
+TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # that the tower is timed on by itself
+
+
+def bench(plan: Plan, listener: Listener) -> Findings:
+    """Measure all of `plan`; when interrupted, give what was measured by then.
+
+    Each arm runs every case once unmeasured, then the arms take turns, each repeat beginning with another one, on the
+    same weights and inputs. Peaks are of an arm alone, in one more run: of the CUDA allocator while no other arm keeps
+    anything, or on a CPU of a process that runs nothing else. An arm that runs out of memory is noted and left out.
+    Raises a DyCokeError for what cannot be run at all, before anything is allocated.
+    """
+    device = choose_device(plan.settings.device)
+    dtype = choose_dtype(plan.settings.dtype, device)
+    outline = plan.shape.outline(dtype)
+    for arm in plan.arms:
+        arm.method.check(outline.facts)
+    refuse_twins(plan.arms)
+    with cpu_threads(plan.threads):
+        findings = _findings(plan, outline, device, dtype)
+        listener.progress("Building the network", 0, 0)
+        progress = _Progress(plan, device, listener)
+        try:
+            _timings(plan, findings, device, dtype, progress)
+            if device.type == "cpu":
+                for label in (arm["label"] for arm in findings.arms):
+                    progress.say(f"Peak memory of {label}")
+                    _peaks(plan, findings, label)
+                    progress.done += 1
+        except KeyboardInterrupt:
+            if findings.limits is None:
+                raise
+            findings.interrupted = True
+    return findings
+
+
+@contextmanager
+def cpu_threads(threads: int | None) -> Iterator[None]:
+    """Let torch use so many CPU threads inside the block."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def make_arms(model: Llava, arms: Sequence[Arm], stock: bool) -> list[BenchArm]:
+    """Make the arms ready to run."""
+    ready: list[BenchArm] = [StockArm(model)] if stock else []
+    return ready + [EngineArm(model, arm.label, arm.method, arm.described) for arm in arms]
+
+
+class _Progress:
+    """Says how far a bench is."""
+
+    def __init__(self, plan: Plan, device: torch.device, listener: Listener) -> None:
+        arms = len(plan.arms) + plan.stock
+        towers = any(case.vision for case in plan.cases)
+        self.total = 1 + towers + len(plan.cases) * arms * (plan.repeats + 1) + (arms if device.type == "cpu" else 0)
+        self.done, self.listener = 0, listener
+
+    def say(self, what: str) -> None:
+        """Name what comes next."""
+        self.listener.progress(what, self.done, self.total)
+
+
+def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dtype) -> Findings:
+    """Start the record with what is known before anything runs."""
+    shape = {
+        "name": plan.shape.name,
+        "layers": plan.shape.layers,
+        "parameters": sum(weight.numel() for weight in outline.model.parameters()),
+        "weight_bytes": outline.weight_bytes,
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": str(device),
+    }
+    stock: list[dict[str, Any]] = [StockArm(outline).described] if plan.stock else []
+    arms = stock + [arm.described for arm in plan.arms]
+    return Findings(shape, machine_facts(device), arms, list(plan.cases), plan.repeats, video=plan.video)
+
+
+def _timings(plan: Plan, findings: Findings, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
+    """Measure limits, the tower, and all arms; the network is gone afterwards."""
+    with out_of_memory_explained():
+        model = plan.shape.build(device, dtype, free_bytes(device))
+    with suitable_threads(device, model.weight_bytes), source_of(plan.video, model, plan.settings) as source:
+        progress.say("Measuring the machine")
+        findings.limits = measure_limits(device, dtype)
+        progress.done += 1
+        if frames := [case.frames for case in plan.cases if case.vision]:
+            progress.say("Measuring the vision tower")
+            findings.tower = _tower(model, min(frames[0], TOWER_FRAMES[device.type]), plan.repeats)
+            progress.done += 1
+        arms = make_arms(model, plan.arms, plan.stock)
+        for case in plan.cases:
+            _case(findings, model, arms, case, source, progress)
+
+
+@torch.inference_mode()
+def _tower(model: Llava, frames: int, repeats: int) -> TowerTrial:
+    """Time the tower and the projector on pixels that are ready, after one run for nothing."""
+    pixels = model.pixels(Noise(model).frames(frames).pixels)
+    watch, seconds = Stopwatch(model.language_model.device), []
+    for repeat in range(-1, repeats):
+        watch.restart()
+        model.features(pixels)
+        if repeat >= 0:
+            seconds.append(watch.lap())
+    return TowerTrial(frames, vision_flops(VisionShape.of(model.model.config), frames), tuple(seconds))
+
+
+def _case(
+    findings: Findings, model: Llava, arms: Sequence[BenchArm], case: Case, source: Source, progress: _Progress
+) -> None:
+    """Run every arm once for nothing, then in turns."""
+    rows = [] if case.vision else synthetic_rows(model, case)
+    failed: set[str] = set()
+    for repeat in range(-1, findings.repeats):
+        first = max(repeat, 0) % len(arms)
+        for turn, arm in enumerate([*arms[first:], *arms[:first]]):
+            progress.say(f"{case.visual:,} tokens{f' × {case.batch}' if case.batch > 1 else ''}: {arm.label}")
+            progress.done += 1
+            if arm.label in failed:
+                continue
+            gc.collect()  # what an earlier run has left in cycles is not this one's
+            try:
+                with out_of_memory_explained():
+                    found = arm.run(case, source, rows)
+            except OutOfMemoryError as error:
+                failed.add(arm.label)
+                findings.failures.append({"label": arm.label, "case": asdict(case), "error": error.message})
+                continue
+            if repeat < 0:
+                continue
+            needs = needs_of(model.language_model, case, found.counts, arm.depth)
+            findings.runs.append(
+                Run(case, arm.label, repeat, turn, found.time_s, found.counts, needs, found.peak_above_start)
+            )
+    if model.language_model.device.type == "cuda":
+        _peaks_here(findings, arms, case, source, rows, failed)
+
+
+def _peaks_here(
+    findings: Findings, arms: Sequence[BenchArm], case: Case, source: Source, rows: Any, failed: set[str]
+) -> None:
+    """Run each arm once more on CUDA, after everybody has let go of what they keep between runs."""
+    for arm in arms:
+        for each in arms:
+            each.reset()
+        gc.collect()
+        torch.cuda.empty_cache()
+        if arm.label not in failed:
+            findings.peaks[arm.label, case] = arm.run(case, source, rows).peak_above_start
+        arm.reset()
+
+
+def _peaks(plan: Plan, findings: Findings, label: str) -> None:
+    """Measure the peaks of one arm in a process of its own."""
+    measured = {run.case for run in findings.runs if run.label == label}
+    cases = [case for case in plan.cases if case in measured]
+    spec = {
+        "shape": asdict(plan.shape),
+        "arm": label,
+        "cases": [asdict(case) for case in cases],
+        "settings": plan.settings.model_dump(),
+        "video": plan.video,
+        "threads": torch.get_num_threads(),
+    }
+    try:
+        for case, peak in zip(cases, peaks_apart(spec), strict=True):
+            findings.peaks[label, case] = peak
+    except OutOfMemoryError as error:
+        findings.failures.append({"label": label, "case": None, "error": error.message})

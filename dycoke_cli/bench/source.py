@@ -1,0 +1,85 @@
+"""Where the inputs of a run come from: noise, a video file, or visual tokens made up at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dycoke_cli.bench.case import Case
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.opening import start_reading
+from dycoke_cli.settings import Settings
+from dycoke_cli.tokens import VisualTokens
+from dycoke_cli.video.guard import VideoReader
+
+
+class Pictures(NamedTuple):
+    """Frames (frames, height, width, 3) uint8 RGB, and the seconds that decoding took; None for what is not decoded."""
+
+    pixels: npt.NDArray[np.uint8]
+    decode_s: float | None
+
+
+class Source(Protocol):
+    """Gives the frames of a run."""
+
+    def frames(self, count: int) -> Pictures:
+        """Make or decode them."""
+        ...
+
+
+class Noise:
+    """Frames of noise, of the size that the tower takes; made once for each count."""
+
+    def __init__(self, model: Llava) -> None:
+        self.side = model.model.config.vision_config.image_size
+        self.made: dict[int, npt.NDArray[np.uint8]] = {}
+
+    def frames(self, count: int) -> Pictures:
+        """Give the same noise each time."""
+        if count not in self.made:
+            shape = (count, self.side, self.side, 3)
+            self.made[count] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        return Pictures(self.made[count], None)
+
+
+class VideoFile:
+    """Frames of a file, decoded anew for each run."""
+
+    def __init__(self, path: str, settings: Settings, reader: VideoReader) -> None:
+        self.path, self.settings, self.reader = path, settings, reader
+
+    def frames(self, count: int) -> Pictures:
+        """Decode them. Raises VideoError."""
+        settings = self.settings.model_copy(update={"frames": count, "fps": None})
+        pending = start_reading(self.reader, self.path, settings, count)
+        return Pictures(pending.result().pixels, pending.seconds)
+
+
+@contextmanager
+def source_of(video: str | None, model: Llava, settings: Settings) -> Iterator[Source]:
+    """Open what the frames come from."""
+    if video is None:
+        yield Noise(model)
+        return
+    with VideoReader(settings.decoder, settings.video_timeout) as reader:
+        yield VideoFile(video, settings, reader)
+
+
+def synthetic_rows(model: Llava, case: Case) -> list[VisualTokens]:
+    """Make up the visual tokens of every row: random, each row its own, as large as real ones."""
+    language_model = model.language_model
+    device, dtype = language_model.device, language_model.dtype
+    grid = model.grid(case.frames)
+    hidden = language_model.body.config.hidden_size
+    draw = torch.Generator(device).manual_seed(0)
+    return [
+        VisualTokens.whole(
+            torch.randn(*grid, hidden, generator=draw, device=device).to(dtype),
+            torch.rand(*grid, generator=draw, device=device),
+        )
+        for _ in range(case.batch)
+    ]

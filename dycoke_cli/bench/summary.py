@@ -1,0 +1,160 @@
+"""What the runs of a bench come to: medians with their spread, shares of the machine's limits, ratios, growth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+from dycoke_cli.bench.case import PHASES, Case, Findings, Needs, Run
+from dycoke_cli.bench.growth import fitted_exponent
+from dycoke_cli.comparison.result import STOCK
+from dycoke_cli.comparison.summary import Spread
+
+
+class Ratios(NamedTuple):
+    """One arm beside another, by medians: a speed-up above 1 is faster, a share below 1 is less. None: not known."""
+
+    speedup_first_token: float | None = None
+    speedup_prefill: float | None = None
+    speedup_per_token: float | None = None
+    speedup_total: float | None = None
+    peak_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm on one case."""
+
+    case: Case
+    label: str
+    described: dict[str, Any]  # label, name, options
+    repeats: int
+    retention: float  # share of the visual tokens that entered the language model
+    time_s: dict[str, Spread | None]  # by PHASES
+    peak_above_weights: int | None
+    needs: Needs
+    prefill_of_limit: float | None  # share of the measured matrix rate that the prefill reaches
+    per_token_of_limit: float | None  # times as long as the bytes of a step take at the measured bandwidth
+    against_generate: Ratios
+    against_full: Ratios
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How the costs of one arm grow with the visual tokens: cost is about tokens to the power of this."""
+
+    label: str
+    batch: int
+    tokens: tuple[int, ...]  # the sizes that were fitted
+    exponents: dict[str, float | None]  # by PHASES, and of peak_above_weights
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All rows in the order of the cases; the tower by itself; growth where there are several sizes."""
+
+    findings: Findings
+    rows: tuple[Row, ...]
+    tower_of_limit: float | None  # share of the measured matrix rate
+    growth: tuple[Growth, ...]
+
+    def row(self, case: Case, accepts: Callable[[dict[str, Any]], bool]) -> Row | None:
+        """Find the first arm that a test of its description accepts, on a case."""
+        return next((row for row in self.rows if row.case == case and accepts(row.described)), None)
+
+
+def summarise(findings: Findings) -> Summary:
+    """Summarise whatever has been measured, be it all or not."""
+    rows = [
+        _row(findings, case, arm)
+        for case in findings.cases
+        for arm in findings.arms
+        if any(run.case == case and run.label == arm["label"] for run in findings.runs)
+    ]
+    tower, limits = findings.tower, findings.limits
+    of_limit = tower.flops / median(tower.time_s) / limits.matrix_flops_per_s if tower and limits else None
+    return Summary(findings, tuple(rows), of_limit, tuple(_growths(rows)))
+
+
+def _runs(findings: Findings, case: Case, label: str) -> list[Run]:
+    return [run for run in findings.runs if run.case == case and run.label == label]
+
+
+def _row(findings: Findings, case: Case, arm: dict[str, Any]) -> Row:
+    label = arm["label"]
+    runs = _runs(findings, case, label)
+    first, limits = runs[0], findings.limits
+    time_s = _spreads(runs)
+    prefill, per_token = time_s["prefill"], time_s["per_token"]
+    bytes_read = first.needs.weight_bytes + first.needs.kv_bytes
+    full = next((each["label"] for each in findings.arms if each["name"] == "full"), None)
+    return Row(
+        case=case,
+        label=label,
+        described=arm,
+        repeats=len(runs),
+        retention=first.counts.entered / case.visual,
+        time_s=time_s,
+        peak_above_weights=findings.peaks.get((label, case)),
+        needs=first.needs,
+        prefill_of_limit=first.needs.prefill_flops / prefill.median / limits.matrix_flops_per_s
+        if prefill and limits
+        else None,
+        per_token_of_limit=per_token.median * limits.copy_bytes_per_s / bytes_read if per_token and limits else None,
+        against_generate=_ratios(findings, case, label, STOCK),
+        against_full=_ratios(findings, case, label, full),
+    )
+
+
+def _spreads(runs: Sequence[Run]) -> dict[str, Spread | None]:
+    """Give the median and the range of each phase; None where a run does not know it."""
+    found: dict[str, Spread | None] = {}
+    for phase in PHASES:
+        values = [value for run in runs if (value := run.time_s[phase]) is not None]
+        found[phase] = Spread(median(values), min(values), max(values)) if values else None
+    return found
+
+
+def _ratios(findings: Findings, case: Case, label: str, other: str | None) -> Ratios:
+    theirs = _runs(findings, case, other) if other else []
+    if not theirs:
+        return Ratios()
+    ours_s, theirs_s = _spreads(_runs(findings, case, label)), _spreads(theirs)
+
+    def faster(phase: str) -> float | None:
+        ours, them = ours_s[phase], theirs_s[phase]
+        return them.median / ours.median if ours and them and ours.median else None
+
+    peak, reference = findings.peaks.get((label, case)), findings.peaks.get((other or "", case))
+    return Ratios(
+        faster("first_token"),
+        faster("prefill"),
+        faster("per_token"),
+        faster("total"),
+        peak / reference if peak is not None and reference else None,
+    )
+
+
+def _growths(rows: Sequence[Row]) -> list[Growth]:
+    """Fit each arm's costs over cases that differ in nothing but their size."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.label, row.case.batch, row.case.vision, row.case.new_tokens), []).append(row)
+    found = []
+    for (label, batch, _, _), alike in groups.items():
+        tokens = [row.case.visual for row in alike]
+        if len(set(tokens)) < 2:
+            continue
+        costs: dict[str, list[float | None]] = {
+            phase: [spread.median if (spread := row.time_s[phase]) else None for row in alike] for phase in PHASES
+        }
+        costs["peak_above_weights"] = [row.peak_above_weights for row in alike]
+        found.append(
+            Growth(label, batch, tuple(tokens), {name: _exponent(tokens, each) for name, each in costs.items()})
+        )
+    return found
+
+
+def _exponent(tokens: Sequence[int], costs: Sequence[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return fitted_exponent(tokens, known) if len(known) == len(costs) else None

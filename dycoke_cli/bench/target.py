@@ -1,0 +1,172 @@
+"""What this project promises about speed and memory, and whether a bench has kept it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from dycoke_cli.bench.case import Case
+from dycoke_cli.bench.summary import Row, Summary
+from dycoke_cli.comparison.result import STOCK
+
+COMMAND = "python -m benchmarks.speed"
+TOKENS_PER_FRAME = 196  # of the shapes of real size
+
+
+class Setup(NamedTuple):
+    """What has to run, and on what, for a promise to be tested."""
+
+    text: str
+    device: str
+    shape: str
+    dtype: str
+    case: Case
+    threads: int | None  # of the CPU
+    command: str
+
+
+def _case(visual: int, batch: int, new_tokens: int, vision: bool) -> Case:
+    return Case(visual // TOKENS_PER_FRAME, visual, batch, new_tokens, vision)
+
+
+_VIDEO = 64 * TOKENS_PER_FRAME
+GPU = Setup(
+    "A CUDA data-centre GPU, 7B shape, 64 frames, 128 new tokens",
+    "cuda", "7b", "bfloat16", _case(_VIDEO, 1, 128, True), None, f"{COMMAND} --device cuda",
+)  # fmt: skip
+GPU_BATCH = GPU._replace(text=f"{GPU.text}, batch 16", case=_case(_VIDEO, 16, 128, False))
+CPU = Setup(
+    "Two CPU cores, 0.5B text shape, 3,136 synthetic visual tokens, 32 new tokens",
+    "cpu", "0.5b", "float32", _case(3136, 1, 32, False), 2, f"{COMMAND} --device cpu",
+)  # fmt: skip
+CLIP = Setup(
+    "A CPU, demo, the whole path on 10 s of 1080p H.264",
+    "cpu", "demo", "float32", Case(16, 576, 1, 32, True), None, f"{COMMAND} --device cpu, with ffmpeg",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise: a figure that is at least, or at most, a bound.
+
+    figure: how it is read from what stock `generate`, `full` and `dycoke` did, None where one of them is not known.
+    """
+
+    key: str
+    text: str
+    setup: Setup
+    at_least: bool
+    bound: float
+    unit: str  # "×" or "%"
+    figure: Callable[["Arms"], float | None]
+
+
+class Arms(NamedTuple):
+    """The rows of the arms that promises speak of, on the case of the promise."""
+
+    generate: Row | None
+    full: Row | None
+    dycoke: Row | None
+    tower_of_limit: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a promise was kept; `value` and `met` are None where it was not measured, and `reason` says why."""
+
+    target: Target
+    value: float | None
+    met: bool | None
+    reason: str
+
+
+def _per_token_beside(ours: Row | None, theirs: Row | None) -> float | None:
+    """Say how long a step of one arm takes, with another's as 1."""
+    a, b = (row.time_s["per_token"] if row else None for row in (ours, theirs))
+    return a.median / b.median if a and b else None
+
+
+TARGETS = (
+    Target("gpu_total", "total faster than generate", GPU, True, 3.0, "×",
+           lambda arms: arms.dycoke.against_generate.speedup_total if arms.dycoke else None),
+    Target("gpu_first_token", "first token faster than generate", GPU, True, 1.8, "×",
+           lambda arms: arms.dycoke.against_generate.speedup_first_token if arms.dycoke else None),
+    Target("gpu_per_token_of_limit", "per token beside what its bytes need", GPU, False, 1.35, "×",
+           lambda arms: arms.dycoke.per_token_of_limit if arms.dycoke else None),
+    Target("gpu_prefill_of_limit", "prefill, of the matrix rate", GPU, True, 0.55, "%",
+           lambda arms: arms.dycoke.prefill_of_limit if arms.dycoke else None),
+    Target("gpu_vision_of_limit", "vision tower, of the matrix rate", GPU, True, 0.45, "%",
+           lambda arms: arms.tower_of_limit),
+    Target("gpu_per_token_of_full", "per token beside full", GPU, False, 1.02, "×",
+           lambda arms: _per_token_beside(arms.dycoke, arms.full)),
+    Target("gpu_peak", "peak above weights, of generate's", GPU, False, 0.5, "%",
+           lambda arms: arms.dycoke.against_generate.peak_share if arms.dycoke else None),
+    Target("gpu_batch_per_token_of_full", "per token beside full", GPU_BATCH, False, 1.02, "×",
+           lambda arms: _per_token_beside(arms.dycoke, arms.full)),
+    Target("gpu_batch_decode", "decode faster than full", GPU_BATCH, True, 1.25, "×",
+           lambda arms: arms.dycoke.against_full.speedup_per_token if arms.dycoke else None),
+    Target("cpu_first_token", "first token faster than generate", CPU, True, 1.9, "×",
+           lambda arms: arms.dycoke.against_generate.speedup_first_token if arms.dycoke else None),
+    Target("cpu_per_token", "per token beside generate", CPU, False, 0.8, "×",
+           lambda arms: _per_token_beside(arms.dycoke, arms.generate)),
+    Target("cpu_peak", "peak above weights, of generate's", CPU, False, 0.6, "%",
+           lambda arms: arms.dycoke.against_generate.peak_share if arms.dycoke else None),
+)  # fmt: skip
+# Its measurement needs ffmpeg beside it, so it is a benchmark of the repository.
+DECODING = Target("clip_decoding", "decoding and preprocessing beside ffmpeg", CLIP, False, 1.3, "×", lambda arms: None)
+
+
+def verdicts(summary: Summary | None, decoding: float | None = None) -> list[Verdict]:
+    """Hold every promise against what was measured; nothing is ever estimated.
+
+    summary: of a bench; None: nothing was run. decoding: how many times as long as ffmpeg decoding and preprocessing
+    took together; None: not measured.
+    """
+    found = [_verdict(target, summary) for target in TARGETS]
+    return [*found, _judged(DECODING, decoding, "no decoding beside ffmpeg ran")]
+
+
+def _verdict(target: Target, summary: Summary | None) -> Verdict:
+    reason = _hindrance(target.setup, summary)
+    if reason or summary is None:
+        return Verdict(target, None, None, reason or "nothing ran")
+    case = target.setup.case
+    arms = Arms(
+        summary.row(case, lambda arm: arm["name"] == STOCK),
+        summary.row(case, lambda arm: arm["name"] == "full"),
+        summary.row(case, _is_default_dycoke),
+        summary.tower_of_limit,
+    )
+    return _judged(target, target.figure(arms), "an arm or a figure is missing")
+
+
+def _judged(target: Target, value: float | None, missing: str) -> Verdict:
+    if value is None:
+        return Verdict(target, None, None, missing)
+    return Verdict(target, value, value >= target.bound if target.at_least else value <= target.bound, "")
+
+
+def _is_default_dycoke(arm: dict[str, Any]) -> bool:
+    """The promises are about K=0.7 and P=0.7."""
+    options = arm["options"]
+    return arm["name"] == "dycoke" and (options.get("k"), options.get("p")) == (0.7, 0.7)
+
+
+def _hindrance(setup: Setup, summary: Summary | None) -> str:
+    """Say what a bench lacks for a promise; empty: nothing."""
+    if summary is None:
+        return "nothing ran"
+    findings, shape = summary.findings, summary.findings.shape
+    if not shape["device"].startswith(setup.device):
+        return "needs a CUDA device" if setup.device == "cuda" else "needs a run on the CPU"
+    if (shape["name"], shape["layers"]) != (setup.shape, None):
+        return f"needs the shape {setup.shape} at its real depth"
+    if shape["dtype"] != setup.dtype:
+        return f"needs {setup.dtype}"
+    threads = findings.limits.threads if findings.limits else None
+    if setup.threads is not None and threads != setup.threads:
+        return f"needs {setup.threads} CPU threads, there were {threads}"
+    if setup.case not in findings.cases:
+        return "its case was not run"
+    if findings.video is not None:
+        return "needs frames that are not decoded in its time"
+    return ""

@@ -1,0 +1,99 @@
+"""The videos below a folder, each once, however many ways lead to it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dycoke_cli.captioning.item import Item
+from dycoke_cli.errors import InputError, UsageError
+
+ENDINGS = (
+    "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "rm",
+    "ts", "vob", "webm", "wmv"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in the places that were given."""
+
+    items: tuple[Item, ...]  # in the order of their ids
+    again: tuple[str, ...]  # paths that lead to a video that is among the items already
+    below: int  # videos in folders below, which nobody asked for
+
+
+def parse_endings(text: str | None) -> tuple[str, ...]:
+    """Read `mp4,webm`; the usual endings of videos for None. Raises UsageError."""
+    if text is None:
+        return ENDINGS
+    endings = tuple(part.strip().lower().removeprefix(".") for part in text.split(",") if part.strip(" ."))
+    if not endings:
+        raise UsageError(f"--ext is {text!r}, which names no ending", "Write it like --ext mp4,webm")
+    return endings
+
+
+def find_videos(places: Sequence[Path], endings: Sequence[str], recursive: bool) -> Found:
+    """Find the videos in folders, and files named as they are. Hidden files are left out.
+
+    The same file by another name or through a link is found once, by its own name. Raises InputError for a place that
+    does not exist or cannot be read.
+    """
+    top = os.path.abspath(os.path.commonpath([os.path.abspath(_folder_of(place)) for place in places]))
+    paths: dict[str, None] = {}
+    below = 0
+    for place in places:
+        if place.is_dir():
+            for path, deep in _walk(place, endings):
+                if deep and not recursive:
+                    below += 1
+                else:
+                    paths[path] = None
+        elif os.path.lexists(place):
+            paths[os.path.abspath(place)] = None
+        else:
+            raise InputError(f"{str(place)!r} does not exist", "Name a folder of videos")
+    items, again = _each_once(sorted(paths, key=lambda path: (os.path.islink(path), path)), top)
+    return Found(tuple(sorted(items, key=lambda item: item.id)), tuple(again), below)
+
+
+def _folder_of(place: Path) -> Path:
+    return place if place.is_dir() else place.parent
+
+
+def _walk(folder: Path, endings: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield paths of videos, and whether they lie in a folder below; a folder that links lead to is seen once."""
+    wanted = tuple(f".{ending}" for ending in endings)
+    seen: set[tuple[int, int]] = set()
+    top = os.path.abspath(folder)
+    for place, folders, files in os.walk(top, followlinks=True, onerror=_refuse):
+        facts = os.stat(place)
+        if (facts.st_dev, facts.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((facts.st_dev, facts.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if name.lower().endswith(wanted) and not name.startswith("."):
+                yield os.path.join(place, name), place != top
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename!r} cannot be read: {error.strerror}", "Change its permissions") from None
+
+
+def _each_once(paths: Sequence[str], top: str) -> tuple[list[Item], list[str]]:
+    """Tell files by what they are; one that cannot be reached is told by its path."""
+    items, again, seen = [], [], set()
+    for path in paths:
+        try:
+            facts = os.stat(path)
+            same: object = (facts.st_dev, facts.st_ino)
+        except OSError:
+            same = path
+        if same in seen:
+            again.append(path)
+        else:
+            seen.add(same)
+            items.append(Item(os.path.relpath(path, top).replace(os.sep, "/"), path))
+    return items, again

@@ -1,0 +1,68 @@
+"""What a run would do, worked out without doing it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dycoke_cli.batch_session import HD
+from dycoke_cli.captioning.captioner import Captioner
+from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.plan import Plan
+from dycoke_cli.device import choose_device, choose_dtype, free_bytes
+from dycoke_cli.opening import sampling_of
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Counts are exact for videos with enough frames, and an upper bound for shorter ones; memory is arithmetic.
+
+    Where the size of frames matters, HD ones are counted.
+    """
+
+    todo: tuple[str, ...]  # ids
+    kept: int
+    changed: int  # of `todo`: had a caption that no longer holds
+    put_off: int  # left by --limit
+    frames: int  # of each video, at most
+    visual_tokens: int  # of so many frames, before any compression
+    prompt_tokens: int  # that the language model reads of them, text included
+    batch: int  # videos that run together
+    weights_bytes: int
+    row_bytes: int  # by which each video of a batch adds to that
+    total_bytes: int  # for a full batch
+    free_bytes: int  # of the device, now
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The forecast as plain values."""
+        return {**self.__dict__, "todo": list(self.todo)}
+
+
+def forecast_of(job: Job, plan: Plan) -> Forecast:
+    """Work out what a plan takes. The weights are only looked at, in the format that the run would use."""
+    settings = job.settings
+    device = choose_device(settings.device)
+    dtype = str(choose_dtype(settings.dtype, device)).removeprefix("torch.")
+    here = settings.model_copy(update={"device": "cpu", "dtype": dtype})
+    captioner = Captioner(replace(job, settings=here))
+    sampling = sampling_of(settings, job.default_frames)
+    frames = sampling.frames or sampling.max_frames or job.default_frames
+    model = captioner.model
+    footprint = captioner.session.footprint(frames, job.questions[0])
+    free = free_bytes(device)
+    fit = footprint.rows(free - (0 if device.type == "cpu" else model.weight_bytes))
+    batch = (job.batch or min(captioner.enough(device), fit)) if job.captioned else 1
+    config = model.language_model.body.config
+    return Forecast(
+        todo=tuple(item.id for item in plan.todo),
+        kept=len(plan.kept),
+        changed=plan.changed,
+        put_off=plan.put_off,
+        frames=frames,
+        visual_tokens=model.grid(frames, HD).total,
+        prompt_tokens=footprint.prompt // (config.hidden_size * model.language_model.dtype.itemsize),
+        batch=batch,
+        weights_bytes=model.weight_bytes,
+        row_bytes=footprint.row,
+        total_bytes=model.weight_bytes + footprint.row * batch + footprint.shared,
+        free_bytes=free,
+    )

@@ -1,0 +1,152 @@
+"""Videos in, records out: read ahead, answered in batches, failures told and passed over."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING
+
+from dycoke_cli.captioning.item import Item
+from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.readahead import HELD_BYTES, Read, ReadAhead
+from dycoke_cli.captioning.record import Record, Reply, Spent
+from dycoke_cli.errors import DyCokeError, OutOfMemoryError, VideoError
+
+if TYPE_CHECKING:
+    from dycoke_cli.answer import Answer
+    from dycoke_cli.captioning.captioner import Captioner
+
+NO_MEMORY = "out_of_memory"
+_TICK_S = 0.1  # how long to wait for a video before looking whether there is something else to do
+_FIRST_ROOM = 8  # videos to read ahead before it is known how many run together
+
+
+class Mill:
+    """Makes records of items, one process's share of a run.
+
+    captioner: what answers. ahead: where videos come from. A batch that does not fit into memory is halved, and so are
+    those after it; a video that does not fit alone is an error of its own.
+    """
+
+    def __init__(self, job: Job, captioner: "Captioner", ahead: ReadAhead) -> None:
+        self.job, self.captioner, self.ahead = job, captioner, ahead
+        self.most = job.batch  # videos of a batch; None until one was seen
+        self.batch: list[Read] = []
+        self.waited = 0.0
+
+    def next_records(self) -> list[Record]:
+        """Take one video that has come, if any does soon, and answer where the batch is full."""
+        began = time.perf_counter()
+        read = self.ahead.take(_TICK_S)
+        self.waited += time.perf_counter() - began
+        if read is None:
+            return []
+        if read.error is not None:
+            return [self._failed(read, read.error)]
+        self.batch.append(read)
+        if self.most is None:
+            assert read.frames is not None
+            self.most = self.captioner.rows_that_fit(len(read.frames))
+            self.ahead.room = self.most + self.job.decoders
+        full = len(self.batch) >= self.most or sum(read.nbytes for read in self.batch) >= HELD_BYTES
+        return self.finish() if full else []
+
+    def finish(self) -> list[Record]:
+        """Answer what waits, though the batch is not full."""
+        batch, self.batch = self.batch, []
+        return self._answer(batch) if batch else []
+
+    def _answer(self, batch: Sequence[Read]) -> list[Record]:
+        """Answer a batch, in halves where it fails as a whole."""
+        try:
+            return self._records(batch, self.captioner.answers(batch))
+        except Exception as error:
+            failure = _without_traceback(error)
+        self.captioner.recover()
+        if len(batch) == 1:
+            return [self._failed(batch[0], failure)]
+        half = len(batch) // 2
+        if isinstance(failure, OutOfMemoryError):
+            self.most = min(self.most or half, half)
+        return [*self._answer(batch[:half]), *self._answer(batch[half:])]
+
+    def _records(self, batch: Sequence[Read], answers: "Sequence[tuple[Answer, ...]]") -> list[Record]:
+        together = len(batch) if self.job.captioned else 1
+        longest = max(answer.time_s.decode for said in answers for answer in said)
+        records = []
+        for read, said in zip(batch, answers, strict=True):
+            assert read.frames is not None
+            waited, self.waited = self.waited, 0.0  # noted once, with the first of them
+            spent = Spent(
+                decode_video=read.seconds,
+                vision=sum(answer.time_s.vision or 0.0 for answer in said),
+                prefill=sum(answer.time_s.prefill or 0.0 for answer in said),
+                decode=longest if self.job.captioned else sum(answer.time_s.decode for answer in said),
+                waited=waited,
+            )
+            info = read.frames.info
+            records.append(
+                Record(
+                    id=read.item.id,
+                    path=read.item.path,
+                    caption=said[0].answer if self.job.captioned else None,
+                    error=None,
+                    reason=None,
+                    seconds=spent.decode_video + spent.vision + spent.prefill + spent.decode,
+                    key=self.job.recipe.key(read.video.fingerprint),
+                    answers=tuple(map(_reply, said)),
+                    frames=len(read.frames),
+                    damaged=info.damaged,
+                    warnings=info.warnings,
+                    batch=together,
+                    time_s=spent,
+                    video=read.video,
+                )
+            )
+        return records
+
+    def _failed(self, read: Read, error: DyCokeError) -> Record:
+        key = self.job.recipe.key(read.video.fingerprint)
+        return Record.failed(read.item, key, read.video, error.message, reason_of(error))
+
+
+def _reply(answer: "Answer") -> Reply:
+    tokens = answer.tokens
+    counts = tokens.visual, tokens.visual_prefill, tokens.generated
+    return Reply(answer.question, answer.answer, answer.finish, *counts)
+
+
+def _without_traceback(error: Exception) -> DyCokeError:
+    """Tell of a failure without holding on to the tensors that were there when it happened."""
+    if isinstance(error, VideoError):
+        return VideoError(error.message, error.remedy, error.reason)
+    if isinstance(error, DyCokeError):
+        return type(error)(error.message, error.remedy)
+    return DyCokeError(f"{type(error).__name__}: {error}".splitlines()[0])  # of a library, about this one video
+
+
+def reason_of(error: DyCokeError) -> str:
+    """Name a failure in a word."""
+    if isinstance(error, VideoError):
+        return error.reason
+    return NO_MEMORY if isinstance(error, OutOfMemoryError) else "usage" if error.exit_code == 2 else "failed"
+
+
+def records_here(
+    job: Job,
+    items: Sequence[Item],
+    stopped: Callable[[], bool],
+    load: "Callable[[Job], Captioner] | None" = None,
+) -> Generator[Record]:
+    """Make records in this process, the videos being read while the model loads.
+
+    stopped: whether to end early; what waits for its batch by then is still answered. load: gives the model and method.
+    """
+    with ReadAhead(job, (job.batch or _FIRST_ROOM) + job.decoders) as ahead:
+        ahead.add(items)
+        if load is None:
+            from dycoke_cli.captioning.captioner import Captioner
+
+            load = Captioner
+        mill = Mill(job, load(job), ahead)
+        while ahead.left and not stopped():
+            yield from mill.next_records()
+        yield from mill.finish()

@@ -1,0 +1,187 @@
+"""The same records from a cluster: Ray Data hands rows to actors, each with a model of its own.
+
+Ray is an extra: nothing else here needs it. Its own checkpoints stay off, because the output file already says what is
+done, and so do its progress bars.
+"""
+
+import json
+import logging
+import math
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from dycoke_cli.captioning.attempts import Attempts
+from dycoke_cli.captioning.item import Item
+from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.key import Identity
+from dycoke_cli.captioning.mill import Mill, reason_of
+from dycoke_cli.captioning.readahead import ReadAhead
+from dycoke_cli.captioning.record import CAPTIONS, Record
+from dycoke_cli.captioning.workers import TRIES, died
+from dycoke_cli.errors import DyCokeError, UsageError
+from dycoke_cli.ledger import encoded
+
+STARTS = 3  # of Ray on this machine
+ROWS = 8  # videos of a row where the batch size is left to the worker
+
+
+class Actor:
+    """Makes the records of one row of videos after another; whatever goes wrong with one becomes its record."""
+
+    def __init__(self, job: Job, attempts: str, threads: int) -> None:
+        import torch
+
+        from dycoke_cli.captioning.captioner import Captioner
+
+        torch.set_num_threads(threads)
+        self.job, self.attempts = job, Attempts(Path(attempts))
+        self.captioner: Captioner | None = None
+        self.broken: DyCokeError | None = None
+        try:
+            self.captioner = Captioner(job)
+        except DyCokeError as error:
+            self.broken = error  # an actor that fails to start would be started again, for ever
+
+    def __call__(self, row: dict[str, str]) -> dict[str, str]:
+        """Take {"items": [[id, path], ...]}; give {"records": a line each, "broken": why none can be made}.
+
+        Lists travel as JSON: Arrow's text has no room for names that are no Unicode.
+        """
+        items = [Item(id, path) for id, path in json.loads(row["items"])]
+        if self.captioner is None:
+            assert self.broken is not None
+            broken = [type(self.broken).__name__, self.broken.message, self.broken.remedy]
+            return {"records": "", "broken": json.dumps(broken)}
+        known = {item: self.attempts.record(item) for item in items}
+        left = [item for item in items if known[item] is None]
+        suspects = [item for item in left if self.attempts.tries(item)]
+        records = [record for record in known.values() if record is not None]
+        records += self._made([item for item in left if item not in suspects])
+        for item in suspects:  # one of them may have ended a worker, so each is on its own now
+            records += self._made([item]) if self.attempts.tries(item) < TRIES else [died(self.job, item)]
+        return {"records": "".join(encoded(record).decode() for record in records), "broken": ""}
+
+    def _made(self, items: Sequence[Item]) -> list[Record]:
+        assert self.captioner is not None
+        for item in items:
+            self.attempts.begin(item)
+        records: list[Record] = []
+        try:
+            with ReadAhead(self.job, len(items) + 1) as ahead:
+                ahead.add(items)
+                mill = Mill(self.job, self.captioner, ahead)
+                while ahead.left:
+                    records += mill.next_records()
+                records += mill.finish()
+        except Exception as error:  # would abort the whole run
+            failure = error if isinstance(error, DyCokeError) else DyCokeError(f"{type(error).__name__}: {error}")
+            done = {record.id for record in records}
+            records += [self._failed(item, failure) for item in items if item.id not in done]
+        by_id = {item.id: item for item in items}
+        for record in records:
+            self.attempts.finish(by_id[record.id], record)
+        return records
+
+    def _failed(self, item: Item, error: DyCokeError) -> Record:
+        video = Identity.of(item.path)
+        return Record.failed(item, self.job.recipe.key(video.fingerprint), video, error.message, reason_of(error))
+
+
+def records_on_ray(
+    job: Job, items: Sequence[Item], count: int, folder: Path, address: str | None, stopped: Callable[[], bool]
+) -> Generator[Record]:
+    """Make records in `count` actors, on this machine or on the cluster at `address`.
+
+    folder: for what must outlive a worker; on a disk that all of them see. Raises UsageError where Ray is missing.
+    """
+    ray = _ray()
+    attempts = Attempts(folder)
+    left = []
+    for item in items:  # a run that was killed may have left what its workers had finished
+        record = attempts.record(item)
+        if record is not None and record.error is None and record.key == _key(job, item, record):
+            yield record
+        else:
+            left.append(item)
+    attempts.clear()  # what ended workers then may have been mended since
+    if not left:
+        return
+    try:
+        _start(ray, address)
+        with closing(_lines(ray, job, left, count, folder)) as lines:
+            for line in lines:
+                record = CAPTIONS.read_line(line.encode())
+                assert record is not None
+                yield record
+                if stopped():
+                    return
+        attempts.clear()
+    finally:
+        ray.shutdown()
+
+
+def _lines(ray: Any, job: Job, items: Sequence[Item], count: int, folder: Path) -> Generator[str]:
+    """Stream the lines of records, as the rows that they are of are done."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.execution_options.preserve_order = False
+    size = max(1, min(job.batch or ROWS, math.ceil(len(items) / count)))
+    groups = [items[at : at + size] for at in range(0, len(items), size)]
+    rows = [{"items": json.dumps([[item.id, item.path] for item in group])} for group in groups]
+    gpus = 1 if ray.cluster_resources().get("GPU") and job.settings.device != "cpu" else 0
+    data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        Actor,
+        compute=ray.data.ActorPoolStrategy(size=min(count, len(rows))),
+        fn_constructor_kwargs={"job": job, "attempts": str(folder), "threads": 1},
+        num_gpus=gpus,
+    )
+    for row in data.iter_rows():
+        if row["broken"]:
+            name, message, remedy = json.loads(row["broken"])
+            raise _error(name)(message, remedy)
+        # Not `splitlines`: JSON strings may hold the other characters that end lines in Unicode.
+        yield from row["records"].removesuffix("\n").split("\n")
+
+
+def _key(job: Job, item: Item, record: Record) -> str:
+    return job.recipe.key(Identity.of(item.path, record.video).fingerprint)
+
+
+def _error(name: str) -> type[DyCokeError]:
+    """Find the kind of error that an actor met."""
+    return next((kind for kind in DyCokeError.__subclasses__() if kind.__name__ == name), DyCokeError)
+
+
+def _start(ray: Any, address: str | None) -> None:
+    """Start Ray, or find the cluster. Raises DyCokeError where that fails."""
+    heard = signal.getsignal(signal.SIGTERM)
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            signal.signal(signal.SIGTERM, heard)  # Ray would end the run at once
+            return
+        except Exception as error:  # Ray raises bare ones, for a busy machine on which 30 s were not enough, too
+            ray.shutdown()
+            if not left or address is not None:
+                where = "here" if address is None else f"at {address!r}"
+                raise DyCokeError(
+                    f"no Ray {where}: {str(error).splitlines()[0]}", "See `ray status`, or run without --engine ray"
+                ) from error
+
+
+def _ray() -> Any:
+    # Workers run this very Python, and not `uv run` in a copy of the folder; nothing is reported to anybody.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise UsageError("--engine ray needs Ray, which is not installed", "pip install 'dycoke[ray]'") from None
+    return ray

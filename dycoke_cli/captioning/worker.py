@@ -1,0 +1,85 @@
+"""One of several processes that make captions: items in, records out, over one connection.
+
+Messages to it: a list of items to do; None to finish what the model is at and end.
+Messages from it: READY once; each record; an exception that ends it; ENDED as its last.
+"""
+
+import os
+import queue
+import signal
+import threading
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from dycoke_cli.captioning.item import Item
+from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.readahead import ReadAhead
+from dycoke_cli.errors import DyCokeError
+
+if TYPE_CHECKING:
+    from dycoke_cli.captioning.mill import Mill
+
+READY, ENDED = "ready", "ended"
+
+
+def work(connection: Connection, job: Job, number: int, threads: int) -> None:
+    """Serve a parent until it says to end, or is gone. number: which worker, from 0; threads: of torch on a CPU."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if hasattr(signal, "SIGKILL") else signal.SIG_DFL)
+    inbox: queue.SimpleQueue[list[Item] | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
+    try:
+        with ReadAhead(job, (job.batch or 8) * 2 + job.decoders) as ahead:
+            first = inbox.get()
+            if first is not None:
+                ahead.add(first)  # they are read while the model loads
+                _serve(connection, inbox, _mill(job, ahead, number, threads))
+        connection.send(ENDED)
+    except DyCokeError as error:
+        connection.send(error)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # nobody is left to hear it
+    except Exception as error:
+        connection.send(DyCokeError(f"a worker failed, {type(error).__name__}: {error}", "Run again without --workers"))
+
+
+def _mill(job: Job, ahead: ReadAhead, number: int, threads: int) -> "Mill":
+    import torch
+
+    from dycoke_cli.captioning.captioner import Captioner
+    from dycoke_cli.captioning.mill import Mill
+
+    torch.set_num_threads(threads)
+    settings = job.settings
+    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
+        settings = settings.model_copy(update={"device": f"cuda:{number % torch.cuda.device_count()}"})
+    job = replace(job, settings=settings)
+    return Mill(job, Captioner(job), ahead)
+
+
+def _serve(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]", mill: "Mill") -> None:
+    connection.send(READY)
+    while True:
+        busy = mill.ahead.left or mill.batch
+        while not (busy and inbox.empty()):
+            items = inbox.get()
+            if items is None:
+                for record in mill.finish():
+                    connection.send(record)
+                return
+            mill.ahead.add(items)
+            busy = True
+        # Nothing is coming, so that nothing would fill the batch.
+        records = mill.next_records() if mill.ahead.left else mill.finish()
+        for record in records:
+            connection.send(record)
+
+
+def _listen(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]") -> None:
+    """Pass messages on, and end the process with its parent, whatever it is at."""
+    try:
+        while True:
+            inbox.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(1)

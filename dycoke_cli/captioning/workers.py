@@ -1,0 +1,168 @@
+"""Several processes make the records of one run: they are fed, heard, and replaced where they die."""
+
+import math
+import multiprocessing
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing.connection import Connection, wait
+
+from dycoke_cli.captioning.cores import cores
+from dycoke_cli.captioning.item import Item
+from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.key import Identity
+from dycoke_cli.captioning.record import Record
+from dycoke_cli.captioning.worker import ENDED, READY, work
+from dycoke_cli.errors import DyCokeError
+
+TRIES = 3  # of a video whose worker dies
+STARTS = 3  # of workers that die before they have loaded the model, one after the other
+DIED = "worker_died"
+_TICK_S = 0.2
+
+Serve = Callable[[Connection, Job, int, int], None]  # what a worker does
+
+
+class Worker:
+    """One process, seen from its parent."""
+
+    def __init__(self, job: Job, number: int, threads: int, serve: Serve = work) -> None:
+        # Not forked: torch and CUDA do not survive it.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=serve, args=(theirs, job, number, threads), name=f"dycoke-{number}", daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.number = number
+        self.items: dict[str, Item] = {}  # given and not yet answered
+        self.ready = self.alone = self.ending = self.gone = False
+
+    def give(self, items: Sequence[Item], alone: bool = False) -> None:
+        """Hand over videos. alone: nothing else until these are done."""
+        self.items.update({item.id: item for item in items})
+        self.alone = alone
+        self._send(list(items))
+
+    def end(self) -> None:
+        """Ask it to finish what its model is at."""
+        if not self.ending:
+            self.ending = True
+            self._send(None)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.join(5)
+        self.connection.close()
+
+    def _send(self, message: list[Item] | None) -> None:
+        try:
+            self.connection.send(message)
+        except OSError:
+            self.gone = True  # its death is seen by whoever listens
+
+
+class Crew:
+    """Workers that share one queue of videos.
+
+    A worker that dies is replaced. The videos it had are suspects: each is tried again alone, so that one that kills
+    its workers is found out and the others are not blamed for it; after its third try it is an error.
+    """
+
+    def __init__(self, job: Job, items: Sequence[Item], count: int, serve: Serve = work) -> None:
+        self.serve = serve
+        self.job, self.count = job, min(count, len(items))
+        self.queue, self.suspects = deque(items), deque[Item]()
+        self.tries: Counter[str] = Counter()
+        self.failed_starts = 0
+        self.most = (job.batch or 8) * 2 + job.decoders
+        self.threads = max(1, cores() // self.count)
+        self.workers = [self._start(number) for number in range(self.count)]
+
+    def records(self, stopped: Callable[[], bool]) -> Generator[Record]:
+        """Give records as they come. Raises what a worker raised."""
+        try:
+            while self._unfinished(stopped()):
+                self._feed(stopped())
+                for ready in wait([worker.connection for worker in self.workers], _TICK_S):
+                    worker = next(worker for worker in self.workers if worker.connection is ready)
+                    yield from self._hear(worker)
+        finally:
+            for worker in self.workers:
+                worker.kill()
+
+    def _unfinished(self, stopped: bool) -> bool:
+        if stopped:
+            return bool(self.workers)  # until each has said that it ended
+        return bool(self.queue or self.suspects or any(worker.items for worker in self.workers))
+
+    def _feed(self, stopped: bool) -> None:
+        for worker in self.workers:
+            if stopped:
+                worker.end()
+            elif self.suspects and not worker.items:
+                worker.give([self.suspects.popleft()], alone=True)
+            elif self.queue and not (worker.alone and worker.items):
+                # The last ones are shared out evenly, and not all given to whoever asks first.
+                share = max(self.job.decoders + 1, math.ceil(len(self.queue) / self.count))
+                wanted = min(self.most, share) - len(worker.items)
+                if wanted > 0 and (given := [self.queue.popleft() for _ in range(min(wanted, len(self.queue)))]):
+                    worker.give(given)
+
+    def _hear(self, worker: Worker) -> Generator[Record]:
+        """Take one message."""
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            yield from self._bury(worker)
+            return
+        if isinstance(message, BaseException):
+            raise message
+        if message == READY:
+            worker.ready, self.failed_starts = True, 0
+        elif message == ENDED:
+            self.workers.remove(worker)
+            worker.kill()
+        else:
+            assert isinstance(message, Record)
+            if worker.items.pop(message.id, None) is not None:
+                yield message
+
+    def _bury(self, worker: Worker) -> Generator[Record]:
+        """Replace a worker that died, and see what becomes of its videos."""
+        worker.kill()
+        self.workers.remove(worker)
+        if not worker.ready:
+            self.failed_starts += 1
+            if self.failed_starts >= STARTS:
+                raise DyCokeError(
+                    f"{STARTS} workers died while they loaded the model, the last with status "
+                    f"{worker.process.exitcode}",
+                    "Start fewer --workers: each has a model of its own in memory",
+                )
+            self.queue.extendleft(reversed(worker.items.values()))
+        else:
+            for item in worker.items.values():
+                self.tries[item.id] += 1
+                if self.tries[item.id] < TRIES:
+                    self.suspects.append(item)
+                else:
+                    yield died(self.job, item)
+        if not worker.ending:
+            self.workers.append(self._start(worker.number))
+
+    def _start(self, number: int) -> Worker:
+        return Worker(self.job, number, self.threads, self.serve)
+
+
+def died(job: Job, item: Item) -> Record:
+    """Make the record of a video whose worker died each time."""
+    video = Identity.of(item.path)
+    message = f"{item.path!r} ended the process that worked on it, {TRIES} times"
+    return Record.failed(item, job.recipe.key(video.fingerprint), video, message, DIED)
+
+
+def records_of_workers(job: Job, items: Sequence[Item], count: int, stopped: Callable[[], bool]) -> Generator[Record]:
+    """Make records in `count` processes."""
+    yield from Crew(job, items, count).records(stopped)

@@ -1,0 +1,95 @@
+"""What a shell may offer for a half-written word, found without torch and without the network."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from dycoke_cli.outline import OptionOutline
+
+Offers = list[tuple[str, str]]  # (word, what it is)
+
+
+def words_of(setting: str) -> Callable[[str], list[str]]:
+    """Make what completes a setting that takes certain words."""
+
+    def complete(incomplete: str) -> list[str]:
+        from dycoke_cli.settings import choices
+
+        return list(choices(setting))
+
+    return complete
+
+
+def models(incomplete: str) -> Offers:
+    """Offer the known names, and what the hub client has already fetched."""
+    from dycoke_cli.checkpoints import HUB_IDS
+
+    fetched = set(_fetched())
+    offers = [("demo", "bundled: drawn shapes only"), ("auto", "the best that is on this disk")]
+    for name, hub_id in HUB_IDS.items():
+        offers.append((name, hub_id + (", on this disk" if hub_id in fetched else "")))
+    return offers + [(hub_id, "on this disk") for hub_id in sorted(fetched - set(HUB_IDS.values()))]
+
+
+def methods(incomplete: str) -> Offers:
+    """Offer every method; after a + those that are not named yet."""
+    from dycoke_cli.outline import outline_methods
+
+    joined, plus, _ = incomplete.rpartition("+")
+    named = joined.split("+") if plus else []
+    return [
+        (f"{joined}{plus}{name}", method.summary) for name, method in outline_methods().items() if name not in named
+    ]
+
+
+def method_options(ctx: typer.Context, incomplete: str) -> Offers:
+    """Offer KEY= of the options of the method on the command line, and KEY=WORD where it takes certain words."""
+    key, equals, _ = incomplete.partition("=")
+    offers = []
+    for option in _options(ctx):
+        if equals and option.name == key:
+            offers += [(f"{key}={value}", option.meaning) for value in _values(option)]
+        elif not equals:
+            offers.append((f"{option.name}=", option.meaning))
+    return offers
+
+
+def option_values(ctx: typer.Context, incomplete: str) -> Offers:
+    """Offer the value of a `-o KEY=`: bash takes words apart at =, and asks for what follows as for an argument."""
+    pending = [text for text in ctx.params.get("option") or () if "=" not in text]
+    return [(value, o.meaning) for o in _options(ctx) if o.name in pending[-1:] for value in _values(o)]
+
+
+def devices(incomplete: str) -> list[str]:
+    """Offer the kinds of device; which cards there are only torch could say."""
+    return ["auto", "cpu", "cuda"]
+
+
+def _options(ctx: typer.Context) -> "Iterator[OptionOutline]":
+    """Yield the options of the methods that the command line names, each name once."""
+    from dycoke_cli.outline import outline_methods
+    from dycoke_cli.presets import DEFAULT_METHOD
+
+    known = outline_methods()
+    given = ctx.params.get("method") or ctx.params.get("methods") or DEFAULT_METHOD
+    named = [text.partition(":")[0] for text in ([given] if isinstance(given, str) else given)]
+    methods = [known[name] for joined in named for name in joined.split("+") if name in known]
+    yield from {option.name: option for method in methods for option in method.options}.values()
+
+
+def _values(option: "OptionOutline") -> tuple[str, ...]:
+    return option.words or ((option.default,) if option.default else ())
+
+
+def _fetched() -> Iterator[str]:
+    """Name the models in the hub client's cache, by its folders' names."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folders = sorted(Path(HF_HUB_CACHE).glob("models--*--*/snapshots")) if os.path.isdir(HF_HUB_CACHE) else []
+    for folder in folders:
+        if any(folder.glob("*/config.json")):
+            yield folder.parent.name.removeprefix("models--").replace("--", "/")

@@ -1,0 +1,47 @@
+"""`dycoke doctor`: try what dycoke needs on this machine, and say what to do about what does not work."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from dycoke_cli.cli import options as opt
+
+BROKEN = 1
+
+
+def doctor_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead, for bug reports.")] = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Try everything that dycoke needs here, and say what to do about what does not work.
+
+    Python, packages, settings, both video decoders on a bundled clip, the model hub and its cache folder,
+    torch, GPU and driver, torchvision, and an answer of the bundled model. Ends with 1 where something is broken.
+    """
+    import platform
+
+    from rich.console import Console
+
+    from dycoke_cli import __version__
+    from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.doctor.examination import examine
+    from dycoke_cli.present.findings import finding_row, findings_record, verdict
+
+    console = Console(highlight=False)
+    findings = []
+    with Terminal(quiet=quiet, stats=False, answers=False, several=False) as terminal:
+        for finding in examine(lambda name: terminal.progress(f"Trying {name}", 0, 0)):
+            terminal.bar.drop()
+            findings.append(finding)
+            if not as_json:
+                console.print(finding_row(finding))
+            terminal.progress("Trying what is left", 0, 0)
+    if as_json:
+        system = f"{platform.system()} {platform.machine()}"
+        typer.echo(json.dumps(findings_record(findings, __version__, system), ensure_ascii=False))
+    else:
+        console.print(verdict(findings), soft_wrap=True)
+    if any(finding.status == "broken" for finding in findings):
+        raise typer.Exit(BROKEN)

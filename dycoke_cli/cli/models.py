@@ -1,0 +1,75 @@
+"""`dycoke models`: what there is, what is on this disk, and fetching what is not."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dycoke_cli.cli import options as opt
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A known name or a hub id; NAME@REVISION for a certain one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+
+models_app = typer.Typer(help="List models, fetch them, say where they are.", rich_markup_mode=None)
+
+
+@models_app.command("list")
+def list_command(as_json: AsJson = False, debug: opt.Debug = False) -> None:
+    """List the models that have names: size, memory that the weights need, and whether they are on this disk.
+
+    Sizes are arithmetic over the models' shapes. A run needs memory for the video as well;
+    it is checked before a model is loaded.
+    """
+    from rich.console import Console
+
+    from dycoke_cli.models import known_models
+    from dycoke_cli.present.models import models_record, models_table
+
+    models = known_models()
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "models": models_record(models)}, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(models_table(models))
+
+
+@models_app.command("pull")
+def pull_command(name: Name, as_json: AsJson = False, quiet: opt.Quiet = False, debug: opt.Debug = False) -> None:
+    """Fetch a model, or check the one that is here against the hub's checksums.
+
+    What was cut goes on where it stopped. The commit that was fetched stays what NAME means until NAME is pulled
+    again; `--model NAME@REVISION` keeps several apart. HF_TOKEN opens private and gated models.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from dycoke_cli.errors import UsageError
+    from dycoke_cli.models import address
+
+    if name == "demo":
+        raise UsageError("'demo' comes with dycoke", "Nothing is to be fetched")
+    hub_id, revision = address(name)
+    from huggingface_hub.utils import disable_progress_bars
+
+    from dycoke_cli.hub.pull import pull
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    if quiet or not console.is_terminal:
+        disable_progress_bars()
+    pulled = pull(hub_id, revision, lambda line: console.print(Text(line), soft_wrap=True))
+    record: dict[str, Any] = {"name": name, "hub_id": hub_id, "revision": pulled.revision, "path": str(pulled.folder)}
+    counts = {"bytes": pulled.bytes_total, "bytes_fetched": pulled.bytes_fetched}
+    sys.stdout.write((json.dumps({"schema": 1, **record, **counts}) if as_json else str(pulled.folder)) + "\n")
+    sys.stdout.flush()
+
+
+@models_app.command("path")
+def path_command(name: Name, debug: opt.Debug = False) -> None:
+    """Print the folder of a model that is on this disk."""
+    from dycoke_cli.errors import ModelError
+    from dycoke_cli.models import find
+
+    folder = find(name)
+    if folder is None:
+        raise ModelError(f"{name!r} is not on this disk", f"Fetch it with: dycoke models pull {name}")
+    typer.echo(str(folder))

@@ -1,0 +1,49 @@
+"""Whether the video decoders read a bundled clip."""
+
+import time
+from typing import Literal
+
+from dycoke_cli import sample
+from dycoke_cli.doctor.finding import Finding, ok
+from dycoke_cli.doctor.installation import decord_expected
+from dycoke_cli.errors import DyCokeError, UsageError
+from dycoke_cli.video.guard import read_frames
+from dycoke_cli.video.sampling import Sampling
+
+FRAMES = 4
+LIMIT_S = 60.0
+
+
+def check_pyav() -> Finding:
+    """Decode the clip with PyAV, which everything needs."""
+    try:
+        return _decoded("pyav")
+    except DyCokeError as error:
+        return Finding("pyav", "broken", one_line(error), "Install it anew: pip install --force-reinstall av")
+
+
+def check_decord() -> Finding:
+    """Decode the clip with decord, whose frames are held against PyAV's; without it PyAV does all the work."""
+    try:
+        return _decoded("decord")
+    except UsageError as error:
+        if "not installed" in error.message and not decord_expected():
+            return ok("decord", "there is none for this platform; PyAV reads everything")
+        return Finding("decord", "warning", one_line(error), "PyAV reads everything instead; or: pip install decord")
+    except DyCokeError as error:
+        remedy = "PyAV is used where decord fails; --decoder pyav keeps away from it"
+        return Finding("decord", "warning", one_line(error), remedy)
+
+
+def _decoded(decoder: Literal["decord", "pyav"]) -> Finding:
+    began = time.perf_counter()
+    frames = read_frames(sample.VIDEO, Sampling(FRAMES), decoder, LIMIT_S)
+    seconds = time.perf_counter() - began
+    height, width = frames.pixels.shape[1:3]
+    told = f"{len(frames)} frames of {sample.VIDEO.name}, {width}x{height}, in {seconds:.2g} s"
+    return ok(decoder, told, seconds=seconds, frames=len(frames))
+
+
+def one_line(error: DyCokeError) -> str:
+    """Give what a video error says, without the full stop and without the sample's long path."""
+    return error.message.replace(str(sample.VIDEO), sample.VIDEO.name).rstrip(".")

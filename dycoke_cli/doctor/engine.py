@@ -1,0 +1,146 @@
+"""What needs torch: torch itself, the GPU, torchvision, and an answer of the bundled model. Run by `patient.py`."""
+
+import shutil
+import subprocess
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from dycoke_cli import checkpoints, sample
+from dycoke_cli.doctor.finding import Finding, ok
+from dycoke_cli.errors import ModelError
+
+SCANT = 2 * 2**30  # bytes of VRAM: below it hardly a model fits
+NVIDIA_SMI_LIMIT_S = 10.0  # it hangs where the driver does
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU as torch sees it; `trouble` is why it cannot compute."""
+
+    name: str
+    free_bytes: int
+    total_bytes: int
+    trouble: str = ""
+
+
+def check_torch() -> Finding:
+    """Import torch and multiply two matrices."""
+    import torch
+
+    found = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
+    facts = {"version": torch.__version__, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
+    if found != 512:
+        return Finding("torch", "broken", f"torch {torch.__version__} computes wrongly", "Install it anew", facts)
+    return ok("torch", f"torch {torch.__version__}, {torch.get_num_threads()} threads", **facts)
+
+
+def check_cuda() -> Finding:
+    """Ask the driver and torch for GPUs, and let each of them compute."""
+    import torch
+
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cards = [_card(number) for number in range(count)]
+    complaint = str(complaints[0].message).strip().splitlines()[0] if complaints else ""
+    return judge_cuda(torch.version.cuda or torch.version.hip, _driver(), cards, complaint)
+
+
+def judge_cuda(built_for: str | None, driver: str | None, cards: list[Card], complaint: str = "") -> Finding:
+    """Judge what was seen of GPUs.
+
+    built_for: the CUDA that torch was built for, None for a CPU build. driver: its version, None without one.
+    complaint: torch's own words when it found no GPU.
+    """
+    facts: Mapping[str, Any] = {"built_for": built_for, "driver": driver, "devices": [vars(card) for card in cards]}
+    under = f"driver {driver}" if driver else "no driver seen"
+    told = "; ".join(f"{c.name}, {c.free_bytes / 1e9:.1f} of {c.total_bytes / 1e9:.1f} GB free" for c in cards)
+    told += f" (CUDA {built_for}, {under})"
+    for number, card in enumerate(cards):
+        if card.trouble:
+            remedy = "Install the torch build for this card and driver, see pytorch.org; or use --device cpu"
+            return Finding("cuda", "broken", f"cuda:{number} ({card.name}) fails: {card.trouble}", remedy, facts)
+    if cards and max(card.free_bytes for card in cards) < SCANT:
+        return Finding("cuda", "warning", told, "End what else uses the GPU (see nvidia-smi)", facts)
+    if cards:
+        return ok("cuda", told, **facts)
+    if driver is None:
+        return ok("cuda", "no NVIDIA driver; models run on the CPU", **facts)
+    if built_for is None:
+        remedy = "Install the CUDA build, see pytorch.org"
+        return Finding("cuda", "warning", f"{under}, but this torch is built for CPUs", remedy, facts)
+    remedy = "Update the driver, or install a torch build for an older CUDA; is CUDA_VISIBLE_DEVICES set?"
+    told = ": ".join(filter(None, [f"{under}, but torch for CUDA {built_for} finds no GPU", complaint]))
+    return Finding("cuda", "warning", told, remedy, facts)
+
+
+def check_torchvision() -> Finding:
+    """Import torchvision where it is installed, and hold the torch that it was built for against the one here."""
+    try:
+        checkpoints.refuse_broken_torchvision()
+        found = version("torchvision")
+    except ModelError as error:
+        return Finding("torchvision", "broken", error.message, error.remedy)
+    except PackageNotFoundError:
+        return ok("torchvision", "not installed, and not needed")
+    import torch
+
+    wanted = [Requirement(text) for text in requires("torchvision") or []]
+    for requirement in wanted:
+        if requirement.name == "torch" and not requirement.specifier.contains(torch.__version__, prereleases=True):
+            told = f"torchvision {found} was built for torch {requirement.specifier}, not {torch.__version__}"
+            return Finding("torchvision", "warning", told, "dycoke does not need it: pip uninstall torchvision")
+    return ok("torchvision", f"torchvision {found}", version=found)
+
+
+def check_model(device: str = "auto") -> Finding:
+    """Ask the bundled model what it is known to answer."""
+    from dycoke_cli.ask import ask
+    from dycoke_cli.evaluation.question_file import read_questions
+    from dycoke_cli.settings import Settings
+
+    settings = Settings.model_validate({"model": "demo", "device": device})
+    known = read_questions(sample.QUESTIONS)[0]
+    outcome = ask(str(known.path), [known.text], settings)
+    said, where = outcome.answers[0].answer, f"{outcome.model['dtype']} on {outcome.model['device']}"
+    facts = {"question": known.text, "answer": said, "expected": known.expected[0], **outcome.model}
+    if not known.judge(said):
+        told = f"asked {known.text!r} the demo says {said!r}, not {known.expected[0]!r} ({where})"
+        remedy = "Install dycoke anew; if that does not help, report this with --json"
+        return Finding("model", "broken", told, remedy, facts)
+    return ok("model", f"{known.text} {said} ({where})", **facts)
+
+
+def _card(number: int) -> Card:
+    """Let a GPU compute, after asking for its memory."""
+    import torch
+
+    facts = torch.cuda.get_device_properties(number)
+    try:
+        free, total = torch.cuda.mem_get_info(number)
+        ones = torch.ones(64, 64, device=f"cuda:{number}")
+        trouble = "" if float((ones @ ones).sum()) == 64**3 else "it computes wrongly"
+    except torch.OutOfMemoryError:  # others have taken it all, which is no fault
+        return Card(facts.name, 0, facts.total_memory)
+    except RuntimeError as error:  # what torch raises for a card that is too old or too new for it
+        return Card(facts.name, 0, facts.total_memory, str(error).strip().splitlines()[0])
+    return Card(facts.name, free, total, trouble)
+
+
+def _driver() -> str | None:
+    """Ask NVIDIA's own tool for the version of the driver; None without one."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NVIDIA_SMI_LIMIT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.split()
+    return lines[0] if done.returncode == 0 and lines else None

@@ -1,0 +1,87 @@
+"""Python, the packages that dycoke's own metadata asks for, and the settings that would apply here."""
+
+import platform
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from dycoke_cli import __version__
+from dycoke_cli.doctor.finding import Finding, ok
+from dycoke_cli.errors import UsageError
+
+NAME = "dycoke"
+WITHOUT_METADATA = "dycoke runs from its source: no metadata says which packages it needs"
+# PyAV reads what these read; `decoders.py` says whether one works.
+OPTIONAL = {"decord", "decord2", "eva-decord"}
+
+
+def check_python(wanted: str | None = None) -> Finding:
+    """Hold Python's version against what the package asks for; wanted: a specifier to use instead of the metadata's."""
+    found, facts = platform.python_version(), {"version": platform.python_version(), "executable": sys.executable}
+    metadata = _metadata()
+    if wanted is None and metadata is not None:
+        wanted = metadata.metadata["Requires-Python"]
+    if wanted and not SpecifierSet(wanted).contains(found, prereleases=True):
+        return Finding("python", "broken", f"Python {found}, where {wanted} is needed", "Install a newer Python", facts)
+    return ok("python", f"Python {found}, dycoke {__version__}", **facts)
+
+
+def check_packages(requirements: list[str] | None = None) -> Finding:
+    """Hold the installed packages against what the package asks for.
+
+    requirements: to use instead of the metadata's.
+    """
+    metadata = _metadata()
+    if requirements is None:
+        if metadata is None:
+            return Finding("packages", "warning", WITHOUT_METADATA, "Install it: pip install .")
+        requirements = metadata.requires or []
+    needed = [Requirement(text) for text in requirements]
+    needed = [r for r in needed if (r.marker is None or r.marker.evaluate({"extra": ""})) and r.name not in OPTIONAL]
+    versions = {requirement.name: _version(requirement.name) for requirement in needed}
+    unmet = [r for r in needed if not _meets(versions[r.name], r.specifier)]
+    if unmet:
+        told = ", ".join(f"{r.name} {versions[r.name] or 'missing'} ({r.specifier or 'any'} is needed)" for r in unmet)
+        install = " ".join(f"'{r.name}{r.specifier}'" for r in unmet)
+        return Finding("packages", "broken", told, f"pip install {install}", versions)
+    shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions)
+    return ok("packages", f"all {len(needed)} in range{': ' * bool(shown)}{shown}", **versions)
+
+
+def check_settings() -> Finding:
+    """Read the settings as a command started here would."""
+    from dycoke_cli.settings import merged, user_file
+
+    try:
+        _, origins = merged({}, user_file=user_file())
+    except UsageError as error:
+        return Finding("settings", "broken", error.message, error.remedy)
+    sources = sorted(set(origins.values()) - {"default"})
+    return ok("settings", f"from {', '.join(sources)}" if sources else "defaults", sources=sources)
+
+
+def decord_expected() -> bool:
+    """Say whether dycoke's metadata asks for a decord on this platform."""
+    metadata = _metadata()
+    named = [Requirement(text) for text in (metadata.requires or [])] if metadata is not None else []
+    return any(r.name in OPTIONAL and (r.marker is None or r.marker.evaluate({"extra": ""})) for r in named)
+
+
+def _metadata() -> Distribution | None:
+    try:
+        return distribution(NAME)
+    except PackageNotFoundError:
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _meets(found: str | None, wanted: SpecifierSet) -> bool:
+    return found is not None and wanted.contains(found, prereleases=True)

@@ -1,0 +1,118 @@
+"""What one run's captured steps leave for the next: graphs, and the buffer that they are over."""
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from dycoke_cli.engine.attention import grouped_attention
+from dycoke_cli.engine.cache import KVBuffer
+from dycoke_cli.engine.decode import DecodeStep
+from dycoke_cli.engine.decode_pass import DecodePass, Kernel
+from dycoke_cli.engine.graph import Capture, CapturedStep, cuda_graph
+from dycoke_cli.engine.reading import round_up
+from dycoke_cli.language_model import LanguageModel
+
+BUCKET = 256  # shapes of captured steps are multiples of it
+
+
+@cache
+def decode_kernel(device: torch.device) -> Kernel | None:
+    """Give the decode kernel if Triton is there and it agrees with PyTorch's attention on `device`, else None.
+
+    A driver, a compiler or a new version may fail it; steps then copy what they read, as on a CPU.
+    """
+    try:
+        from dycoke_cli.engine.kernel import attend_in_place
+
+        with torch.inference_mode(), torch.cuda.device(device):
+            generator = torch.Generator(device).manual_seed(0)
+            store = torch.randn(2, 2, 200, 2, 64, device=device, generator=generator)
+            query = torch.randn(2, 6, 1, 64, device=device, generator=generator)
+            newest = torch.tensor([199, 70], device=device)
+            places = torch.arange(200, device=device)
+            counts = places <= newest[:, None]
+            flat = torch.where(counts, places + torch.tensor([[0], [200]], device=device), -1)
+            keys, values = store.transpose(2, 3)
+            wanted = grouped_attention(query, keys, values, 0.2, counts[:, None, None])
+            for table in (None, flat):
+                torch.testing.assert_close(
+                    attend_in_place(query, store, newest, table, 0.2), wanted, atol=1e-2, rtol=1e-2
+                )
+    except Exception as error:  # whatever it is, there is another way
+        logging.getLogger(__name__).warning("decode kernel not used: %s", str(error).strip().splitlines()[:1])
+        return None
+    return attend_in_place
+
+
+class GraphStore:
+    """Keeps one key-value buffer and the steps captured over it, for the next run that fits them.
+
+    On a CPU, and with `replayed` off, nothing is kept: a buffer is as long as its run, and steps run as they are.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        capture: Capture | None = None,
+        bucket: int = BUCKET,
+        kernel: Kernel | None = None,
+        replayed: bool = True,
+    ) -> None:
+        self.capture = capture or (cuda_graph if device.type == "cuda" and replayed else None)
+        self.bucket = bucket if self.capture else 1  # what lengths are rounded up to
+        self.device, self.kernel = device, kernel
+        self.buffer: KVBuffer | None = None
+        self.steps: list[CapturedStep] = []
+
+    @classmethod
+    def of(cls, model: LanguageModel) -> "GraphStore":
+        """Make the store for a model; a step over several devices is no single graph, and runs as it is."""
+        return cls(model.device, replayed=len(set(model.layer_devices)) == 1)
+
+    def kernel_for(self, head_dim: int) -> Kernel | None:
+        """Give the kernel where it can serve heads of this width."""
+        if head_dim < 16 or head_dim.bit_count() != 1 or self.capture is None:
+            return None
+        return self.kernel or (decode_kernel(self.device) if self.device.type == "cuda" else None)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that are kept for the next run."""
+        return 0 if self.buffer is None else self.buffer.nbytes
+
+    def empty_buffer(self, model: LanguageModel, batch: int, slots: int) -> KVBuffer:
+        """Give a buffer with at least `slots` slots for each of `batch` rows; the one that is kept, if it fits."""
+        if self.capture is None:
+            return KVBuffer.empty(model, batch, slots)
+        slots = round_up(slots, self.bucket)
+        if self.buffer is None or self.buffer.batch < batch or self.buffer.slots < slots:
+            self.buffer, self.steps = None, []  # freed before the new one is allocated
+            self.buffer = KVBuffer.empty(model, batch, slots)
+        part = self.buffer.part(0, batch)
+        part.rewind([0] * batch)
+        return part
+
+    def fewer(self, rows: int, running: int) -> int:
+        """Say with how many rows a batch of `rows` should go on when `running` of them still do.
+
+        Every number of rows needs graphs of its own, so it is halved; without graphs it is just those that run.
+        """
+        if self.capture is None:
+            return running
+        half = 1 << max(running - 1, 0).bit_length()
+        return min(half, rows)
+
+    def step(self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor) -> DecodeStep:
+        """Make the step of a run, from a captured one where its shapes are the same."""
+        if self.capture is None:
+            return DecodeStep(model, parts, positions)
+        step = CapturedStep(model, parts, positions, self.capture)
+        for kept in self.steps:
+            if kept.signature == step.signature:
+                return kept.reload(step)
+        if self.buffer is not None and all(part.buffer.begins_at(self.buffer) for part in step.parts):
+            self.steps.append(step)
+        return step

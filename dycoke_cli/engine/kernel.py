@@ -1,0 +1,103 @@
+"""Attention of one new token a row that reads the buffer where it lies: only the slots that count, none copied.
+
+A Triton kernel, imported only where there is CUDA. How many slots are read is known to the device alone, so a captured
+step needs no mask and serves every length. Each row's slots are split among many programs, because one token has too
+few heads to fill a device; a second kernel puts their parts together (as in flash-decoding; Dao et al., 2023).
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK_BYTES = 16 * 2**10  # of keys that a program reads at once; two blocks of keys and of values fit any device
+PROGRAMS = 512  # to have in flight: a few for each multiprocessor of a large device
+LEAST_QUERIES = 16  # rows of the smallest matrix product that tensor cores take
+
+
+def attend_in_place(query: Tensor, store: Tensor, newest: Tensor, table: Tensor | None, scaling: float) -> Tensor:
+    """Attend from the newest token of each row.
+
+    query: (batch, heads, 1, head_dim); store: (2, batch, slots, kv_heads, head_dim), keys and values of one layer;
+    newest: (batch,) int64, the last slot that counts; table: (batch, chosen) int64, places row * slots + slot to read
+    instead of all slots, -1 for none. Heads' width is a power of two, 16 or more. Softmax and sums in float32.
+    Returns (batch, 1, heads, head_dim).
+    """
+    batch, heads, _, head_dim = query.shape
+    slots, kv_heads = store.shape[2:4]
+    splits = triton.next_power_of_2(max(1, min(64, PROGRAMS // (batch * kv_heads))))
+    query = query.contiguous()
+    mixed = torch.empty(batch, heads, splits, head_dim, dtype=torch.float32, device=query.device)
+    peaks, totals = (torch.empty(batch, heads, splits, dtype=torch.float32, device=query.device) for _ in range(2))
+    group = heads // kv_heads
+    _read[(batch, kv_heads, splits)](
+        query, store[0], store[1], newest, newest if table is None else table, mixed, peaks, totals,
+        slots, 0 if table is None else table.shape[1], scaling, store.stride(2), store.stride(3),
+        KV_HEADS=kv_heads, GROUP=group, QUERIES=max(LEAST_QUERIES, triton.next_power_of_2(group)), WIDTH=head_dim,
+        BLOCK=max(16, min(64, BLOCK_BYTES // (head_dim * store.element_size()))), SPLITS=splits,
+        CHOSEN=table is not None, num_stages=2,
+    )  # fmt: skip
+    out = torch.empty(batch, 1, heads, head_dim, dtype=query.dtype, device=query.device)
+    _join[(batch * heads,)](mixed, peaks, totals, out, WIDTH=head_dim, SPLITS=splits)
+    return out
+
+
+@triton.jit
+def _read(  # type: ignore[no-untyped-def]
+    query, keys, values, newest, table, mixed, peaks, totals,
+    slots, chosen, scaling, place_stride, head_stride,
+    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, QUERIES: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr, SPLITS: tl.constexpr, CHOSEN: tl.constexpr,
+):  # fmt: skip
+    """Read one split of one row's slots for the query heads that share one key head."""
+    row, kv_head, split = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    member, dim = tl.arange(0, QUERIES), tl.arange(0, WIDTH)
+    head = row * KV_HEADS * GROUP + kv_head * GROUP + member
+    real = member < GROUP
+    q = tl.load(query + head[:, None] * WIDTH + dim[None, :], mask=real[:, None], other=0.0)
+    length = chosen
+    if not CHOSEN:
+        length = (tl.load(newest + row) + 1).to(tl.int32)
+    span = tl.cdiv(tl.cdiv(length, SPLITS), BLOCK) * BLOCK
+    first = split * span
+    last = tl.minimum(first + span, length)
+    peak = tl.full([QUERIES], float("-inf"), tl.float32)
+    total = tl.zeros([QUERIES], tl.float32)
+    mix = tl.zeros([QUERIES, WIDTH], tl.float32)
+    for start in range(first, last, BLOCK):
+        slot = start + tl.arange(0, BLOCK)
+        if CHOSEN:
+            place = tl.load(table + row * chosen + slot, mask=slot < last, other=-1)
+        else:
+            place = tl.where(slot < last, row * slots + slot, -1)
+        counts = place >= 0
+        at = place * place_stride + kv_head * head_stride
+        k = tl.load(keys + at[None, :] + dim[:, None], mask=counts[None, :], other=0.0)
+        logits = tl.dot(q, k, input_precision="ieee") * scaling
+        logits = tl.where(counts[None, :], logits, float("-inf"))
+        higher = tl.maximum(peak, tl.max(logits, axis=1))
+        safe = tl.where(higher == float("-inf"), 0.0, higher)  # nothing counted yet
+        weight = tl.exp(logits - safe[:, None])
+        shrink = tl.exp(peak - safe)
+        v = tl.load(values + at[:, None] + dim[None, :], mask=counts[:, None], other=0.0)
+        mix = mix * shrink[:, None] + tl.dot(weight.to(v.dtype), v, input_precision="ieee")
+        total = total * shrink + tl.sum(weight, axis=1)
+        peak = higher
+    part = head * SPLITS + split
+    tl.store(peaks + part, peak, mask=real)
+    tl.store(totals + part, total, mask=real)
+    tl.store(mixed + part[:, None] * WIDTH + dim[None, :], mix, mask=real[:, None])
+
+
+@triton.jit
+def _join(mixed, peaks, totals, out, WIDTH: tl.constexpr, SPLITS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Put the splits of one head of one row together; a split that read nothing weighs nothing."""
+    head = tl.program_id(0).to(tl.int64)
+    split, dim = tl.arange(0, SPLITS), tl.arange(0, WIDTH)
+    part = head * SPLITS + split
+    peak = tl.load(peaks + part)
+    weight = tl.exp(peak - tl.max(peak, axis=0))
+    total = tl.sum(tl.load(totals + part) * weight, axis=0)
+    mix = tl.load(mixed + part[:, None] * WIDTH + dim[None, :])
+    value = tl.sum(mix * weight[:, None], axis=0) / total
+    tl.store(out + head * WIDTH + dim, value.to(out.dtype.element_ty))

@@ -1,0 +1,1 @@
+"""dycoke inside other programs, which are never its dependencies."""

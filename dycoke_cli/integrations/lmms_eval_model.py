@@ -1,0 +1,163 @@
+"""dycoke as a model of lmms-eval: its requests in, answers and what was kept of the video out.
+
+Imported by lmms-eval alone, which brings accelerate and loguru along.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
+from lmms_eval.api.model import lmms
+from lmms_eval.models.model_utils.gen_metrics import log_metrics
+from loguru import logger
+from pydantic import ValidationError
+
+from dycoke_cli import checkpoints
+from dycoke_cli.answer import Answer
+from dycoke_cli.clip import Clip
+from dycoke_cli.device import out_of_memory_explained
+from dycoke_cli.errors import UsageError, VideoError
+from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
+from dycoke_cli.integrations.retention import averages
+from dycoke_cli.listener import Listener
+from dycoke_cli.methods.options import make_method
+from dycoke_cli.opening import load_model, start_reading
+from dycoke_cli.session import Session
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.guard import VideoReader
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    """Check what --model_args says. Raises UsageError."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]} is {first['input']!r}: {first['msg']}", "Correct --model_args") from None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request got: an answer, or the reason why its video could not be read."""
+
+    asked: Asked
+    answer: Answer | None
+    text: str
+
+    @property
+    def result(self) -> GenerationResult:
+        """The reply as lmms-eval takes it; the tokens in are those that entered the language model."""
+        if self.answer is None:
+            return GenerationResult(text="", token_counts=None)
+        counts = self.answer.tokens
+        entered = counts.visual_prefill + counts.newline + counts.text
+        return GenerationResult(text=self.text, token_counts=TokenCounts(entered, counts.generated))
+
+
+class DyCokeModel(lmms):
+    """Answers lmms-eval's chat requests about videos.
+
+    pretrained: a name, folder or hub id as of `--model`. Every other argument is a setting of `dycoke ask`
+    (frames=32) or, where it is none, an option of the method (k=0.7). Raises a DyCokeError.
+    """
+
+    is_simple = False
+
+    def __init__(
+        self,
+        pretrained: str = "auto",
+        device: str | None = None,
+        batch_size: int | str | None = 1,
+        max_batch_size: int | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__()
+        if str(batch_size) != "1":
+            raise UsageError(f"batch_size is {batch_size}: questions are asked one by one", "Use --batch_size 1")
+        given = {key: str(value) for key, value in arguments.items()}
+        options = {key: given.pop(key) for key in [*given] if key not in Settings.model_fields}
+        device = self._share_out(device)
+        self.settings = _settings({**given, "model": pretrained, "options": options, "device": device or "auto"})
+        self.method = make_method(self.settings.method, self.settings.options)
+        name = checkpoints.choose() if pretrained == "auto" else pretrained
+        self.checkpoint = checkpoints.locate(name)
+        checkpoints.refuse_broken_torchvision()
+        with out_of_memory_explained():
+            self.model = load_model(self.checkpoint, self.settings, [self.method])
+        self.method.check(self.model.facts)
+        self.tokenizer = self.model.tokenizer
+        self.batch_size = 1
+
+    def _share_out(self, device: str | None) -> str | None:
+        """Take this process's part where `accelerate launch` has started several, one a GPU."""
+        from accelerate import Accelerator
+
+        accelerator = Accelerator()
+        if accelerator.num_processes == 1:
+            return device
+        self.accelerator = accelerator
+        self._rank, self._world_size = accelerator.process_index, accelerator.num_processes
+        return f"cuda:{accelerator.local_process_index}"
+
+    @property
+    def device(self) -> Any:
+        """The device that the model is on."""
+        return self.model.language_model.device
+
+    def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
+        """Answer requests, those about one video together: it is decoded, encoded and prefilled once.
+
+        An unreadable video gives empty answers, an error in the log, and is counted in the results.
+        """
+        began = time.perf_counter()
+        groups: dict[Any, list[Asked]] = {}
+        for place, request in enumerate(requests):
+            asked = read_request(place, request.args, self.task_dict)
+            groups.setdefault(asked.group, []).append(asked)
+        replies: list[Reply] = []
+        with VideoReader(self.settings.decoder, self.settings.video_timeout) as reader:
+            for group in groups.values():
+                replies += self._about_one_video(reader, group)
+                logger.info(f"dycoke: {len(replies)} of {len(requests)} answered")
+        self._log(replies, time.perf_counter() - began)
+        return [reply.result for reply in sorted(replies, key=lambda reply: reply.asked.place)]
+
+    def _about_one_video(self, reader: VideoReader, group: Sequence[Asked]) -> list[Reply]:
+        """Ask all questions about one video."""
+        first = group[0]
+        settings = settings_for(self.settings, first)
+        try:
+            with first.source() as source:
+                pending = start_reading(reader, source, settings, self.checkpoint.default_frames)
+                frames = pending.result()
+        except VideoError as error:
+            logger.error(f"{error.message} Its {len(group)} answers are empty. {error.remedy}")
+            return [Reply(asked, None, "") for asked in group]
+        for warning in frames.info.warnings:
+            logger.warning(f"{first.video}: {warning}")
+        clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
+        session = Session(self.model, clip, self.method, settings)
+        answers = session.answers([asked.question for asked in group], Listener())
+        replies = []
+        for asked, answer in zip(group, answers, strict=True):
+            text = asked.cut(answer.answer)
+            self.cache_hook.add_partial("generate_until", (asked.context, asked.generation), text)
+            replies.append(Reply(asked, answer, text))
+        return replies
+
+    def _log(self, replies: Sequence[Reply], seconds: float) -> None:
+        """Put times and retention into the results file, under `throughput`."""
+        answers = [reply.answer for reply in replies if reply.answer is not None]
+        generated = sum(answer.tokens.generated for answer in answers)
+        unreadable = {"unreadable": len(replies) - len(answers)}
+        log_metrics(seconds, generated, generated / seconds, {**averages(answers), **unreadable})
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Not offered: what a method saves while answering would have no part in it."""
+        raise NotImplementedError("dycoke generates answers; choose the task's variant that does, such as *_mc")
+
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
+        """Not offered."""
+        raise NotImplementedError("dycoke answers tasks of one round")

@@ -1,0 +1,85 @@
+"""Which methods there are and which options they take, read from their source: importing them needs torch.
+
+A shell that completes a command line cannot wait seconds for that. `methods/catalogue.py` asks the methods themselves.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "methods"
+# A line of a method's docstring that explains an option, with the indented lines that continue it.
+OPTION_LINE = re.compile(r"^(\w+): (.*(?:\n    .*)*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class OptionOutline:
+    """An option of a method as its source has it."""
+
+    name: str
+    default: str  # empty where the source computes it
+    words: tuple[str, ...]  # what it takes, where only certain words will do
+    meaning: str
+
+
+@dataclass(frozen=True)
+class MethodOutline:
+    """A method as its source has it."""
+
+    name: str
+    summary: str
+    options: tuple[OptionOutline, ...]
+
+
+def outline_methods() -> dict[str, MethodOutline]:
+    """Read all methods of the table METHODS, by name."""
+    kinds: dict[str, ast.ClassDef] = {}
+    table: dict[str, str] = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                kinds[node.name] = node
+            elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "METHODS":
+                assert isinstance(node.value, ast.Dict)
+                pairs = zip(node.value.keys, node.value.values, strict=True)
+                table = {ast.literal_eval(key): ast.unparse(value) for key, value in pairs if key is not None}
+    return {name: _outline(name, kinds[kind], kinds) for name, kind in table.items()}
+
+
+def _outline(name: str, kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> MethodOutline:
+    lineage = list(_lineage(kind, kinds))
+    meanings: dict[str, str] = {}
+    for ancestor in lineage:
+        for option, meaning in OPTION_LINE.findall(ast.get_docstring(ancestor) or ""):
+            meanings[option] = " ".join(meaning.split())
+    found: dict[str, OptionOutline] = {}
+    for ancestor in lineage:
+        # The root's annotations are no options: it is no dataclass.
+        for node in ancestor.body if ancestor.decorator_list else ():
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+                option, meaning = node.target.id, meanings.get(node.target.id, "")
+                found[option] = OptionOutline(option, _constant(node.value), _words(node.annotation), meaning)
+    summary = (ast.get_docstring(kind) or "").split("\n\n")[0]
+    return MethodOutline(name, " ".join(summary.split()), tuple(found.values()))
+
+
+def _lineage(kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
+    """Name a class after those that it extends."""
+    for base in kind.bases:
+        if (ancestor := kinds.get(ast.unparse(base))) is not None:
+            yield from _lineage(ancestor, kinds)
+    yield kind
+
+
+def _constant(value: ast.expr) -> str:
+    return str(value.value) if isinstance(value, ast.Constant) else ""
+
+
+def _words(annotation: ast.expr) -> tuple[str, ...]:
+    """Give what a Literal allows, none for any other type."""
+    if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal"):
+        return ()
+    words = ast.literal_eval(annotation.slice)
+    return words if isinstance(words, tuple) else (words,)

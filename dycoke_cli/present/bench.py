@@ -1,0 +1,191 @@
+"""A bench as tables: times, the machine's limits beside them, other arms, growth."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dycoke_cli.present.comparison import flops, share, span, times
+from dycoke_cli.present.panel import NOT_MEASURED, seconds, size
+
+if TYPE_CHECKING:
+    from dycoke_cli.bench.case import Case, Findings
+    from dycoke_cli.bench.summary import Growth, Row, Summary
+    from dycoke_cli.comparison.summary import Spread
+
+WIDEST_LABEL = 24
+GROWING = {
+    "vision": "vision",
+    "prefill": "prefill",
+    "first_token": "first token",
+    "per_token": "per token",
+    "total": "total",
+    "peak_above_weights": "peak",
+}
+
+
+def bench_tables(summary: "Summary") -> Iterator[RenderableType]:
+    """Make what `bench` prints."""
+    findings = summary.findings
+    yield _heading(summary)
+    if summary.rows:
+        yield _title(f"Time: median of {findings.repeats} and range" if findings.repeats > 1 else "Time: one run each")
+        yield _times(summary)
+        yield _title("Beside the limits of this machine")
+        yield _limits(summary)
+        if any(row.against_generate.speedup_total for row in summary.rows):
+            yield _title("Against transformers' own generate: times as fast, shares of what it takes")
+            yield _against(summary)
+    if summary.growth:
+        yield _title("Growth: cost is about visual tokens to the power of")
+        yield _growth(summary.growth)
+    yield from map(_note, _notes(summary))
+
+
+def _heading(summary: "Summary") -> Text:
+    findings = summary.findings
+    shape, machine, limits = findings.shape, findings.machine, findings.limits
+    threads = f", {limits.threads} thread{'s' * (limits.threads != 1)}" if limits and limits.threads else ""
+    where = f"{shape['device']} ({machine['device_name']}{threads})"
+    depth = f", cut to {shape['layers']} layers" if shape["layers"] else ""
+    text = Text.assemble(
+        (f"{shape['name']}{depth}: {flops(shape['parameters']).replace(' G', ' B')} random weights\n", "bold"),
+        (
+            f"{shape['dtype']} on {where} · torch {machine['torch']}, transformers {machine['transformers']}\n"
+            f"Each arm ran each case once unmeasured; then they took turns.\n",
+            "dim",
+        ),
+    )
+    if limits:
+        text.append(f"Copying {limits.copy_bytes_per_s / 1e9:.1f} GB/s · matrices {flops(limits.matrix_flops_per_s)}")
+        text.append("FLOP/s" if flops(limits.matrix_flops_per_s)[-1].isalpha() else " FLOP/s")
+    if findings.tower:
+        rate = share(summary.tower_of_limit, 0)
+        text.append(f" · vision tower at {rate} of that")
+    return text.append("\n")
+
+
+def _title(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _note(text: str) -> Text:
+    return Text(text, style="dim")
+
+
+def _table(first: Sequence[str], *figures: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in first:
+        table.add_column(name, overflow="fold", max_width=WIDEST_LABEL, min_width=8)
+    for name in figures:
+        table.add_column(name, justify="right", overflow="fold")
+    return table
+
+
+def _by_case(summary: "Summary") -> "Iterator[tuple[Text, Row]]":
+    """Give every row with the name of its case, which only the first row of a case carries."""
+    for case, rows in groupby(summary.rows, key=lambda row: row.case):
+        for number, row in enumerate(rows):
+            yield Text(_case(case), style="cyan") if number == 0 else Text(""), row
+
+
+def _case(case: "Case") -> str:
+    tokens = f"{case.visual:,}"
+    return f"{tokens} × {case.batch}" if case.batch > 1 else tokens
+
+
+def _times(summary: "Summary") -> Table:
+    phases = [
+        phase
+        for phase in ("video", "vision", "prefill", "first_token", "per_token", "total")
+        if any(row.time_s[phase] for row in summary.rows)
+    ]
+    table = _table(("tokens", "arm"), *(phase.replace("_", " ") for phase in phases))
+    for name, row in _by_case(summary):
+        table.add_row(name, Text(row.label), *(_cell(row.time_s[phase], row.repeats, seconds) for phase in phases))
+    return table
+
+
+def _cell(found: "Spread | None", repeats: int, written: Callable[[float], str]) -> Text:
+    """Show a median, and below it the range where there is one."""
+    if found is None:
+        return Text(NOT_MEASURED)
+    cell = Text(written(found.median))
+    if repeats > 1 and written(found.min) != written(found.max):
+        # The unit once, where it is the same: five ranges have to fit beside each other.
+        unit = f" {written(found.median).split()[1]}"
+        cell.append(f"\n{span(found.min, found.max, written).removesuffix(unit)}", style="dim")
+    return cell
+
+
+def _limits(summary: "Summary") -> Table:
+    table = _table(("tokens", "arm"), "kept", "FLOPs", "of rate", "bytes a step", "of time")
+    for name, row in _by_case(summary):
+        table.add_row(
+            name,
+            Text(row.label),
+            share(row.retention),
+            flops(row.needs.prefill_flops),
+            share(row.prefill_of_limit, 0),
+            size(row.needs.weight_bytes + row.needs.kv_bytes),
+            times(row.per_token_of_limit),
+        )
+    return table
+
+
+def _against(summary: "Summary") -> Table:
+    peaks = any(row.peak_above_weights is not None for row in summary.rows)
+    figures = ["first token", "per token", "total", *(["peak", "of its peak"] if peaks else [])]
+    table = _table(("tokens", "arm"), *figures)
+    for name, row in _by_case(summary):
+        ratios = row.against_generate
+        cells = [times(ratios.speedup_first_token), times(ratios.speedup_per_token), times(ratios.speedup_total)]
+        cells += [size(row.peak_above_weights), share(ratios.peak_share, 0)] if peaks else []
+        table.add_row(name, Text(row.label), *cells)
+    return table
+
+
+def _growth(growths: "Sequence[Growth]") -> Table:
+    known = [name for name in GROWING if any(growth.exponents.get(name) is not None for growth in growths)]
+    batched = any(growth.batch > 1 for growth in growths)
+    table = _table(("arm", *(["batch"] if batched else [])), *(GROWING[name] for name in known))
+    for growth in growths:
+        cells = [_exponent(growth.exponents.get(name)) for name in known]
+        table.add_row(Text(growth.label), *([str(growth.batch)] if batched else []), *cells)
+    return table
+
+
+def _exponent(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.2f}".replace("-", "−")
+
+
+def _notes(summary: "Summary") -> Iterator[str]:
+    """Say what the figures mean where that could be mistaken."""
+    findings = summary.findings
+    if summary.rows:
+        yield (
+            "Tokens: visual ones of a row, before compression. FLOPs of the prefill and bytes of a decode step (all "
+            "weights, and the keys and values that are read) are computed; of rate: how much of the measured matrix "
+            "rate the prefill reaches; of time: how many times as long as those bytes take to copy."
+        )
+    if any(row.case.vision and row.label == "generate" for row in summary.rows):
+        yield "generate runs the vision tower inside its prefill: compare its first token."
+    if any(not row.case.vision for row in summary.rows):
+        yield "Without vision: the visual tokens are random, and generate gets embeddings."
+    if summary.growth and min(len(set(growth.tokens)) for growth in summary.growth) < 3:
+        yield "Two sizes always fit some power: ask for three or more to see whether one fits."
+    if summary.rows and findings.peaks:
+        how = "by the device's allocator" if findings.shape["device"] != "cpu" else "in a process of each arm's own"
+        yield f"Peaks are above weights and inputs, {how}."
+    yield from _missing(findings)
+
+
+def _missing(findings: "Findings") -> Iterator[str]:
+    for failure in findings.failures:
+        yield f"{failure['label']} is missing or incomplete: {failure['error']}."
+    if findings.interrupted:
+        yield "Interrupted: this is what had been measured by then."

@@ -1,0 +1,72 @@
+"""A bench for machines: the object of `bench --json`, which is also its results file."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli.present.records import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dycoke_cli.bench.case import Findings, Run
+    from dycoke_cli.bench.summary import Row, Summary
+    from dycoke_cli.bench.target import Verdict
+
+
+def bench_record(summary: "Summary", verdicts: "Sequence[Verdict]") -> dict[str, Any]:
+    """Build the object; what was not measured is null."""
+    findings = summary.findings
+    return {
+        "schema": SCHEMA,
+        "machine": findings.machine,
+        "shape": findings.shape,
+        "video": findings.video,
+        "arms": findings.arms,
+        "repeats": findings.repeats,
+        "limits": findings.limits._asdict() if findings.limits else None,
+        "vision_tower": _tower(findings, summary.tower_of_limit),
+        "summary": [_row(row) for row in summary.rows],
+        "growth": [asdict(growth) for growth in summary.growth],
+        "targets": [target_record(verdict) for verdict in verdicts],
+        "runs": [_run(run) for run in findings.runs],
+        "failures": findings.failures,
+        "interrupted": findings.interrupted,
+    }
+
+
+def _tower(findings: "Findings", of_limit: float | None) -> dict[str, Any] | None:
+    return {**asdict(findings.tower), "of_limit": of_limit} if findings.tower else None
+
+
+def _row(row: "Row") -> dict[str, Any]:
+    record = asdict(row)
+    del record["described"]
+    return {
+        **record,
+        "time_s": {phase: found._asdict() if found else None for phase, found in row.time_s.items()},
+        "against_generate": row.against_generate._asdict(),
+        "against_full": row.against_full._asdict(),
+    }
+
+
+def _run(run: "Run") -> dict[str, Any]:
+    record = asdict(run)
+    del record["needs"]  # the same for every run of a row
+    return record
+
+
+def target_record(verdict: "Verdict") -> dict[str, Any]:
+    """Build what the object says of one promise."""
+    target = verdict.target
+    return {
+        "key": target.key,
+        "text": target.text,
+        "setup": target.setup.text,
+        "bound": target.bound,
+        "at_least": target.at_least,
+        "unit": target.unit,
+        "value": verdict.value,
+        "met": verdict.met,
+        "reason": verdict.reason or None,
+        "command": target.setup.command,
+    }

@@ -1,0 +1,52 @@
+"""The project's promises as a table: bound, figure, and whether it was kept."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dycoke_cli.present.panel import NOT_MEASURED
+
+if TYPE_CHECKING:
+    from dycoke_cli.bench.target import Verdict
+
+MET = {True: ("met", "green"), False: ("missed", "red"), None: ("not measured", "dim")}
+
+
+def target_table(verdicts: "Sequence[Verdict]") -> Iterator[RenderableType]:
+    """Show every promise with its bound, what was measured, and whether it was kept."""
+    yield Text("\nTargets", style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("of dycoke, K=0.7 and P=0.7", overflow="fold")
+    for name in ("bound", "measured", ""):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for setup, group in groupby(verdicts, key=lambda verdict: verdict.target.setup):
+        table.add_row(Text(setup.text, style="cyan"))
+        reasons: dict[str, None] = {}
+        for verdict in group:
+            word, style = MET[verdict.met]
+            measured = figure(verdict.value, verdict.target.unit)
+            table.add_row(f"  {verdict.target.text}", bound(verdict), measured, Text(word, style=style))
+            if verdict.met is None:
+                reasons[verdict.reason] = None
+        for reason in reasons:
+            table.add_row(Text(f"  ({reason}: {setup.command})", style="dim"))
+    yield table
+
+
+def bound(verdict: "Verdict") -> str:
+    """Write what a promise demands: ≥ 1.9× or ≤ 60%."""
+    target = verdict.target
+    value = f"{target.bound:.0%}" if target.unit == "%" else f"{target.bound:g}×"
+    return f"{'≥' if target.at_least else '≤'} {value}"
+
+
+def figure(value: float | None, unit: str) -> str:
+    """Write a figure of a promise, with enough decimals to be held against its bound."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:.1%}" if unit == "%" else f"{value:.3f}×"

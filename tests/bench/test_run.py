@@ -1,0 +1,236 @@
+"""A bench runs every arm on every case in turns, and keeps what it has when it is stopped."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dycoke_cli.bench import peak, run
+from dycoke_cli.bench.arms import AFTER, BEFORE, EngineArm, Measured, StockArm
+from dycoke_cli.bench.case import Case, Counts, Findings
+from dycoke_cli.bench.limits import measure_limits
+from dycoke_cli.bench.needs import needs_of
+from dycoke_cli.bench.plan import Plan
+from dycoke_cli.bench.shape import Shape
+from dycoke_cli.bench.source import Noise, synthetic_rows
+from dycoke_cli.comparison.depth import Depth
+from dycoke_cli.device import free_bytes
+from dycoke_cli.engine.generate import generate
+from dycoke_cli.errors import OutOfMemoryError, UsageError
+from dycoke_cli.evaluation.arm import Arm
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.listener import Listener
+from dycoke_cli.methods import Dycoke, Fastv, Full
+from dycoke_cli.settings import Settings
+from tests.bench.made import LIMITS
+
+CPU = torch.device("cpu")
+PIXELS, BATCH = Case(4, 144, 1, 4, True), Case(4, 144, 2, 4, False)
+PLAN = Plan(
+    Shape("demo", 4), (PIXELS, BATCH), (Arm.of("full", {}), Arm.of("dycoke", {})), True, 2, Settings(device="cpu")
+)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Llava:
+    """The demo's shape with four layers."""
+    return Shape("demo", 4).build(CPU, torch.float32, free_bytes(CPU))
+
+
+@pytest.fixture(scope="module")
+def found() -> Findings:
+    """Three arms, two cases, two repeats; peaks are measured in this very process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "peaks_apart", peak.measured_peaks)
+        return run.bench(PLAN, Listener())
+
+
+def test_everyone_runs_once_a_repeat_in_turns(found: Findings) -> None:
+    """The second repeat begins with the second arm, case by case."""
+    labels = ["generate", "full", "dycoke"]
+    assert [arm["label"] for arm in found.arms] == labels
+    order = [(each.case, each.repeat, each.turn, each.label) for each in found.runs]
+    wanted = [
+        (n, turn, label)
+        for n, turns in enumerate((labels, [*labels[1:], labels[0]]))
+        for turn, label in enumerate(turns)
+    ]
+    assert order == [(case, *rest) for case in (PIXELS, BATCH) for rest in wanted]
+
+
+def test_phases_are_there_and_add_up(found: Findings) -> None:
+    """Stock `generate` cannot tell vision from prefill; without vision there is none."""
+    for each in found.runs:
+        times = each.time_s
+        assert times["first_token"] is not None
+        assert times["decode"] is not None
+        assert times["total"] == pytest.approx(times["first_token"] + times["decode"])
+        stock_on_pixels = each.label == "generate" and each.case.vision
+        assert (times["vision"] is not None) == (each.case.vision and each.label != "generate")
+        assert (times["prefill"] is None) == stock_on_pixels
+        if not stock_on_pixels:
+            assert times["first_token"] == pytest.approx((times["vision"] or 0) + (times["prefill"] or 0))
+        assert len(each.counts.read) == each.case.new_tokens - 1
+
+
+def test_each_arm_reads_what_it_should(found: Findings) -> None:
+    """Everything, or 47.9 % before the prefill and 30 % of that at a step: 3 of 4 frames lose 25 of their 36 tokens."""
+    for each in found.runs:
+        kept, read = (69, 21) if each.label == "dycoke" else (144, 144)
+        assert (each.counts.entered, each.counts.kept, set(each.counts.read)) == (kept, kept, {read})
+        assert each.counts.others == len(BEFORE) + len(AFTER) + 1  # and the newline
+
+
+def test_limits_tower_and_peaks_are_measured(found: Findings) -> None:
+    """Every arm and case has a peak of its own."""
+    assert found.limits is not None
+    assert found.limits.threads == 1  # so small a network gets one
+    assert found.tower is not None
+    assert len(found.tower.time_s) == 2
+    assert min(found.tower.time_s) > 0
+    assert found.peaks.keys() == {(arm["label"], case) for arm in found.arms for case in (PIXELS, BATCH)}
+    assert found.failures == []
+    assert not found.interrupted
+
+
+def test_arms_give_the_same_tokens_from_the_same_inputs(demo: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stock `generate` and `full` say the same noise, from pixels and from embeddings, alone and in a batch."""
+    said: dict[str, list[list[int]]] = {"generate": [], "full": []}
+    stock_generate = demo.model.generate
+
+    def watched(*arguments: Any, **keywords: Any) -> Any:
+        steps = list(generate(*arguments, **keywords))
+        said["full"].append([token for step in steps for token in step.tokens])
+        return iter(steps)
+
+    def watched_stock(*arguments: Any, **keywords: Any) -> Any:
+        given = stock_generate(*arguments, **keywords)
+        said["generate"].append(keywords["streamer"].ids)
+        return given
+
+    monkeypatch.setattr("dycoke_cli.bench.arms.generate", watched)
+    monkeypatch.setattr(demo.model, "generate", watched_stock)
+    for case in (PIXELS, BATCH):
+        rows = [] if case.vision else synthetic_rows(demo, case)
+        for arm in (StockArm(demo), EngineArm(demo, "full", Full(), {})):
+            arm.run(case, Noise(demo), rows)
+    assert said["generate"] == said["full"]
+    assert [len(ids) for ids in said["full"]] == [4, 8]
+
+
+def test_needs_by_hand(demo: Llava) -> None:
+    """Twice the rows, twice the keys; weights are read once. Layers before L read what is stored."""
+    language = demo.language_model
+    counts = Counts(entered=60, kept=60, others=10, read=(20, 20))
+    full_counts = replace(counts, read=(60, 60))
+    key = 2 * language.kv_heads * language.head_dim * 4  # bytes in one layer
+    depth, plain = Depth.of(Dycoke(l=3), 4), Depth.of(Full(), 4)
+    one = needs_of(language, replace(BATCH, batch=1), counts, depth)
+    two = needs_of(language, BATCH, counts, depth)
+    # Two steps, after 10 others and themselves: 11.5 on the mean; three layers read 60, one reads 20.
+    assert one.kv_bytes == round(key * (4 * 11.5 + 3 * 60 + 20))
+    assert needs_of(language, replace(BATCH, batch=1), full_counts, plain).kv_bytes == round(key * 4 * 71.5)
+    assert (two.kv_bytes, two.prefill_flops) == (2 * one.kv_bytes, 2 * one.prefill_flops)
+    body = sum(weight.numel() for weight in language.body.parameters())
+    assert one.weight_bytes == two.weight_bytes == 4 * body  # tied: the output layer is the embedding
+
+
+def test_what_a_thinner_drops_is_not_counted(demo: Llava) -> None:
+    """FastV: half of the layers work on fewer tokens."""
+    arm = EngineArm(demo, "fastv", Fastv(l=2, keep=0.5), {})
+    measured = arm.run(PIXELS, Noise(demo), [])
+    assert (measured.counts.entered, measured.counts.kept) == (144, 72)
+    full = EngineArm(demo, "full", Full(), {})
+    less = needs_of(demo.language_model, PIXELS, measured.counts, arm.depth)
+    more = needs_of(demo.language_model, PIXELS, full.run(PIXELS, Noise(demo), []).counts, full.depth)
+    assert 0.6 < less.prefill_flops / more.prefill_flops < 0.85
+    assert less.kv_bytes < more.kv_bytes
+
+
+def test_synthetic_rows_differ(demo: Llava) -> None:
+    """Each row of a batch is a video of its own, the same ones every time."""
+    first, second = synthetic_rows(demo, BATCH)
+    again, _ = synthetic_rows(demo, BATCH)
+    assert len(first) == 144
+    assert not torch.equal(first.features, second.features)
+    assert torch.equal(first.features, again.features)
+
+
+@pytest.mark.parametrize("when", [1, 6])
+def test_stopping_keeps_what_there_is(when: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C amid a repeat: the runs before it are there."""
+    calls, original = [], EngineArm.run
+
+    def stopping(self: EngineArm, case: Case, source: Any, rows: Any) -> Measured:
+        calls.append(case)
+        if len(calls) == when:
+            raise KeyboardInterrupt
+        return original(self, case, source, rows)
+
+    monkeypatch.setattr(EngineArm, "run", stopping)
+    monkeypatch.setattr(run, "measure_limits", lambda device, dtype: LIMITS)
+    found = run.bench(PLAN, Listener())
+    assert found.interrupted
+    assert len(found.runs) == {1: 0, 6: 4}[when]
+    assert found.limits is not None
+
+
+def test_an_arm_without_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others go on, and the failure names it."""
+
+    def full_up(*arguments: object) -> object:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(StockArm, "run", full_up)
+    monkeypatch.setattr(run, "measure_limits", lambda device, dtype: LIMITS)
+    monkeypatch.setattr(run, "peaks_apart", lambda spec: [1] * len(spec["cases"]))
+    found = run.bench(replace(PLAN, cases=(BATCH,)), Listener())
+    assert {each.label for each in found.runs} == {"full", "dycoke"}
+    assert [(each["label"], each["error"]) for each in found.failures] == [("generate", "the device ran out of memory")]
+
+
+def test_what_no_arm_can_do_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer that the network does not have."""
+
+    def made(*arguments: object) -> object:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr(Shape, "build", made)
+    with pytest.raises(UsageError, match="l=9"):
+        run.bench(replace(PLAN, arms=(Arm.of("dycoke", {"l": "9"}),)), Listener())
+
+
+def test_a_peak_in_a_process_of_its_own() -> None:
+    """One arm, one case; a process that fails is an error with its last words."""
+    spec = {
+        "shape": {"name": "demo", "layers": 4},
+        "arm": "dycoke",
+        "cases": [{"frames": 8, "visual": 288, "batch": 1, "new_tokens": 2, "vision": True}],
+        "settings": Settings(device="cpu").model_dump(),
+        "video": None,
+        "threads": 1,
+    }
+    (bytes_above,) = peak.peaks_apart(spec)
+    assert bytes_above is None or bytes_above > np.prod((8, 36, 128)) * 4
+    with pytest.raises(OutOfMemoryError, match="'8b'"):
+        peak.peaks_apart({**spec, "shape": {"name": "8b", "layers": 4}})
+
+
+def test_limits_are_of_this_machine() -> None:
+    """Between a pocket calculator and a supercomputer, and named after the number format."""
+    limits = measure_limits(CPU, torch.float32)
+    assert 1e7 < limits.copy_bytes_per_s < 1e13
+    assert 1e7 < limits.matrix_flops_per_s < 1e15
+    assert (limits.dtype, limits.threads) == ("float32", torch.get_num_threads())
+
+
+@pytest.mark.gpu
+def test_on_cuda_peaks_are_the_allocators() -> None:
+    """No process of their own is needed there."""
+    found = run.bench(replace(PLAN, settings=Settings(device="cuda")), Listener())
+    assert found.failures == []
+    assert found.limits is not None
+    assert found.limits.threads is None
+    assert all(found.peaks[arm["label"], case] for arm in found.arms for case in PLAN.cases)

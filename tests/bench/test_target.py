@@ -1,0 +1,117 @@
+"""A promise is met, missed or not measured, and never anything else."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dycoke_cli.bench.case import Case
+from dycoke_cli.bench.limits import Limits
+from dycoke_cli.bench.summary import summarise
+from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH, TARGETS, Verdict, verdicts
+from tests.bench.made import ARMS, findings, run
+
+STOCK_S, STOCK_STEP_S = 10.0, 1.0
+
+
+def cpu_bench(first_token: float, per_token: float, peak: int, **changes: Any) -> dict[str, Verdict]:
+    """What the CPU promises say of a run that is so many times as fast, a step so long, a peak so many percent."""
+    case = CPU.case
+    runs = [run(case, "generate", 0, STOCK_S, STOCK_STEP_S), run(case, "full", 0, STOCK_S, STOCK_STEP_S)]
+    runs.append(run(case, "dycoke", 0, STOCK_S / first_token, STOCK_STEP_S * per_token))
+    found = findings([case], runs, **changes)
+    found.peaks = {("generate", case): 100, ("dycoke", case): peak}
+    return {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
+
+
+def test_bounds_themselves_are_met_and_what_is_beyond_is_missed() -> None:
+    """At least 1.9 times as fast, at most 0.8 as long, at most 60 %."""
+    met = cpu_bench(2.0, 0.8, 60)
+    assert [met[key].met for key in ("cpu_first_token", "cpu_per_token", "cpu_peak")] == [True] * 3
+    assert met["cpu_first_token"].value == pytest.approx(2.0)
+    missed = cpu_bench(1.89, 0.81, 61)
+    assert [missed[key].met for key in ("cpu_first_token", "cpu_per_token", "cpu_peak")] == [False] * 3
+
+
+def test_what_was_not_run_is_not_measured() -> None:
+    """On a CPU nothing is said of a GPU; every such line has a reason, a command and no figure."""
+    held = cpu_bench(2.0, 0.8, 60)
+    for key, verdict in held.items():
+        if not key.startswith("cpu_"):
+            assert (verdict.met, verdict.value) == (None, None)
+            assert verdict.reason
+            assert verdict.target.setup.command.startswith("python -m benchmarks.")
+    assert all(verdict.met is None for verdict in verdicts(None))
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [({"layers": 2}, "real depth"), ({"name": "demo"}, "0.5b"), ({"dtype": "bfloat16"}, "float32")],
+    ids=str,
+)
+def test_another_network_tests_no_promise(shape: dict[str, Any], reason: str) -> None:
+    """However fast it is."""
+    made = findings([], []).shape
+    held = cpu_bench(9.0, 0.1, 1, shape=made | shape)
+    assert held["cpu_first_token"].met is None
+    assert reason in held["cpu_first_token"].reason
+
+
+def test_another_case_other_options_or_threads_test_no_promise() -> None:
+    """Fewer tokens, another K, four threads."""
+    case = replace(CPU.case, new_tokens=8)
+    runs = [run(case, arm["label"], 0, 1.0, 0.1) for arm in ARMS]
+    held = {verdict.target.key: verdict for verdict in verdicts(summarise(findings([case], runs)))}
+    assert "case" in held["cpu_first_token"].reason
+    other = [*ARMS[:2], {**ARMS[2], "options": {"k": 0.5, "p": 0.7}}]
+    assert cpu_bench(9.0, 0.1, 1, arms=other)["cpu_first_token"].met is None
+    found = findings([CPU.case], [run(CPU.case, arm["label"], 0, 1.0, 0.1) for arm in ARMS])
+    found.limits = Limits(1.0, 1.0, "float32", 4)
+    held = {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
+    assert "threads" in held["cpu_first_token"].reason
+
+
+def test_gpu_promises_by_hand() -> None:
+    """A made-up device: every figure follows from the seconds of its runs."""
+    runs = [
+        run(GPU.case, "generate", 0, 9.0, 0.3),
+        run(GPU.case, "full", 0, 4.0, 0.1, vision=1.0),
+        run(GPU.case, "dycoke", 0, 2.0, 0.102, vision=1.0),
+        run(GPU_BATCH.case, "full", 0, 4.0, 0.5),
+        run(GPU_BATCH.case, "dycoke", 0, 2.0, 0.4),
+    ]
+    shape = {**findings([], []).shape, "name": "7b", "dtype": "bfloat16", "device": "cuda"}
+    found = findings([GPU.case, GPU_BATCH.case], runs, shape=shape)
+    found.peaks = {("generate", GPU.case): 100, ("dycoke", GPU.case): 49}
+    held = {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
+    values = {key: verdict.value for key, verdict in held.items() if verdict.value is not None}
+    total = (9.0 + 127 * 0.3) / (3.0 + 127 * 0.102)
+    assert values == pytest.approx(
+        {
+            "gpu_total": total,
+            "gpu_first_token": 3.0,
+            "gpu_per_token_of_limit": 1.02,
+            "gpu_prefill_of_limit": 0.1,
+            "gpu_vision_of_limit": 0.3,
+            "gpu_per_token_of_full": 1.02,
+            "gpu_peak": 0.49,
+            "gpu_batch_per_token_of_full": 0.8,
+            "gpu_batch_decode": 1.25,
+        }
+    )
+    assert held["gpu_prefill_of_limit"].met is False
+    assert held["gpu_peak"].met is True
+
+
+def test_decoding_is_judged_by_what_its_own_benchmark_found() -> None:
+    """At most 1.3 times what ffmpeg takes."""
+    for value, met in ((1.3, True), (1.31, False), (None, None)):
+        assert verdicts(None, value)[-1].met is met
+
+
+def test_setups_have_the_sizes_that_were_promised() -> None:
+    """64 frames of 196 tokens and 3,136 tokens; each key once."""
+    assert Case(64, 12544, 1, 128, True) == GPU.case
+    assert Case(64, 12544, 16, 128, False) == GPU_BATCH.case
+    assert Case(16, 3136, 1, 32, False) == CPU.case
+    assert len({target.key for target in TARGETS}) == len(TARGETS)

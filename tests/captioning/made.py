@@ -1,0 +1,37 @@
+"""Records and jobs that tests make up."""
+
+from pathlib import Path
+
+from dycoke_cli.captioning.item import Item
+from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.key import Identity, Recipe
+from dycoke_cli.captioning.record import Record, Reply, Spent
+from dycoke_cli.settings import Settings
+
+RECIPE = Recipe("a digest")
+
+
+def job(batch: int | None = 4, decoders: int = 2, **settings: object) -> Job:
+    """A job for the demo model."""
+    made = Settings(model="demo", frames=2, max_new_tokens=6, **settings)  # type: ignore[arg-type]
+    return Job(made, ("describe the video.",), True, RECIPE, 16, batch, decoders)
+
+
+def record(item: Item, caption: str | None = "a cube", **values: object) -> Record:
+    """What came of an item: a caption, or with None an error."""
+    video = Identity.of(item.path)
+    key = RECIPE.key(video.fingerprint)
+    if caption is None:
+        return Record.failed(item, key, video, "it is broken", "no_frames")
+    reply = Reply("describe the video.", caption, "stop", 100, 48, 5)
+    known = {"error": None, "reason": None, "seconds": 1.0, "key": key, "answers": (reply,), "frames": 2}
+    more = {"damaged": False, "warnings": (), "batch": 1, "time_s": Spent(0.5, 0.25, 0.25), "video": video}
+    return Record(item.id, item.path, caption, **{**known, **more, **values})  # type: ignore[arg-type]
+
+
+def items_in(folder: Path, *names: str) -> list[Item]:
+    """Files with something in them."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return [Item(name, str(folder / name)) for name in names]

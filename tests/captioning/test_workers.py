@@ -1,0 +1,62 @@
+"""Several processes on one queue: those that die are replaced, what killed them is found out."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dycoke_cli.captioning.record import Record
+from dycoke_cli.captioning.workers import Crew
+from dycoke_cli.errors import DyCokeError, ModelError
+from tests.captioning import poison
+from tests.captioning.made import items_in, job
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+
+
+def crew(folder: Path, *names: str, count: int = 2) -> Crew:
+    return Crew(job(batch=1), items_in(folder, *names), count, poison.work)
+
+
+def test_a_video_that_kills_its_worker_is_an_error_after_three_tries(tmp_path: Path) -> None:
+    """The others are done, each once, though some were with a worker when it died."""
+    names = [f"{number}.mp4" for number in range(9)]
+    made = crew(tmp_path, *names[:3], "poison.mp4", *names[3:])
+    records = list(made.records(lambda: False))
+    assert sorted(record.id for record in records) == sorted([*names, "poison.mp4"])
+    (failed,) = [record for record in records if record.error]
+    assert (failed.id, failed.reason, made.tries["poison.mp4"]) == ("poison.mp4", "worker_died", 3)
+    assert max([tries for name, tries in made.tries.items() if name != "poison.mp4"], default=0) <= 1
+    assert all(not worker.process.is_alive() for worker in made.workers)
+
+
+def test_stopping_ends_the_workers(tmp_path: Path) -> None:
+    """What was given out may still come; nothing new is given, and every process ends."""
+    made = crew(tmp_path, *(f"{number:03}.mp4" for number in range(200)))
+    seen: list[Record] = []
+
+    def all_records() -> Iterator[Record]:
+        for record in made.records(lambda: bool(seen)):
+            seen.append(record)
+            yield record
+
+    assert 1 <= len(list(all_records())) < 200
+    assert made.workers == []
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_run(tmp_path: Path) -> None:
+    """By its own error where there is one, and by a remedy where the processes just die."""
+    with pytest.raises(ModelError, match="the model is torn") as caught:
+        list(crew(tmp_path, "broken").records(lambda: False))
+    assert caught.value.remedy == "Fetch it again"
+    with pytest.raises(DyCokeError, match=r"3 workers died while they loaded the model, the last with status 3"):
+        list(crew(tmp_path, "early").records(lambda: False))
+
+
+def test_the_parent_of_workers_imports_no_torch() -> None:
+    """It only hands out names: its memory is the models'."""
+    parts = "workers, request, output, run, plan, sidecar, interrupt, summary"
+    code = f"import sys; from dycoke_cli.captioning import {parts}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,55 @@
+"""`dycoke models`: the table, the object, and what is not there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dycoke_cli.cli.app import run
+from dycoke_cli.models import NAMES
+from dycoke_cli.sizes import KNOWN
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the hub is on this disk."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+
+def test_the_list_names_every_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """As one object: sizes by arithmetic, the demo alone on this disk; as a table: the same names, no line too long."""
+    assert run(["models", "list", "--json"]) == 0
+    models = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
+    assert set(models) == set(NAMES)
+    assert [name for name, model in models.items() if model["on_disk"]] == ["demo"]
+    seven = models["llava-ov-7b"]
+    assert seven["parameters"] == KNOWN["llava-ov-7b"].parameters
+    assert seven["weight_bytes"]["bf16"] == 2 * seven["parameters"]
+    assert run(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.split()[:1] == [name] for line in lines) for name in NAMES)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["path", "llava-ov-7b"], 4, "'llava-ov-7b' is not on this disk"),
+        (["path", "nope"], 4, "no model is called 'nope'"),
+        (["path", "owner/model@../../x"], 4, "no model is called"),
+        (["path", "owner/model@"], 4, "no model is called"),
+        (["pull", "demo"], 2, "'demo' comes with dycoke"),
+    ],
+)
+def test_what_is_not_there(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says what, and the exit code is the documented one."""
+    assert run(["models", *arguments]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_the_path_of_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bundled folder, alone on stdout."""
+    assert run(["models", "path", "demo"]) == 0
+    assert (Path(capsys.readouterr().out.strip()) / "config.json").exists()

@@ -1,0 +1,107 @@
+"""Decoding, loading and looking overlap, and nobody is told otherwise than it was."""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dycoke_cli import opening
+from dycoke_cli.ask import Outcome, ask
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.settings import Settings
+from dycoke_cli.video import child as child_module
+from tests.video.clips import clip, worker_after
+from tests.video.test_arriving import REFUTED, SLOW
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = Settings(model="demo", frames=8, max_new_tokens=4)
+# What no answer of a LLaVA model needs, and some import of transformers' front doors would bring in.
+UNNEEDED = ("torchvision", "scipy", "sklearn", "pandas", "PIL.ImageDraw", "av", "decord", "matplotlib", "tensorflow")
+FRONT_DOORS = (
+    "transformers.pipelines",
+    "transformers.trainer",
+    "transformers.models.llava_onevision.processing_llava_onevision",
+)
+
+
+@pytest.fixture
+def whole() -> Outcome:
+    """The run that nothing disturbs."""
+    return ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS)
+
+
+def test_the_tower_looks_while_the_video_decodes(monkeypatch: pytest.MonkeyPatch, whole: Outcome) -> None:
+    """With a slow decoder the first frames are encoded before the last are there; the figures say so, and truly."""
+    monkeypatch.setattr(child_module, "worker_command", worker_after(SLOW))
+    outcome = ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS)
+    spans = {span.name: span for span in outcome.timeline}
+    assert set(spans) == {"decode_video", "load_model", "vision", "prefill", "decode"}
+    decode, vision = spans["decode_video"], spans["vision"]
+    assert decode.begin_s < spans["load_model"].begin_s < spans["load_model"].end_s <= vision.begin_s
+    assert vision.begin_s < decode.end_s < vision.end_s <= spans["prefill"].begin_s
+    assert vision.busy_s < vision.end_s - vision.begin_s
+    (answer,) = outcome.answers
+    assert answer.time_s.vision == pytest.approx(vision.busy_s, abs=0.05)
+    assert answer.time_s.decode_video == pytest.approx(decode.busy_s, abs=0.01)
+    assert outcome.startup is not None
+    assert vision.begin_s < outcome.startup.wall_s < decode.end_s
+    assert outcome.startup.cpu_s > 0 < outcome.startup.decoder_cpu_s
+    assert (answer.answer, answer.steps) == (whole.answers[0].answer, whole.answers[0].steps)
+
+
+def test_frames_that_were_taken_back_leave_no_trace(monkeypatch: pytest.MonkeyPatch, whole: Outcome) -> None:
+    """What the tower saw of them is forgotten; frames, record and answer are the other decoder's."""
+    monkeypatch.setattr(child_module, "worker_command", worker_after(REFUTED.format(8)))
+    outcome = ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS)
+    assert outcome.frames.info.decoder == "pyav"
+    assert outcome.frames.indices == whole.frames.indices
+    assert (outcome.answers[0].answer, outcome.answers[0].steps) == (whole.answers[0].answer, whole.answers[0].steps)
+
+
+def test_a_baseline_finds_all_frames_there(whole: Outcome) -> None:
+    """Both runs of a comparison begin in the same state: nothing on its way."""
+    outcome = ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS, baseline=True)
+    spans = {span.name: span for span in outcome.timeline}
+    assert spans["decode_video"].end_s <= spans["vision"].begin_s
+    assert spans["baseline"].begin_s >= spans["decode"].end_s
+    assert outcome.answers[0].answer == whole.answers[0].answer
+
+
+def test_no_garbage_is_looked_for_while_modules_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is again afterwards, even after a failure."""
+    seen: list[bool] = []
+
+    def load(*arguments: Any) -> Llava:
+        seen.append(gc.isenabled())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(opening, "load_model", load)
+    with pytest.raises(KeyboardInterrupt):
+        ask(str(clip("one_frame.mp4")), ["q"], SETTINGS)
+    assert seen == [False]
+    assert gc.isenabled()
+
+
+def test_ask_imports_no_more_than_it_needs() -> None:
+    """The cause of a slow start is what is imported: nothing of this on the way to an answer of the demo."""
+    code = (
+        "import sys, json; from dycoke_cli.cli.app import run; code = run(sys.argv[1:]); "
+        "print(json.dumps(sorted(sys.modules))); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, "ask", str(clip("two_frames.mp4")), "q", "-m", "demo", "-q"]
+    done = subprocess.run(
+        [*command, "--max-new-tokens", "1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    modules = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "transformers.models.siglip.modeling_siglip" in modules
+    assert modules & {*UNNEEDED, *FRONT_DOORS} == set()

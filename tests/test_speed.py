@@ -1,0 +1,49 @@
+"""The README's figures of speed come out of the results files, and nothing else does."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.speed import BEGIN, END, ROOT, filled
+from dycoke_cli.bench.summary import summarise
+from dycoke_cli.bench.target import CPU, TARGETS, verdicts
+from dycoke_cli.present.bench_records import bench_record
+from tests.bench.made import ARMS, findings, run
+
+EMPTY = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+
+
+def result() -> dict[str, Any]:
+    """A bench in which every arm took the same time."""
+    found = findings([CPU.case], [run(CPU.case, arm["label"], 0, 1.0, 0.5) for arm in ARMS])
+    summary = summarise(found)
+    return bench_record(summary, verdicts(summary))
+
+
+def test_what_was_measured_is_filled_in() -> None:
+    """Once and again the same; text around the markers stays."""
+    text = filled(EMPTY, {"cpu": result()})
+    assert text == filled(text, {"cpu": result()})
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert "| first token faster than generate | ≥ 1.9× | 1.000× | missed |" in text
+    assert "| per token beside generate | ≤ 0.8× | 1.000× | missed |" in text
+    assert "| 3,136 | dycoke | 1.00 s | 500 ms | 16.50 s" in text
+    assert text.count("not measured") == len(TARGETS) + 1 - 2
+
+
+def test_without_results_nothing_is_claimed() -> None:
+    """Every promise is there, and none is measured."""
+    assert filled(EMPTY, {}).count("not measured") == len(TARGETS) + 1
+
+
+def test_a_text_without_markers_is_refused() -> None:
+    """Rather than written anywhere."""
+    with pytest.raises(ValueError, match="one line"):
+        filled("nothing here", {})
+
+
+def test_the_readme_has_the_markers() -> None:
+    """So that the command can fill it."""
+    assert filled((ROOT / "README.md").read_text(encoding="utf-8"), {})
