@@ -20,7 +20,7 @@ from dycoke_cli.video.sampling import Sampling, parse_time
 if TYPE_CHECKING:
     import torch
 
-    from dycoke_cli.families.llava import Llava
+    from dycoke_cli.families.family import Family
     from dycoke_cli.methods import Method
 
 FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
@@ -32,7 +32,7 @@ class Opened:
     """A video before a model, and the methods that are to run on it; its frames may still be on their way."""
 
     name: str  # of the model
-    model: "Llava"
+    model: "Family"
     methods: "Sequence[Method]"
     frames: Frames
     clip: Clip
@@ -132,7 +132,7 @@ def sampling_of(settings: Settings, default_frames: int, rated: bool = False) ->
     return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
 
 
-def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: "Sequence[Method]" = ()) -> "Llava":
+def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: "Sequence[Method]" = ()) -> "Family":
     """Load a model on the device, in the number format and with the layout that the settings ask for.
 
     methods: what is to run, if that is known. Raises OutOfMemoryError for what cannot fit, before it is loaded.
@@ -156,7 +156,9 @@ def _check_room(
     device: "torch.device",
     itemsize: int,
 ) -> None:
-    """Compare what a run takes with what the device has free."""
+    """Compare what a run of LLaVA-OneVision or LLaVA-Video takes with what the device has free."""
+    if checkpoint.config.get("model_type") in checkpoints.FAMILIES:
+        return  # how many tokens their frames become, nobody knows before the frames are here
     from dycoke_cli.room import free_memory, plan, refuse_what_cannot_fit
     from dycoke_cli.sizes import stored_sizes
 
@@ -170,7 +172,7 @@ def _check_room(
     refuse_what_cannot_fit(wanted, device, free_memory(device, every=settings.device_map == "auto"))
 
 
-def describe(name: str, model: "Llava") -> dict[str, str]:
+def describe(name: str, model: "Family") -> dict[str, str]:
     """Name the model and how it runs, for records; the hub's revision where it has one."""
     from dycoke_cli.quantization import quantized
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.engine.generate import Step, Stop
 from dycoke_cli.engine.thinning import Thinned
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.families.family import Family
 from dycoke_cli.finite import refuse_nonfinite
 from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods.protocol import Selection
@@ -24,7 +24,7 @@ class Recorder:
     other answers had prefilled.
     """
 
-    def __init__(self, model: Llava, stop: Stop, tokens: VisualTokens, prompt: Prompt, shared: int) -> None:
+    def __init__(self, model: Family, stop: Stop, tokens: VisualTokens, prompt: Prompt, shared: int) -> None:
         self.model, self.stop, self.tokens, self.prompt, self.shared = model, stop, tokens, prompt, shared
         self.stream = TextStream(model.decode)
         self.seconds: list[float] = []
@@ -78,7 +78,7 @@ class Recorder:
     def _counts(self) -> TokenCounts:
         grid, newlines = self.tokens.grid, self.prompt.newlines
         text = self.shared + len(self.prompt) - len(self.tokens) - newlines
-        uncompressed = text + self.model.layout.length(grid)
+        uncompressed = text + self.model.video_length(grid)
         retention = self._visual_cells() / (grid.total * self._layers)
         return TokenCounts(
             grid.total, len(self.tokens), newlines, text, len(self.ids), uncompressed, round(retention, 6)

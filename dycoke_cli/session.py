@@ -12,7 +12,7 @@ from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.families.family import Family
 from dycoke_cli.listener import Listener
 from dycoke_cli.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.methods import Method
@@ -32,9 +32,10 @@ class Session:
     shared work is counted in the first one's.
     """
 
-    def __init__(self, model: Llava, clip: Clip, method: Method, settings: Settings) -> None:
+    def __init__(self, model: Family, clip: Clip, method: Method, settings: Settings) -> None:
         method.check(model.facts)
-        method = with_retain(method, settings.retain, model.facts, model.grid(len(clip.frames)))
+        frames, *size, _ = clip.frames.pixels.shape
+        method = with_retain(method, settings.retain, model.facts, model.grid(frames, (size[0], size[1])))
         self.model, self.clip, self.method = model, clip, method
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
@@ -47,7 +48,7 @@ class Session:
         with out_of_memory_explained(), self._threads():
             few = self.clip.frames.pixels[:WARM_UP_FRAMES]
             tokens = encode_compressed(self.model, few, self.method)
-            prompt, stop = self._prompt(tokens, ""), Stop(frozenset(), 2)
+            prompt, stop = self._prompt(tokens, "", WARM_UP_FRAMES), Stop(frozenset(), 2)
             for _ in generate(
                 self.model.language_model, [prompt], self.method, stop, self.sampling, graphs=self.graphs
             ):
@@ -114,9 +115,9 @@ class Session:
     def _threads(self) -> AbstractContextManager[None]:
         return suitable_threads(self.model.language_model.device, self.model.weight_bytes)
 
-    def _prompt(self, tokens: VisualTokens, question: str) -> Prompt:
-        after = self.model.question_ids(question, self.clip.seconds, self.clip.duration_s)
-        return self.model.prompt(tokens, after, self.method.positions)
+    def _prompt(self, tokens: VisualTokens, question: str, frames: int | None = None) -> Prompt:
+        clip = self.clip
+        return self.model.prompt_for(tokens, question, clip.seconds[:frames], clip.duration_s, self.method.positions)
 
     def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer | None, list[Prompt], int]:
         """Prefill what all questions have in common; a single question is prefilled in one piece."""

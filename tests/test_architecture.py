@@ -46,8 +46,8 @@ ALLOWED = {
     "video": {"errors"},
     "methods": {"errors", "groups", "outline", "tokens"},
     "families": {"device", "errors", "tokens", "language_model", "methods", "quantization", "video"},
-    "encoding": {"families", "methods", "tokens"},
-    "engine": {"errors", "tokens", "language_model", "methods"},
+    "encoding": {"families", "methods", "tokens", "video"},
+    "engine": {"tokens", "language_model", "methods"},
     "recorder": {"answer", "engine", "families", "finite", "measure", "methods", "textstream", "tokens"},
     "footprint": {"engine", "families", "language_model", "methods", "tokens"},
     "batch_session": {
@@ -147,7 +147,6 @@ ALLOWED = {
     "comparison": {
         "answer",
         "opening",
-        "checkpoints",
         "clip",
         "device",
         "errors",
