@@ -1,6 +1,7 @@
 """What the steps of one answer show, gathered into a record."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -71,6 +72,18 @@ class Recorder:
             memory_bytes=self._memory(peak),
             trace=self._trace(read) if trace else None,
         )
+
+    def trace(self) -> Trace:
+        """Say which tokens each step read."""
+        return self._trace([self._read(selection) for selection in self.selections])
+
+    def settle(self) -> None:
+        """Keep what a later `trace` needs, on the host, and nothing else."""
+        self.selections = [None if selection is None else selection.cpu() for selection in self.selections]
+        self.scores = [None if row is None else row.cpu() for row in self.scores]
+        tokens = self.tokens
+        self.tokens = replace(tokens, features=tokens.features[:, :0].cpu(), index=tokens.index.cpu(), saliency=None)
+        self.prompt = replace(self.prompt, embeds=self.prompt.embeds[:, :0].cpu())
 
     def _counts(self) -> TokenCounts:
         grid, newlines = self.tokens.grid, self.prompt.newlines

@@ -149,6 +149,13 @@ class Prompt:
             visual=moved[self.visual[chosen]],
         )
 
+    def followed_by(self, embeds: Tensor) -> "Prompt":
+        """Append text: embeds (new, hidden). Its rotary positions go on from the last one by one."""
+        further = torch.arange(1, len(embeds) + 1, device=self.positions.device)
+        last = self.positions[-1:]
+        positions = torch.cat([self.positions, last + further.reshape(-1, *[1] * (last.dim() - 1))])
+        return replace(self, embeds=torch.cat([self.embeds, embeds]), positions=positions)
+
     def split(self, at: int) -> tuple["Prompt", "Prompt"]:
         """Cut into what several questions share and what is left; `at` comes after the last visual token."""
         shared = replace(self, embeds=self.embeds[:at], positions=self.positions[:at])

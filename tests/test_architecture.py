@@ -54,6 +54,17 @@ ALLOWED = {
         "settings",
         "tokens",
     },
+    "conversation": {
+        "answer",
+        "device",
+        "engine",
+        "errors",
+        "listener",
+        "measure",
+        "recorder",
+        "session",
+        "tokens",
+    },
     "checkpoints": {"errors", "families"},
     # All but the errors only for the types of their results.
     "present": {"errors", "answer", "ask", "comparison", "doctor", "evaluation", "video"},

@@ -19,6 +19,7 @@ from dycoke_cli.video.arriving import Pixels
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
+NEXT_TURN = "<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
 END_OF_TURN = "<|im_end|>"
 # Frames that pass the vision tower together: enough to fill the device, few enough to stay below the prefill's peak.
 CHUNK = {"cpu": 4, "cuda": 16}
@@ -147,6 +148,10 @@ class Llava:
                 f"this video.\n{question}"
             )
         return self.tokenize(AFTER.format(text=text))
+
+    def next_turn_ids(self, question: str) -> list[int]:
+        """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""
+        return self.tokenize(NEXT_TURN.format(text=question))
 
     def tokenize(self, text: str) -> list[int]:
         """Turn text into token ids, special tokens recognised, none added."""
