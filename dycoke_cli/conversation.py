@@ -29,6 +29,9 @@ class Spent(NamedTuple):
     prefill_s: float = 0.0
 
 
+NOTHING = Spent()
+
+
 @dataclass(frozen=True)
 class Turn:
     """A question and its answer."""
@@ -58,7 +61,7 @@ class Conversation:
     """
 
     def __init__(
-        self, session: Session, encoded: VisualTokens, spent: Spent = Spent(), earlier: Sequence[Turn] = ()
+        self, session: Session, encoded: VisualTokens, spent: Spent = NOTHING, earlier: Sequence[Turn] = ()
     ) -> None:
         self.session, self.turns = session, list(earlier)
         self.buffer: KVBuffer | None = None
@@ -114,7 +117,7 @@ class Conversation:
         ids = recorder.ids[:-1] if recorder.ids[-1] in stop.ids else recorder.ids
         turn = Turn(question, tuple(ids), answer, filled, recorder)
         self.turns.append(turn)
-        self.spent = Spent()
+        self.spent = NOTHING
         session.peak.restart()
         return turn
 

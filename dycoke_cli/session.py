@@ -7,6 +7,7 @@ from functools import partial
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.encoded.look import Look
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
 from dycoke_cli.engine.graph import GraphStore
@@ -27,13 +28,13 @@ class Session:
     """Runs a method over one clip: encodes and prefills it once, then answers each question from there.
 
     `method` keeps what settings.retain says, where that is set. Times and peaks are measured for every question;
-    shared work is counted in the first one's.
+    shared work is counted in the first one's. `look` may hold what the vision tower made of the clip at another time.
     """
 
-    def __init__(self, model: Llava, clip: Clip, method: Method, settings: Settings) -> None:
+    def __init__(self, model: Llava, clip: Clip, method: Method, settings: Settings, look: Look | None = None) -> None:
         method.check(model.facts)
         method = with_retain(method, settings.retain, model.facts, model.grid(len(clip.frames)))
-        self.model, self.clip, self.method = model, clip, method
+        self.model, self.clip, self.method, self.look = model, clip, method, look
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
@@ -58,7 +59,12 @@ class Session:
         """
         with out_of_memory_explained(), self._threads():
             looked = partial(listener.progress, "Looking at the frames")
-            return self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
+            if self.look is not None and (known := self.look.encode(self.model)) is not None:
+                return known
+            tokens = self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
+            if self.look is not None:
+                self.look.remember(tokens)
+            return tokens
 
     def answers(
         self, questions: Sequence[str], listener: Listener, trace: bool = False, encoded: VisualTokens | None = None

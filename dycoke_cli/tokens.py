@@ -12,7 +12,7 @@ Axes, as the docstrings of this project name them:
     slots    places of a key-value buffer; slot i holds prompt position i
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
@@ -74,6 +74,11 @@ class VisualTokens:
 
     def __len__(self) -> int:
         return self.index.shape[0]
+
+    def to(self, device: torch.device | str) -> "VisualTokens":
+        """Give the same tokens on another device."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items() if isinstance(value, Tensor)})
 
     def by_frame(self) -> Tensor:
         """Give the features as (frames, per_frame, hidden). Raises ValueError where tokens are already missing."""

@@ -81,7 +81,9 @@ def test_dycoke_is_a_slow_replay_of_the_same_turns(tiny: Llava, method: Dycoke) 
     for question in QUESTIONS:
         prompt = chat._prompt(question)
         turn = chat.ask(question, SILENT)
-        for embed, number in zip(prompt.embeds[place:].double().numpy(), prompt.positions[place:].tolist(), strict=True):
+        for embed, number in zip(
+            prompt.embeds[place:].double().numpy(), prompt.positions[place:].tolist(), strict=True
+        ):
             logits: Vector = forward(slow, embed, number, None)
         stage2 = Stage2(prompt.visual.tolist(), method.l, method.p, method.gate)
         ids, selections = generated(turn), turn.recorder.selections
@@ -95,7 +97,13 @@ def test_dycoke_is_a_slow_replay_of_the_same_turns(tiny: Llava, method: Dycoke) 
     assert [turn.reused for turn in chat.turns][1:] == sorted({turn.reused for turn in chat.turns[1:]})
 
 
-EVERY = [Full(), Dycoke(), Dycoke(positions="original"), make_method("visionzip+dynamic", {}), Dycoke(variant="official")]
+EVERY = [
+    Full(),
+    Dycoke(),
+    Dycoke(positions="original"),
+    make_method("visionzip+dynamic", {}),
+    Dycoke(variant="official"),
+]
 
 
 @pytest.mark.parametrize("method", EVERY, ids=repr)
