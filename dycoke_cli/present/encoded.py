@@ -21,7 +21,7 @@ def encoded_lines(folder: Path, limit: int, entries: "Sequence[Entry]", used: bo
     yield Text(str(folder))
     total = sum(entry.bytes for entry in entries)
     off = "" if used else "; the settings say cache: false"
-    yield Text(f"{len(entries)} encoded videos, {size(total)} of {size(limit)}{off}")
+    yield Text(f"{len(entries)} encoded videos, {size(total)} of at most {limit / 1e9:g} GB{off}")
     if not entries:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))

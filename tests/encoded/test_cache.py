@@ -4,18 +4,21 @@ import dataclasses
 import json
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from dycoke_cli import checkpoints, opening
 from dycoke_cli.ask import Outcome, ask
 from dycoke_cli.encoded import content
 from dycoke_cli.encoded.cache import Cache, open_cache
 from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.listener import Listener
+from dycoke_cli.opening import load_model
 from dycoke_cli.present.records import ask_record
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
@@ -34,6 +37,17 @@ class Counter:
     @property
     def counts(self) -> tuple[int, int]:
         return self.decoded, self.encoded
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is the same for all runs of a kind; loading it anew each time tests nothing here."""
+    monkeypatch.setattr(opening, "load_model", lambda checkpoint, settings: demo(settings.pooling))
+
+
+@cache
+def demo(pooling: str | None) -> Llava:
+    return load_model(checkpoints.locate("demo"), SETTINGS.model_copy(update={"pooling": pooling}))
 
 
 @pytest.fixture
@@ -153,6 +167,7 @@ def test_a_damaged_entry_is_ignored_and_replaced(folder: Path, video: Path, dama
     wanted = run(video)
     (path,) = files(folder)
     whole = path.read_bytes()
+    assert b'format\\": 1' in whole
     older = whole.replace(b'format\\": 1', b'format\\": 0')
     path.write_bytes({"torn": whole[:-100], "foreign": b"PK" * 99, "older": older}.get(damage, b""))
     if damage == "gone":
@@ -198,7 +213,7 @@ def test_a_folder_that_cannot_be_written_costs_no_answer(
 
 def test_what_was_not_used_for_longest_goes(folder: Path, tmp_path: Path) -> None:
     """Down to the limit, by last use and not by age; a half-written file of a process that is gone goes too."""
-    cache = Cache(folder, 0)
+    store = Cache(folder, 0)
     for number in range(4):
         run(
             Path(clip("one_frame.mp4")),
@@ -211,11 +226,12 @@ def test_what_was_not_used_for_longest_goes(folder: Path, tmp_path: Path) -> Non
     (folder / ".half-x.safetensors").write_text("")
     os.utime(folder / ".half-x.safetensors", (1, 1))
     size = paths[0].stat().st_size
-    cache.limit = 2 * size + size // 2
-    assert cache.make_room() == 2
+    store.limit = 2 * size + size // 2
+    assert store.make_room() == 2
     assert files(folder) == paths[:2]
     assert not list(folder.glob(".half*"))
-    assert cache.clear() == (2, sum(path.stat().st_size for path in paths[:2]) if paths[0].exists() else 2 * size)
+    left = sum(path.stat().st_size for path in paths[:2])
+    assert store.clear() == (2, left)
     assert list(folder.iterdir()) == []
 
 
