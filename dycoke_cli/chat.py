@@ -2,14 +2,13 @@
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dycoke_cli import checkpoints
 from dycoke_cli.ask import Outcome
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.errors import UsageError
-from dycoke_cli.evaluation.arm import split_arm
 from dycoke_cli.listener import Listener
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading
 from dycoke_cli.settings import Settings
@@ -19,7 +18,7 @@ from dycoke_cli.video.guard import VideoReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dycoke_cli.conversation import Turn
+    from dycoke_cli.conversation import Conversation, Turn
     from dycoke_cli.methods import Method
     from dycoke_cli.tokens import VisualTokens
 
@@ -41,6 +40,8 @@ class Chat:
     Changing the method goes on from the encoded video, changing the frames decodes and encodes anew; both keep the
     conversation. What fails or is interrupted changes nothing. Raises a DyCokeError for whatever a user can act on.
     """
+
+    conversation: "Conversation"
 
     def __init__(self, video: str, settings: Settings, listener: Listener) -> None:
         self.video, self.listener = video, listener
@@ -77,6 +78,8 @@ class Chat:
 
     def use_method(self, text: str) -> None:
         """Go on with another method, `NAME` or `NAME:key=value,...`."""
+        from dycoke_cli.evaluation.arm import split_arm
+
         name, options = split_arm(text)
         settings = self.settings.model_copy(update={"method": name, "options": options, "retain": None})
         method = _method(settings)
@@ -148,11 +151,11 @@ class Chat:
         from dycoke_cli.session import Session
 
         model, method = opened.model, opened.methods[0]
-        earlier: list[Any] = self.conversation.turns if hasattr(self, "conversation") else []
+        earlier = self.conversation.turns if hasattr(self, "conversation") else []
         self.listener.progress("Reading the video", 0, 0)
         session = Session(model, opened.clip, method, settings)
         tokens = encoded.to(model.language_model.device)
-        conversation: Conversation = Conversation(session, tokens, Spent(decode_video_s, vision_s), earlier)
+        conversation = Conversation(session, tokens, Spent(decode_video_s, vision_s), earlier)
         if conversation.prefills_anew:
             self.listener.notice(
                 f"{method.name} drops tokens depending on the question: every turn runs the whole conversation anew"

@@ -79,7 +79,10 @@ class Recorder:
 
     def settle(self) -> None:
         """Keep what a later `trace` needs, on the host, and nothing else."""
-        self.selections = [None if selection is None else selection.cpu() for selection in self.selections]
+        self.selections = [
+            selection and Selection(*(part if part is None else part.cpu() for part in selection))
+            for selection in self.selections
+        ]
         self.scores = [None if row is None else row.cpu() for row in self.scores]
         tokens = self.tokens
         self.tokens = replace(tokens, features=tokens.features[:, :0].cpu(), index=tokens.index.cpu(), saliency=None)

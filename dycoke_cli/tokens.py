@@ -13,7 +13,7 @@ Axes, as the docstrings of this project name them:
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -77,8 +77,8 @@ class VisualTokens:
 
     def to(self, device: torch.device | str) -> "VisualTokens":
         """Give the same tokens on another device."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in tensors.items() if isinstance(value, Tensor)})
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
 
     def by_frame(self) -> Tensor:
         """Give the features as (frames, per_frame, hidden). Raises ValueError where tokens are already missing."""

@@ -32,10 +32,6 @@ class Selection(NamedTuple):
     valid: Tensor | None  # (batch, width) bool; None: all of them
     changed: Tensor  # (batch,) bool, chosen anew at this step
 
-    def cpu(self) -> "Selection":
-        """Copy it to the host."""
-        return Selection(self.index.cpu(), None if self.valid is None else self.valid.cpu(), self.changed.cpu())
-
 
 class Selector(Protocol):
     """What a method does at each decode step of one run: fresh state, fixed shapes, no host synchronization.
