@@ -79,10 +79,7 @@ class Recorder:
 
     def settle(self) -> None:
         """Keep what a later `trace` needs, on the host, and nothing else."""
-        self.selections = [
-            selection and Selection(*(part if part is None else part.cpu() for part in selection))
-            for selection in self.selections
-        ]
+        self.selections = [selection and _on_host(selection) for selection in self.selections]
         self.scores = [None if row is None else row.cpu() for row in self.scores]
         tokens = self.tokens
         self.tokens = replace(tokens, features=tokens.features[:, :0].cpu(), index=tokens.index.cpu(), saliency=None)
@@ -154,3 +151,8 @@ class Recorder:
             scores=[[] if row is None else self._scores(row[0]) for row in self.scores],
             pieces=self.pieces,
         )
+
+
+def _on_host(selection: Selection) -> Selection:
+    valid = None if selection.valid is None else selection.valid.cpu()
+    return Selection(selection.index.cpu(), valid, selection.changed.cpu())

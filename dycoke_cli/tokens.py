@@ -77,8 +77,9 @@ class VisualTokens:
 
     def to(self, device: torch.device | str) -> "VisualTokens":
         """Give the same tokens on another device."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        moved: dict[str, Any] = {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     def by_frame(self) -> Tensor:
         """Give the features as (frames, per_frame, hidden). Raises ValueError where tokens are already missing."""
