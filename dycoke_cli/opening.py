@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli import checkpoints
 from dycoke_cli.clip import Clip
+from dycoke_cli.encoded.cache import Cache
+from dycoke_cli.encoded.look import Look
 from dycoke_cli.listener import Listener
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames
@@ -38,6 +40,7 @@ class Opened:
     clip: Clip
     load_model_s: float
     pending: PendingFrames
+    look: Look | None = None  # what the cache of encoded videos has of it, or may get
 
     def complete(self, settings: Settings, listener: Listener) -> "Opened":
         """Wait for all frames. Raises a DyCokeError."""
@@ -57,20 +60,28 @@ def open_video(video: str, settings: Settings, listener: Listener, methods: "Cal
 
 @contextmanager
 def opening_video(
-    video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]"
+    video: str,
+    settings: Settings,
+    listener: Listener,
+    methods: "Callable[[], Sequence[Method]]",
+    cache: Cache | None = None,
 ) -> Iterator[Opened]:
     """Decode a video while the model loads, and go on while the block runs.
 
     methods: makes what is to run; asked once the video is being decoded, because it needs torch. One that does not
     fit the model is refused without waiting for the video. Inside the block the pixels of the frames arrive: to take a
     part of them is to wait for it, and raises FramesReplacedError if the video has to be read another way, after which
-    `complete` gives what came of it. Raises a DyCokeError.
+    `complete` gives what came of it. A video that `cache` holds is not decoded. Raises a DyCokeError.
     """
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
+    sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
+    look = cache.look(video, sampling, settings, checkpoint) if cache is not None else None
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending = start_reading(reader, video, settings, checkpoint.default_frames)
-        pending.wait_until_opened(OPENING_S)
+        pending = None
+        if look is None or look.entry is None:
+            pending = start_reading(reader, video, settings, checkpoint.default_frames)
+            pending.wait_until_opened(OPENING_S)
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
@@ -88,10 +99,14 @@ def opening_video(
         listener.phase("")
         for method in chosen:
             method.check(model.facts)
+        if pending is None and look is not None:
+            pending = look.read(model, any(method.needs_saliency for method in chosen))
+        if pending is None:
+            pending = start_reading(reader, video, settings, checkpoint.default_frames)
         frames = pending.coming()
         _tell_of(frames, settings, listener)
         clip = Clip.of(frames, settings.start, settings.end, pending)
-        yield Opened(name, model, chosen, frames, clip, load_model_s, pending)
+        yield Opened(name, model, chosen, frames, clip, load_model_s, pending, look)
 
 
 @contextmanager

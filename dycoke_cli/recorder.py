@@ -1,6 +1,7 @@
 """What the steps of one answer show, gathered into a record."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -75,6 +76,18 @@ class Recorder:
             trace=self._trace(read) if trace else None,
         )
 
+    def trace(self) -> Trace:
+        """Say which tokens each step read."""
+        return self._trace([self._read(selection) for selection in self.selections])
+
+    def settle(self) -> None:
+        """Keep what a later `trace` needs, on the host, and nothing else."""
+        self.selections = [selection and _on_host(selection) for selection in self.selections]
+        self.scores = [None if row is None else row.cpu() for row in self.scores]
+        tokens = self.tokens
+        self.tokens = replace(tokens, features=tokens.features[:, :0].cpu(), index=tokens.index.cpu(), saliency=None)
+        self.prompt = replace(self.prompt, embeds=self.prompt.embeds[:, :0].cpu())
+
     def _counts(self) -> TokenCounts:
         grid, newlines = self.tokens.grid, self.prompt.newlines
         text = self.shared + len(self.prompt) - len(self.tokens) - newlines
@@ -141,3 +154,8 @@ class Recorder:
             scores=[[] if row is None else self._scores(row[0]) for row in self.scores],
             pieces=self.pieces,
         )
+
+
+def _on_host(selection: Selection) -> Selection:
+    valid = None if selection.valid is None else selection.valid.cpu()
+    return Selection(selection.index.cpu(), valid, selection.changed.cpu())

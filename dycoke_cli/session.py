@@ -7,6 +7,7 @@ from functools import partial
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.encoded.look import Look
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
@@ -29,14 +30,14 @@ class Session:
     """Runs a method over one clip: encodes and prefills it once, then answers each question from there.
 
     `method` keeps what settings.retain says, where that is set. Times and peaks are measured for every question;
-    shared work is counted in the first one's.
+    shared work is counted in the first one's. `look` may hold what the vision tower made of the clip at another time.
     """
 
-    def __init__(self, model: Family, clip: Clip, method: Method, settings: Settings) -> None:
+    def __init__(self, model: Family, clip: Clip, method: Method, settings: Settings, look: Look | None = None) -> None:
         method.check(model.facts)
         frames, *size, _ = clip.frames.pixels.shape
         method = with_retain(method, settings.retain, model.facts, model.grid(frames, (size[0], size[1])))
-        self.model, self.clip, self.method = model, clip, method
+        self.model, self.clip, self.method, self.look = model, clip, method, look
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
@@ -61,7 +62,12 @@ class Session:
         """
         with out_of_memory_explained(), self._threads():
             looked = partial(listener.progress, LOOKING)
-            return self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
+            if self.look is not None and (known := self.look.encode(self.model)) is not None:
+                return known
+            tokens = self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
+            if self.look is not None:
+                self.look.remember(tokens)
+            return tokens
 
     def answers(
         self, questions: Sequence[str], listener: Listener, trace: bool = False, encoded: VisualTokens | None = None
@@ -76,8 +82,7 @@ class Session:
             self.watch.restart()
             listener.phase("vision" if encoded is None else "prefill")
             if encoded is None:
-                looked = partial(listener.progress, LOOKING)
-                tokens = encode_compressed(self.model, self.clip.frames.pixels, self.method, looked)
+                tokens = self._compressed(listener)
                 # Frames may still be on their way; what was waited for them is decoding's.
                 decode_s, vision_s = self.clip.decode_s, self.watch.lap() - self.clip.waited_s
             else:
@@ -94,6 +99,13 @@ class Session:
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
                 self.peak.restart()
                 decode_s = vision_s = prefill_s = 0.0
+
+    def _compressed(self, listener: Listener) -> VisualTokens:
+        """Encode and compress the clip: window by window, unless the whole is in the cache, or is to be kept there."""
+        if self.look is not None:
+            return self.method.compress(self.encode(listener))
+        looked = partial(listener.progress, LOOKING)
+        return encode_compressed(self.model, self.clip.frames.pixels, self.method, looked)
 
     def _run(
         self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, listener: Listener

@@ -15,9 +15,9 @@ Axes, as the docstrings of this project name them:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,6 +104,12 @@ class VisualTokens:
 
     def __len__(self) -> int:
         return self.index.shape[0]
+
+    def to(self, device: torch.device | str) -> "VisualTokens":
+        """Give the same tokens on another device."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        moved: dict[str, Any] = {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     def by_frame(self) -> Tensor:
         """Give the features as (frames, per_frame, hidden). Raises ValueError where tokens are already missing."""
@@ -194,6 +200,18 @@ class Prompt:
             positions=self.positions[stays],
             visual=moved[self.visual[chosen]],
             deepstack=None if self.deepstack is None else self.deepstack[chosen],
+        )
+
+    def followed_by(self, embeds: Tensor) -> "Prompt":
+        """Append text: embeds (new, hidden). Its rotary positions go on one by one, in every direction."""
+        end = self.next_position + len(embeds)
+        further = torch.arange(self.next_position, end, device=self.positions.device)
+        further = further.reshape(-1, *[1] * (self.positions.dim() - 1)).expand(-1, *self.positions.shape[1:])
+        return replace(
+            self,
+            embeds=torch.cat([self.embeds, embeds]),
+            positions=torch.cat([self.positions, further]),
+            next_position=end,
         )
 
     def split(self, at: int) -> tuple["Prompt", "Prompt"]:

@@ -169,6 +169,16 @@ TopP = Annotated[str | None, Option(metavar="P", help="Draw from this much proba
 Seed = Annotated[str | None, Option(metavar="N", help="The same seed, the same answer. (default: 0)")]
 RepetitionPenalty = Annotated[str | None, Option(metavar="X", help="Above 1 avoids repeating tokens. (default: 1)")]
 
+# Encoded videos
+UseCache = Annotated[
+    bool | None,
+    Option("--cache/--no-cache", help="Keep encoded videos on disk, and read them from there. (default: cache)"),
+]
+CacheSize = Annotated[
+    str | None,
+    Option(metavar="GB", help="How much they may take; those not used for longest go. (default: 10)"),
+]
+
 # Output
 Baseline = Annotated[bool, Option("--baseline", help="Also run without compression, and measure both.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead of the answer.")]
@@ -212,4 +222,6 @@ SETTINGS = {
     "top_p",
     "seed",
     "repetition_penalty",
+    "cache",
+    "cache_size",
 }

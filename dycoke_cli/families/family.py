@@ -85,6 +85,10 @@ class Family(Protocol):
         """
         ...
 
+    def next_turn_ids(self, question: str) -> list[int]:
+        """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""
+        ...
+
     def video_length(self, grid: Grid) -> int:
         """Count the prompt positions of an uncompressed video: visual tokens and newlines."""
         ...

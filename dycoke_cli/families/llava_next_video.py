@@ -79,6 +79,13 @@ class LlavaNextVideo(PlaceholderModel):
             return f"{start}[INST] {video} [/INST]"
         return f"{start}USER: {video} ASSISTANT:"
 
+    def next_turn_ids(self, question: str) -> list[int]:
+        """Tokenize the end of an answer and the next question, as the chat template has them."""
+        end = self.tokenizer.eos_token or ""
+        if self.model.config.text_config.model_type == "mistral":
+            return self.tokenize(f"{end}[INST] {question} [/INST]")
+        return self.tokenize(f"{end}USER: {question} ASSISTANT:")
+
     def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
         """Make the inputs of stock `generate` besides token ids."""
         return {"pixel_values_videos": self.pixels(frames)[None]}

@@ -60,6 +60,10 @@ class LoadedModel:
         frame = patches * wide * self.language_model.dtype.itemsize
         return max(1, min(most, int(SHARE_OF_FREE * free_bytes(device)) // frame))
 
+    def next_turn_ids(self, question: str) -> list[int]:
+        """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""
+        return self.tokenize(f"{self.end_of_turn}\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
+
     def tokenize(self, text: str) -> list[int]:
         """Turn text into token ids, special tokens recognised, none added."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
