@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-PROMPT, MORE = "» ", "… "
+PROMPT, MORE = "> ", ". "  # plain, as a readline without a UTF-8 locale would garble anything else
 PASTE_S = 0.03  # whoever types takes longer for the next line
 REMEMBERED = 1000  # entries of the history
 LEAVING = "Ctrl-C again, or Ctrl-D, leaves."
