@@ -75,7 +75,7 @@ class Answer:
 
     question: str
     answer: str
-    finish: str  # "stop": the model ended it; "length": max_new_tokens did
+    finish: str  # "stop": the model ended it; "length": max_new_tokens did; "interrupted": the user did
     tokens: TokenCounts
     steps: tuple[StepRecord, ...]
     time_s: Times

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.answer import Answer
+from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.listener import Listener
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
 from dycoke_cli.settings import Settings
@@ -28,6 +29,7 @@ class Outcome:
     load_model_s: float
     timeline: tuple[Span, ...] = ()
     startup: StartUp | None = None
+    features: str = "computed"  # or "cache": they were read from disk, and neither decoder nor vision tower ran
 
 
 def ask(
@@ -53,7 +55,9 @@ def ask(
         # The baseline comes last: it takes the most memory.
         return [make_method(settings.method, settings.options), *([Full()] if baseline else [])]
 
-    with opening_video(video, settings, listener, chosen) as opened:
+    # What is measured is not read from a cache.
+    cache = None if baseline else open_cache(settings)
+    with opening_video(video, settings, listener, chosen, cache) as opened:
         try:
             # The baseline shall find the same state of things as the method: nothing on its way.
             ready = opened.complete(settings, listener) if baseline else opened
@@ -64,7 +68,9 @@ def ask(
             method, answers, plain = _answers(ready, questions, settings, baseline, trace, listener)
     from dycoke_cli.methods.options import method_options
 
-    pending = opened.pending
+    pending, look = opened.pending, opened.look
+    if look is not None and (trouble := look.keep(pending.result())) is not None:
+        listener.notice(trouble)
     spans.add("decode_video", pending.began, pending.began + pending.seconds)
     return Outcome(
         frames=pending.result(),
@@ -75,6 +81,7 @@ def ask(
         load_model_s=opened.load_model_s,
         timeline=spans.known(ready.clip.waited_s, pending.cpu_s),
         startup=spans.startup,
+        features="computed" if look is None or look.tokens is None else "cache",
     )
 
 
@@ -85,7 +92,7 @@ def _answers(
     from dycoke_cli.methods.full import Full
     from dycoke_cli.session import Session
 
-    session = Session(opened.model, opened.clip, opened.methods[0], settings)
+    session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
     method = session.method
     if len(opened.frames) < FEW_FRAMES and method.name != "full":
         listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")

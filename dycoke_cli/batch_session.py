@@ -11,7 +11,7 @@ from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.families.family import Family, Size
 from dycoke_cli.footprint import Footprint
 from dycoke_cli.listener import Listener
 from dycoke_cli.measure import PeakMemory, Stopwatch, timed
@@ -22,6 +22,7 @@ from dycoke_cli.settings import Settings
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 SILENT = Listener()
+HD: Size = (720, 1280)  # of which frames are taken to be until they are read
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class BatchSession:
     batch. A row that has ended takes no further part.
     """
 
-    def __init__(self, model: Llava, method: Method, settings: Settings) -> None:
+    def __init__(self, model: Family, method: Method, settings: Settings) -> None:
         method.check(model.facts)
         self.model, self.method, self.settings = model, method, settings
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
@@ -74,11 +75,10 @@ class BatchSession:
             ]
 
     def footprint(self, frames: int, question: str = "") -> Footprint:
-        """Say what a row of so many frames takes."""
-        grid = self.model.grid(frames)
+        """Say what a row of so many frames takes; where their size matters, of HD ones."""
+        grid = self.model.grid(frames, HD)
         method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
-        after = self.model.question_ids(question, [], 0.0)
-        return Footprint.of(self.model, method, grid, after, self.stop, self.graphs.bucket)
+        return Footprint.of(self.model, method, grid, frames, question, self.stop, self.graphs.bucket)
 
     def rows_that_fit(self, frames: int, question: str = "", free: int | None = None) -> int:
         """Say how many rows of so many frames fit into `free` bytes, by default what the device has left; at least 1.
@@ -95,12 +95,12 @@ class BatchSession:
         for number, row in enumerate(rows):
             listener.progress("Looking at the frames", number, len(rows))
             pixels = row.clip.frames.pixels
-            grid = self.model.grid(len(pixels))
+            grid = self.model.grid(len(pixels), (pixels.shape[1], pixels.shape[2]))
             method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
             left = encode_compressed(self.model, pixels, method)
-            after = self.model.question_ids(row.question, row.clip.seconds, row.clip.duration_s)
-            prompts.append(self.model.prompt(left, after, method.positions))
-            tokens.append(replace(left, features=left.features[:, :0]))
+            clip = row.clip
+            prompts.append(self.model.prompt_for(left, row.question, clip.seconds, clip.duration_s, method.positions))
+            tokens.append(replace(left, features=left.features[:, :0], deepstack=None))
         return tokens, prompts
 
     def _follow(self, prompts: list[Prompt], recorders: list[Recorder], listener: Listener) -> None:

@@ -21,8 +21,16 @@ from dycoke_cli.models import address, find
 if TYPE_CHECKING:
     import torch
 
+    from dycoke_cli.families.family import Family
     from dycoke_cli.families.llava import Llava
 
+# By the model_type of config.json: the file of `families` and its class.
+FAMILIES = {
+    "qwen2_5_vl": ("qwen2_5_vl", "Qwen25VL"),
+    "qwen3_vl": ("qwen3_vl", "Qwen3VL"),
+    "internvl": ("internvl", "InternVL"),
+    "llava_next_video": ("llava_next_video", "LlavaNextVideo"),
+}
 ROOM_FOR_7B = 20 * 2**30  # bytes: 16 GB of bfloat16 weights and a run of 64 frames
 
 DEMO_NOTICE = (
@@ -41,8 +49,11 @@ class Checkpoint:
 
     @property
     def default_frames(self) -> int:
-        """How many frames the model was made for: 64 for LLaVA-Video, 32 for LLaVA-OneVision, 16 for the demo."""
-        if self.folder == DEMO:
+        """How many frames the model was made for: 64 for LLaVA-Video, 16 for the demo, 32 for others.
+
+        LLaVA-NeXT-Video has room for 16 in its context of 4096.
+        """
+        if self.folder == DEMO or self.config.get("model_type") == "llava_next_video":
             return 16
         return 64 if self.is_llava_video else 32
 
@@ -87,21 +98,25 @@ def on_disk(name: str) -> bool:
 def model_config(checkpoint: Checkpoint) -> Any:
     """Build the transformers configuration of a supported checkpoint, with its defaults filled in.
 
-    Raises ModelError for an unsupported architecture.
+    Raises ModelError for an unsupported architecture, and for a damaged config.json.
     """
-    from transformers import LlavaOnevisionConfig
+    from transformers import CONFIG_MAPPING
 
     from dycoke_cli.families import original_llava
 
     config = checkpoint.config
     if original_llava.is_original(config):
         return original_llava.model_config(config)
-    if config.get("model_type") == "llava_onevision":
-        return LlavaOnevisionConfig.from_dict(config)
+    if config.get("model_type") in ("llava_onevision", *FAMILIES):
+        try:
+            return CONFIG_MAPPING[config["model_type"]].from_dict(config)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _not_loaded(checkpoint.name, error, "Fetch the model again") from error
     kind = config.get("model_type") or config.get("architectures")
     raise ModelError(
         f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
-        "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format",
+        "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format, or a Qwen2.5-VL, "
+        "Qwen3-VL, InternVL3 or LLaVA-NeXT-Video one in transformers format",
     )
 
 
@@ -112,15 +127,32 @@ def load(
     quantize: str | None = None,
     spread: bool = False,
     **layout: Any,
-) -> "Llava":
-    """Load a LLaVA-OneVision or LLaVA-Video model in either format.
+) -> "Family":
+    """Load a model of any family, LLaVA in either format.
 
     quantize: int8 or int4, for the language model's matrices. spread: over all CUDA devices. layout: fields of
-    VideoLayout to use instead of the checkpoint's own.
+    VideoLayout to use instead of the checkpoint's own. All three are for LLaVA alone.
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
-    from transformers import LlavaOnevisionForConditionalGeneration
+    if checkpoint.config.get("model_type") not in FAMILIES:
+        return load_llava(checkpoint, device, dtype, quantize, spread, **layout)
+    _refuse_what_is_for_llava(checkpoint.name, quantize, spread, layout)
+    file, name = FAMILIES[checkpoint.config["model_type"]]
+    kind = getattr(import_module(f"dycoke_cli.families.{file}"), name)
+    model, tokenizer = _read(checkpoint, kind.architecture, dtype, config=model_config(checkpoint))
+    family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
+    return family
 
+
+def load_llava(
+    checkpoint: Checkpoint,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    quantize: str | None = None,
+    spread: bool = False,
+    **layout: Any,
+) -> "Llava":
+    """Load a LLaVA-OneVision or LLaVA-Video model in either format; see `load`."""
     from dycoke_cli.families import original_llava
     from dycoke_cli.families.layout import VideoLayout
     from dycoke_cli.families.llava import Llava
@@ -135,10 +167,29 @@ def load(
     if quantize is not None:
         options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
     options |= _placing(device, quantize, spread)
+    model, tokenizer = _read(checkpoint, "LlavaOnevisionForConditionalGeneration", dtype, **options)
+    if spread:
+        _refuse_spill(checkpoint.name, model)
+    elif "device_map" not in options:
+        model = model.to(device)
+    return Llava(model, tokenizer, replace(video_layout, **layout))
+
+
+def _refuse_what_is_for_llava(name: str, quantize: str | None, spread: bool, layout: dict[str, Any]) -> None:
+    """Nobody has tried the first two with other families, and these have no choice of layouts."""
+    flags = {"quantize": quantize is not None, "device-map": spread, **dict.fromkeys(layout, True)}
+    for flag in (flag.replace("_", "-") for flag, given in flags.items() if given):
+        raise UsageError(f"--{flag} is for LLaVA-OneVision and LLaVA-Video, which {name!r} is not", "Leave it out")
+
+
+def _read(checkpoint: Checkpoint, architecture: str, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
+    """Load model and tokenizer of a folder, whole or not at all."""
+    import transformers
+
     with _quiet():
         try:
             # Weights of another shape are let through here, to be refused by name below.
-            model, report = LlavaOnevisionForConditionalGeneration.from_pretrained(
+            model, report = getattr(transformers, architecture).from_pretrained(
                 checkpoint.folder,
                 dtype=dtype,
                 output_loading_info=True,
@@ -148,15 +199,27 @@ def load(
             )
             tokenizer = _tokenizer(checkpoint.folder)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0]
-            remedy = f"Try it without --quantize {quantize}" if quantize else "Fetch the model again"
-            raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason}", remedy) from error
+            quantized = "quantization_config" in options
+            remedy = "Try it without --quantize" if quantized else "Fetch the model again"
+            raise _not_loaded(checkpoint.name, error, remedy) from error
     _refuse_gaps(checkpoint.name, report)
-    if spread:
-        _refuse_spill(checkpoint.name, model)
-    elif "device_map" not in options:
-        model = model.to(device)
-    return Llava(model.eval(), tokenizer, replace(video_layout, **layout))
+    _refuse_windows(checkpoint.name, model.config.text_config)
+    return model.eval(), tokenizer
+
+
+def _not_loaded(name: str, error: Exception, remedy: str) -> ModelError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ModelError(f"{name!r} cannot be loaded: {reason}", remedy)
+
+
+def _refuse_windows(name: str, config: Any) -> None:
+    """The engine lets every layer read everything; a model trained to read a window would answer something else."""
+    kinds = getattr(config, "layer_types", None)
+    windowed = any(kind != "full_attention" for kind in kinds) if kinds else getattr(config, "sliding_window", None)
+    if windowed:
+        raise ModelError(
+            f"{name!r} has layers that read a sliding window, which dycoke cannot run", "Use a model without them"
+        )
 
 
 def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict[str, Any]:

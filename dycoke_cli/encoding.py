@@ -1,24 +1,26 @@
 """From frames to what is left of them: a compressed run never holds all visual tokens where its method allows it."""
 
-from dycoke_cli.families.llava import Llava, OnProgress, Pixels
+from dycoke_cli.families.family import Family, OnProgress
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.tokens import VisualTokens
+from dycoke_cli.video.arriving import Pixels, part
 
 # Frames whose uncompressed tokens are held at once, a multiple of what passes the vision tower together.
 TOGETHER = 16
 
 
 def encode_compressed(
-    model: Llava, frames: Pixels, method: Method, on_progress: OnProgress | None = None
+    model: Family, frames: Pixels, method: Method, on_progress: OnProgress | None = None
 ) -> VisualTokens:
     """Encode (frames, height, width, 3) uint8 and compress it, window by window where the method works in windows.
 
-    The result is that of compressing the whole video at once.
+    The result is that of compressing the whole video at once. Frames that are still to come are not asked for before
+    the vision tower takes them.
     """
     total, window = len(frames), method.window
     if window is None:
-        # Frames that are still to come are not asked for before the tower takes them.
         return method.compress(model.encode(frames, on_progress, method.needs_saliency))
+    window *= model.frames_per_patch
     together, parts = -(-TOGETHER // window) * window, []
     for start in range(0, total, together):
 
@@ -26,6 +28,6 @@ def encode_compressed(
             if on_progress is not None:
                 on_progress(start + done, total)
 
-        piece = model.encode(frames[start : start + together], looked, method.needs_saliency)
+        piece = model.encode(part(frames, start, start + together), looked, method.needs_saliency, of=total)
         parts.append(method.compress(piece))
     return parts[0] if len(parts) == 1 else VisualTokens.joined(parts)

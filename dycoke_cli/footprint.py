@@ -1,13 +1,12 @@
 """How much memory a row of a batch takes, by arithmetic over the sizes of model, video and method."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from dycoke_cli.engine.generate import Stop
 from dycoke_cli.engine.reading import round_up
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.families.family import Family
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.tokens import Grid, VisualTokens
@@ -28,9 +27,9 @@ class Footprint:
 
     @classmethod
     def of(
-        cls, model: Llava, method: Method, grid: Grid, after: Sequence[int], stop: Stop, bucket: int = 1
+        cls, model: Family, method: Method, grid: Grid, frames: int, question: str, stop: Stop, bucket: int = 1
     ) -> "Footprint":
-        """Work out what a video of shape `grid` takes, with the token ids `after` it.
+        """Work out what a question about a video of so many `frames` takes, which become tokens of shape `grid`.
 
         bucket: what a buffer's slots are rounded up to where steps are captured.
 
@@ -38,7 +37,7 @@ class Footprint:
         number to within a token a frame.
         """
         language = model.language_model
-        slots, deep_slots, cut = _slots(model, method, grid, after, stop.max_new_tokens)
+        slots, deep_slots, cut = _slots(model, method, grid, frames, question, stop.max_new_tokens)
         per_layer = language.kv_bytes_per_token // language.layers
         length = slots - stop.max_new_tokens
         if cut == language.layers:
@@ -63,7 +62,7 @@ class Footprint:
         return max(1, usable // self.row)
 
 
-def _slots(model: Llava, method: Method, grid: Grid, after: Sequence[int], room: int) -> tuple[int, int, int]:
+def _slots(model: Family, method: Method, grid: Grid, frames: int, question: str, room: int) -> tuple[int, int, int]:
     """Count buffer slots: of the layers that see all that entered, of those after a cut, and where the cut is."""
     language = model.language_model
     stand_in = torch.rand(*grid, PROBE_WIDTH, generator=torch.Generator().manual_seed(0))
@@ -75,7 +74,7 @@ def _slots(model: Llava, method: Method, grid: Grid, after: Sequence[int], room:
         index=tokens.index.to(language.device),
         survivor=tokens.survivor.to(language.device),
     )
-    slots = len(model.prompt(on_device, after, method.positions)) + room
+    slots = len(model.prompt_for(on_device, question, [0.0] * frames, 0.0, method.positions)) + room
     thinner = method.thinner()
     if thinner is None:
         return slots, slots, language.layers

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli import checkpoints
 from dycoke_cli.clip import Clip
+from dycoke_cli.encoded.cache import Cache
+from dycoke_cli.encoded.look import Look
 from dycoke_cli.listener import Listener
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames
@@ -20,7 +22,7 @@ from dycoke_cli.video.sampling import Sampling, parse_time
 if TYPE_CHECKING:
     import torch
 
-    from dycoke_cli.families.llava import Llava
+    from dycoke_cli.families.family import Family
     from dycoke_cli.methods import Method
 
 FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
@@ -32,12 +34,13 @@ class Opened:
     """A video before a model, and the methods that are to run on it; its frames may still be on their way."""
 
     name: str  # of the model
-    model: "Llava"
+    model: "Family"
     methods: "Sequence[Method]"
     frames: Frames
     clip: Clip
     load_model_s: float
     pending: PendingFrames
+    look: Look | None = None  # what the cache of encoded videos has of it, or may get
 
     def complete(self, settings: Settings, listener: Listener) -> "Opened":
         """Wait for all frames. Raises a DyCokeError."""
@@ -57,20 +60,28 @@ def open_video(video: str, settings: Settings, listener: Listener, methods: "Cal
 
 @contextmanager
 def opening_video(
-    video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]"
+    video: str,
+    settings: Settings,
+    listener: Listener,
+    methods: "Callable[[], Sequence[Method]]",
+    cache: Cache | None = None,
 ) -> Iterator[Opened]:
     """Decode a video while the model loads, and go on while the block runs.
 
     methods: makes what is to run; asked once the video is being decoded, because it needs torch. One that does not
     fit the model is refused without waiting for the video. Inside the block the pixels of the frames arrive: to take a
     part of them is to wait for it, and raises FramesReplacedError if the video has to be read another way, after which
-    `complete` gives what came of it. Raises a DyCokeError.
+    `complete` gives what came of it. A video that `cache` holds is not decoded. Raises a DyCokeError.
     """
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
+    sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
+    look = cache.look(video, sampling, settings, checkpoint) if cache is not None else None
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending = start_reading(reader, video, settings, checkpoint.default_frames)
-        pending.wait_until_opened(OPENING_S)
+        pending = None
+        if look is None or look.entry is None:
+            pending = start_reading(reader, video, settings, checkpoint.default_frames)
+            pending.wait_until_opened(OPENING_S)
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
@@ -88,10 +99,14 @@ def opening_video(
         listener.phase("")
         for method in chosen:
             method.check(model.facts)
+        if pending is None and look is not None:
+            pending = look.read(model, any(method.needs_saliency for method in chosen))
+        if pending is None:
+            pending = start_reading(reader, video, settings, checkpoint.default_frames)
         frames = pending.coming()
         _tell_of(frames, settings, listener)
         clip = Clip.of(frames, settings.start, settings.end, pending)
-        yield Opened(name, model, chosen, frames, clip, load_model_s, pending)
+        yield Opened(name, model, chosen, frames, clip, load_model_s, pending, look)
 
 
 @contextmanager
@@ -132,7 +147,7 @@ def sampling_of(settings: Settings, default_frames: int, rated: bool = False) ->
     return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
 
 
-def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: "Sequence[Method]" = ()) -> "Llava":
+def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: "Sequence[Method]" = ()) -> "Family":
     """Load a model on the device, in the number format and with the layout that the settings ask for.
 
     methods: what is to run, if that is known. Raises OutOfMemoryError for what cannot fit, before it is loaded.
@@ -156,7 +171,9 @@ def _check_room(
     device: "torch.device",
     itemsize: int,
 ) -> None:
-    """Compare what a run takes with what the device has free."""
+    """Compare what a run of LLaVA-OneVision or LLaVA-Video takes with what the device has free."""
+    if checkpoint.config.get("model_type") in checkpoints.FAMILIES:
+        return  # how many tokens their frames become, nobody knows before the frames are here
     from dycoke_cli.room import free_memory, plan, refuse_what_cannot_fit
     from dycoke_cli.sizes import stored_sizes
 
@@ -170,7 +187,7 @@ def _check_room(
     refuse_what_cannot_fit(wanted, device, free_memory(device, every=settings.device_map == "auto"))
 
 
-def describe(name: str, model: "Llava") -> dict[str, str]:
+def describe(name: str, model: "Family") -> dict[str, str]:
     """Name the model and how it runs, for records; the hub's revision where it has one."""
     from dycoke_cli.quantization import quantized
 

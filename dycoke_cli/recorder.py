@@ -1,6 +1,7 @@
 """What the steps of one answer show, gathered into a record."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.engine.generate import Step, Stop
 from dycoke_cli.engine.thinning import Thinned
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.families.family import Family
 from dycoke_cli.finite import refuse_nonfinite
 from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods.protocol import Selection
@@ -24,7 +25,7 @@ class Recorder:
     other answers had prefilled.
     """
 
-    def __init__(self, model: Llava, stop: Stop, tokens: VisualTokens, prompt: Prompt, shared: int) -> None:
+    def __init__(self, model: Family, stop: Stop, tokens: VisualTokens, prompt: Prompt, shared: int) -> None:
         self.model, self.stop, self.tokens, self.prompt, self.shared = model, stop, tokens, prompt, shared
         self.stream = TextStream(model.decode)
         self.seconds: list[float] = []
@@ -75,10 +76,22 @@ class Recorder:
             trace=self._trace(read) if trace else None,
         )
 
+    def trace(self) -> Trace:
+        """Say which tokens each step read."""
+        return self._trace([self._read(selection) for selection in self.selections])
+
+    def settle(self) -> None:
+        """Keep what a later `trace` needs, on the host, and nothing else."""
+        self.selections = [selection and _on_host(selection) for selection in self.selections]
+        self.scores = [None if row is None else row.cpu() for row in self.scores]
+        tokens = self.tokens
+        self.tokens = replace(tokens, features=tokens.features[:, :0].cpu(), index=tokens.index.cpu(), saliency=None)
+        self.prompt = replace(self.prompt, embeds=self.prompt.embeds[:, :0].cpu())
+
     def _counts(self) -> TokenCounts:
         grid, newlines = self.tokens.grid, self.prompt.newlines
         text = self.shared + len(self.prompt) - len(self.tokens) - newlines
-        uncompressed = text + self.model.layout.length(grid)
+        uncompressed = text + self.model.video_length(grid)
         retention = self._visual_cells() / (grid.total * self._layers)
         return TokenCounts(
             grid.total, len(self.tokens), newlines, text, len(self.ids), uncompressed, round(retention, 6)
@@ -141,3 +154,8 @@ class Recorder:
             scores=[[] if row is None else self._scores(row[0]) for row in self.scores],
             pieces=self.pieces,
         )
+
+
+def _on_host(selection: Selection) -> Selection:
+    valid = None if selection.valid is None else selection.valid.cpu()
+    return Selection(selection.index.cpu(), valid, selection.changed.cpu())

@@ -7,12 +7,13 @@ from functools import partial
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.encoded.look import Look
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.families.family import Family
 from dycoke_cli.listener import Listener
 from dycoke_cli.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.methods import Method
@@ -29,13 +30,14 @@ class Session:
     """Runs a method over one clip: encodes and prefills it once, then answers each question from there.
 
     `method` keeps what settings.retain says, where that is set. Times and peaks are measured for every question;
-    shared work is counted in the first one's.
+    shared work is counted in the first one's. `look` may hold what the vision tower made of the clip at another time.
     """
 
-    def __init__(self, model: Llava, clip: Clip, method: Method, settings: Settings) -> None:
+    def __init__(self, model: Family, clip: Clip, method: Method, settings: Settings, look: Look | None = None) -> None:
         method.check(model.facts)
-        method = with_retain(method, settings.retain, model.facts, model.grid(len(clip.frames)))
-        self.model, self.clip, self.method = model, clip, method
+        frames, *size, _ = clip.frames.pixels.shape
+        method = with_retain(method, settings.retain, model.facts, model.grid(frames, (size[0], size[1])))
+        self.model, self.clip, self.method, self.look = model, clip, method, look
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
@@ -47,7 +49,7 @@ class Session:
         with out_of_memory_explained(), self._threads():
             few = self.clip.frames.pixels[:WARM_UP_FRAMES]
             tokens = encode_compressed(self.model, few, self.method)
-            prompt, stop = self._prompt(tokens, ""), Stop(frozenset(), 2)
+            prompt, stop = self._prompt(tokens, "", WARM_UP_FRAMES), Stop(frozenset(), 2)
             for _ in generate(
                 self.model.language_model, [prompt], self.method, stop, self.sampling, graphs=self.graphs
             ):
@@ -60,7 +62,12 @@ class Session:
         """
         with out_of_memory_explained(), self._threads():
             looked = partial(listener.progress, LOOKING)
-            return self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
+            if self.look is not None and (known := self.look.encode(self.model)) is not None:
+                return known
+            tokens = self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
+            if self.look is not None:
+                self.look.remember(tokens)
+            return tokens
 
     def answers(
         self, questions: Sequence[str], listener: Listener, trace: bool = False, encoded: VisualTokens | None = None
@@ -75,8 +82,7 @@ class Session:
             self.watch.restart()
             listener.phase("vision" if encoded is None else "prefill")
             if encoded is None:
-                looked = partial(listener.progress, LOOKING)
-                tokens = encode_compressed(self.model, self.clip.frames.pixels, self.method, looked)
+                tokens = self._compressed(listener)
                 # Frames may still be on their way; what was waited for them is decoding's.
                 decode_s, vision_s = self.clip.decode_s, self.watch.lap() - self.clip.waited_s
             else:
@@ -93,6 +99,13 @@ class Session:
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
                 self.peak.restart()
                 decode_s = vision_s = prefill_s = 0.0
+
+    def _compressed(self, listener: Listener) -> VisualTokens:
+        """Encode and compress the clip: window by window, unless the whole is in the cache, or is to be kept there."""
+        if self.look is not None:
+            return self.method.compress(self.encode(listener))
+        looked = partial(listener.progress, LOOKING)
+        return encode_compressed(self.model, self.clip.frames.pixels, self.method, looked)
 
     def _run(
         self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, listener: Listener
@@ -114,9 +127,9 @@ class Session:
     def _threads(self) -> AbstractContextManager[None]:
         return suitable_threads(self.model.language_model.device, self.model.weight_bytes)
 
-    def _prompt(self, tokens: VisualTokens, question: str) -> Prompt:
-        after = self.model.question_ids(question, self.clip.seconds, self.clip.duration_s)
-        return self.model.prompt(tokens, after, self.method.positions)
+    def _prompt(self, tokens: VisualTokens, question: str, frames: int | None = None) -> Prompt:
+        clip = self.clip
+        return self.model.prompt_for(tokens, question, clip.seconds[:frames], clip.duration_s, self.method.positions)
 
     def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer | None, list[Prompt], int]:
         """Prefill what all questions have in common; a single question is prefilled in one piece."""

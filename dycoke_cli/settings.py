@@ -15,6 +15,7 @@ from dycoke_cli.settings_file import nearest_file, read_file, user_file
 PREFIX = "DYCOKE_"
 DEFAULT = DEFAULT_METHOD
 ENVIRONMENT, FLAG = "environment", "flag"
+UNREPEATED = {"options", "preset", "cache", "cache_size"}  # written otherwise, or without a say in the answer
 
 __all__ = ["DEFAULT", "Settings", "choices", "merged", "parse_options", "user_file"]
 
@@ -51,11 +52,13 @@ class Settings(BaseModel):
     newline: Literal["one_token", "grid", "frame", "no_token"] | None = None
     pooling: Literal["bilinear", "average", "max"] | None = None
     row_newlines: Literal["complete", "present", "all"] | None = None
+    cache: bool = True
+    cache_size: float = Field(10.0, ge=0)
 
     def as_flags(self) -> list[str]:
         """Write what differs from the defaults as flags, so that a command can be repeated wherever it came from."""
         flags = []
-        for key, value in self.model_dump(exclude_defaults=True, exclude={"options", "preset"}).items():
+        for key, value in self.model_dump(exclude_defaults=True, exclude=UNREPEATED).items():
             flags += [f"--{key.replace('_', '-')}", str(value)]
         for key, value in self.options.items():
             flags += ["-o", f"{key}={value}"]

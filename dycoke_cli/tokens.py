@@ -2,20 +2,22 @@
 
 Axes, as the docstrings of this project name them:
 
-    frames   sampled frames of one video, in the order in which they are shown
+    frames   sampled frames of one video, in the order in which they are shown; where a family makes one patch of
+             several (Qwen-VL: of two), these patches in time
     rows     token rows of a frame after pooling, from the top
     cols     token columns of a frame after pooling, from the left
     tokens   visual tokens that (still) exist, at most frames * rows * cols
     hidden   width of the language model
     length   prompt positions: text, visual tokens and newlines
+    levels   layers of the vision tower whose features are added inside the language model (DeepStack)
     batch    prompts that run together
     slots    places of a key-value buffer; slot i holds prompt position i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,13 +53,19 @@ class VisualTokens:
     grid: Grid
     survivor: Tensor  # (grid.total,) int64, the token that stands for each one now: itself, where it was merged, or -1
     saliency: Tensor | None = None  # (tokens,) float32, attention received in the vision tower; None: nobody asked
+    deepstack: Tensor | None = None  # (tokens, levels, hidden), what the first decoder layers add; None: nothing
 
     @classmethod
-    def whole(cls, features: Tensor, saliency: Tensor | None = None) -> "VisualTokens":
-        """Start from uncompressed features (frames, rows, cols, hidden); saliency: (frames, rows, cols)."""
+    def whole(cls, features: Tensor, saliency: Tensor | None = None, deepstack: Tensor | None = None) -> "VisualTokens":
+        """Start from uncompressed features (frames, rows, cols, hidden).
+
+        saliency: (frames, rows, cols); deepstack: (frames, rows, cols, levels, hidden).
+        """
         grid = Grid(*features.shape[:3])
         index = torch.arange(grid.total, device=features.device)
-        return cls(features.flatten(0, 2), index, grid, index, None if saliency is None else saliency.flatten())
+        received = None if saliency is None else saliency.flatten()
+        deeper = None if deepstack is None else deepstack.flatten(0, 2)
+        return cls(features.flatten(0, 2), index, grid, index, received, deeper)
 
     @classmethod
     def joined(cls, parts: Sequence["VisualTokens"]) -> "VisualTokens":
@@ -69,12 +77,14 @@ class VisualTokens:
         ]
         index, survivor = (torch.cat(tensors) for tensors in zip(*moved, strict=True))
         saliency = [part.saliency for part in parts if part.saliency is not None]
+        deepstack = [part.deepstack for part in parts if part.deepstack is not None]
         return cls(
             torch.cat([part.features for part in parts]),
             index,
             parts[0].grid._replace(frames=sum(part.grid.frames for part in parts)),
             survivor,
             torch.cat(saliency) if saliency else None,
+            torch.cat(deepstack) if deepstack else None,
         )
 
     @property
@@ -94,6 +104,12 @@ class VisualTokens:
 
     def __len__(self) -> int:
         return self.index.shape[0]
+
+    def to(self, device: torch.device | str) -> "VisualTokens":
+        """Give the same tokens on another device."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        moved: dict[str, Any] = {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     def by_frame(self) -> Tensor:
         """Give the features as (frames, per_frame, hidden). Raises ValueError where tokens are already missing."""
@@ -122,26 +138,40 @@ class VisualTokens:
         lookup = torch.full((self.grid.total,), -1, dtype=torch.int64, device=self.index.device)
         lookup[self.index] = target
         survivor = torch.where(self.survivor >= 0, lookup[self.survivor.clamp(min=0)], self.survivor)
-        saliency = None if self.saliency is None else self.saliency[kept]
-        return replace(self, features=self.features[kept], index=self.index[kept], survivor=survivor, saliency=saliency)
+        return replace(
+            self,
+            features=self.features[kept],
+            index=self.index[kept],
+            survivor=survivor,
+            saliency=None if self.saliency is None else self.saliency[kept],
+            deepstack=None if self.deepstack is None else self.deepstack[kept],
+        )
 
     def merge(self, kept: Tensor, merged_into: Tensor, weights: Tensor | None = None) -> "VisualTokens":
         """Return the tokens at the positions `kept`, each as the mean of all that merge into it.
 
         kept, merged_into: as in `keep`; merged_into may be -1 for tokens that are dropped. weights (tokens,): how much
         each counts in its mean, evenly if None; what merges with no weight at all counts evenly. A token that nothing
-        merges into keeps its feature to the bit.
+        merges into keeps its feature to the bit. DeepStack features merge as the features do.
         """
         joined = torch.nonzero(merged_into >= 0).squeeze(1)
         place = torch.zeros_like(merged_into).scatter_(0, kept, torch.arange(len(kept), device=kept.device))
         group = place[merged_into[joined]]
         share = torch.ones(len(joined), device=kept.device) if weights is None else weights[joined].float()
         share = torch.where(sum_by_group(share, group, len(kept))[group] > 0, share, 1.0)
-        sums = sum_by_group(self.features[joined].float() * share[:, None], group, len(kept))
-        means = (sums / sum_by_group(share, group, len(kept))[:, None]).to(self.features.dtype)
-        alone = torch.bincount(group, minlength=len(kept)) == 1
+        total = sum_by_group(share, group, len(kept))[:, None]
+        alone = (torch.bincount(group, minlength=len(kept)) == 1)[:, None]
+
+        def mean(values: Tensor, own: Tensor) -> Tensor:
+            sums = sum_by_group(values[joined].flatten(1).float() * share[:, None], group, len(kept))
+            means = (sums / total).to(values.dtype)
+            return torch.where(alone, own.flatten(1), means).reshape(own.shape)
+
         left = self.keep(kept, merged_into)
-        return replace(left, features=torch.where(alone[:, None], left.features, means))
+        left = replace(left, features=mean(self.features, left.features))
+        if self.deepstack is None or left.deepstack is None:
+            return left
+        return replace(left, deepstack=mean(self.deepstack, left.deepstack))
 
 
 @dataclass(frozen=True)
@@ -149,9 +179,11 @@ class Prompt:
     """One question about one video, ready for the language model."""
 
     embeds: Tensor  # (length, hidden)
-    positions: Tensor  # (length,) int64, rotary position of each
+    positions: Tensor  # (length,) int64, rotary position of each; (length, 3) where they count frame, row and column
     visual: Tensor  # (tokens,) int64, the slots that the visual tokens take, in the order of VisualTokens
+    next_position: int  # rotary position of the first new token, in every direction
     newlines: int = 0  # how many newline embeddings are in it
+    deepstack: Tensor | None = None  # (tokens, levels, hidden), what the first layers add to the visual tokens
 
     def __len__(self) -> int:
         return self.embeds.shape[0]
@@ -167,9 +199,22 @@ class Prompt:
             embeds=self.embeds[stays],
             positions=self.positions[stays],
             visual=moved[self.visual[chosen]],
+            deepstack=None if self.deepstack is None else self.deepstack[chosen],
+        )
+
+    def followed_by(self, embeds: Tensor) -> "Prompt":
+        """Append text: embeds (new, hidden). Its rotary positions go on one by one, in every direction."""
+        end = self.next_position + len(embeds)
+        further = torch.arange(self.next_position, end, device=self.positions.device)
+        further = further.reshape(-1, *[1] * (self.positions.dim() - 1)).expand(-1, *self.positions.shape[1:])
+        return replace(
+            self,
+            embeds=torch.cat([self.embeds, embeds]),
+            positions=torch.cat([self.positions, further]),
+            next_position=end,
         )
 
     def split(self, at: int) -> tuple["Prompt", "Prompt"]:
         """Cut into what several questions share and what is left; `at` comes after the last visual token."""
         shared = replace(self, embeds=self.embeds[:at], positions=self.positions[:at])
-        return shared, replace(self, embeds=self.embeds[at:], positions=self.positions[at:])
+        return shared, replace(self, embeds=self.embeds[at:], positions=self.positions[at:], deepstack=None)

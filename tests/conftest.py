@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import torch
@@ -46,6 +47,20 @@ def clip_frames() -> torch.Tensor:
     with safe_open(GOLDEN / "clips" / "clip_a.safetensors", "pt") as file:
         frames: torch.Tensor = file.get_tensor("frames_u8")
     return frames
+
+
+@pytest.fixture(autouse=True)
+def no_encoded_videos(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every run finds an empty cache of encoded videos, and none the user's; tests of the cache put one in place."""
+    base = tmp_path_factory.getbasetemp() / "assets"
+
+    def empty() -> Path:
+        folder = base / uuid4().hex
+        folder.mkdir(parents=True)
+        return folder
+
+    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", empty)
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(base / uuid4().hex))  # of commands that tests start
 
 
 @pytest.fixture(scope="session")

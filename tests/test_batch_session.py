@@ -104,7 +104,7 @@ def test_windows_are_compressed_as_they_come(
     tiny: Llava, name: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tokens, places, survivors and features are those of compressing the whole video; only windows are ever held."""
-    monkeypatch.setattr("dycoke_cli.encoding.TOGETHER", 4)
+    monkeypatch.setattr("dycoke_cli.encoding.TOGETHER", 8)
     method, frames, seen = make_method(name, {}), clip(count).frames.pixels, list[tuple[int, int]]()
     ours = encode_compressed(tiny, frames, method, lambda done, total: seen.append((done, total)))
     wanted = method.compress(tiny.encode(frames))

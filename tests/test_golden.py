@@ -121,7 +121,7 @@ def test_official_run(stem: str, name: str) -> None:
     assert len(prompt) == case["seq_len"]
     # The official code prunes a stretch of the prompt that starts at a configured place, video or not.
     start = case["image_token_start_index"]
-    prompt = Prompt(prompt.embeds, prompt.positions, torch.arange(start, start + len(tokens)))
+    prompt = Prompt(prompt.embeds, prompt.positions, torch.arange(start, start + len(tokens)), prompt.next_position)
     steps = run(model, prompt, method, case)
     logits = golden_tensor(stem, f"{name}/logits")
     attention = golden_tensor(stem, f"{name}/image_attention")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dycoke_cli.families.llava import _resized_as_bytes
+from dycoke_cli.families.picture import resized_as_bytes
 from tests.conftest import clip_frames
 
 
@@ -15,7 +15,7 @@ def test_floats_in_two_steps_are_what_the_kernel_for_bytes_gives(side: int, cont
     noise = torch.randint(0, 256, (2, 3, 135, 240), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = clip_frames()[:4].permute(0, 3, 1, 2) if content == "clip" else noise
     wanted = F.interpolate(images, (side, side), mode="bicubic", antialias=True).float()
-    difference = (_resized_as_bytes(images, side) - wanted).abs()
+    difference = (resized_as_bytes(images, (side, side)) - wanted).abs()
     assert difference.max() <= 2
     assert difference.mean() < 0.02
 
@@ -23,4 +23,4 @@ def test_floats_in_two_steps_are_what_the_kernel_for_bytes_gives(side: int, cont
 def test_a_frame_of_the_right_size_stays_as_it_is() -> None:
     """Resizing it would only blur."""
     images = clip_frames()[:2, :64, :64].permute(0, 3, 1, 2)
-    assert torch.equal(_resized_as_bytes(images, 64), images.float())
+    assert torch.equal(resized_as_bytes(images, (64, 64)), images.float())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dycoke_cli import checkpoints
-from dycoke_cli.families import llava, saliency
+from dycoke_cli.families import loaded, saliency
 from dycoke_cli.families.llava import Llava
 from tests.conftest import GOLDEN, clip_frames
 
@@ -31,7 +31,7 @@ def test_asking_changes_no_feature(tiny: Llava, monkeypatch: pytest.MonkeyPatch,
     assert plain.saliency is None
     with torch.inference_mode():
         received = saliency.encode_watched(tiny.model.model.vision_tower, tiny.pixels(frames))[1]
-    monkeypatch.setattr(llava, "CHUNK", {"cpu": chunk})
+    monkeypatch.setattr(loaded, "CHUNK", {"cpu": chunk})
     watched = tiny.encode(frames, saliency=True)
     torch.testing.assert_close(watched.features, plain.features, atol=1e-5, rtol=0)
     assert watched.saliency is not None

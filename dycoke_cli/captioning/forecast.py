@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dycoke_cli.batch_session import HD
 from dycoke_cli.captioning.captioner import Captioner
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.plan import Plan
@@ -12,7 +13,10 @@ from dycoke_cli.opening import sampling_of
 
 @dataclass(frozen=True)
 class Forecast:
-    """Counts are exact for videos with enough frames, and an upper bound for shorter ones; memory is arithmetic."""
+    """Counts are exact for videos with enough frames, and an upper bound for shorter ones; memory is arithmetic.
+
+    Where the size of frames matters, HD ones are counted.
+    """
 
     todo: tuple[str, ...]  # ids
     kept: int
@@ -54,7 +58,7 @@ def forecast_of(job: Job, plan: Plan) -> Forecast:
         changed=plan.changed,
         put_off=plan.put_off,
         frames=frames,
-        visual_tokens=model.grid(frames).total,
+        visual_tokens=model.grid(frames, HD).total,
         prompt_tokens=footprint.prompt // (config.hidden_size * model.language_model.dtype.itemsize),
         batch=batch,
         weights_bytes=model.weight_bytes,

@@ -9,7 +9,9 @@ import typer
 from dycoke_cli import __version__
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.bench import bench_command
+from dycoke_cli.cli.cache import cache_app
 from dycoke_cli.cli.caption import caption_command
+from dycoke_cli.cli.chat import chat_command
 from dycoke_cli.cli.compare import compare_command
 from dycoke_cli.cli.config import config_app
 from dycoke_cli.cli.doctor import doctor_command
@@ -32,11 +34,13 @@ app = typer.Typer(
 )
 app.command("ask")(ask_command)
 app.command("caption")(caption_command)
+app.command("chat")(chat_command)
 app.command("compare")(compare_command)
 app.command("eval")(eval_command)
 app.command("bench")(bench_command)
 app.command("methods")(methods_command)
 app.add_typer(config_app, name="config")
+app.add_typer(cache_app, name="cache")
 app.command("doctor")(doctor_command)
 app.add_typer(models_app, name="models")
 

@@ -53,6 +53,8 @@ def ask_command(
     top_p: opt.TopP = None,
     seed: opt.Seed = None,
     repetition_penalty: opt.RepetitionPenalty = None,
+    cache: opt.UseCache = None,
+    cache_size: opt.CacheSize = None,
     baseline: opt.Baseline = False,
     as_json: opt.Json = False,
     trace: opt.TraceFile = None,

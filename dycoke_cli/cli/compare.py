@@ -115,7 +115,7 @@ def compare_command(
         from dycoke_cli.present.report import write_report
 
         settings = settings.model_copy(update={"model": comparison.model["name"]})
-        own = settings.model_dump(exclude={"method", "options"})
+        own = settings.model_dump(exclude={"method", "options", "cache", "cache_size"})
         command = _command(video, question, arms, settings, baseline, repeat)
         write_report(report, comparison_runs(comparison), comparison.frames, comparison.model, own, command)
 

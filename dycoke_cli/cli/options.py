@@ -86,15 +86,27 @@ Dtype = Annotated[
 ]
 Quantize = Annotated[
     str | None,
-    Option(metavar="NAME", help="Load the language model's weights as int8 or int4; needs dycoke[quant]."),
+    Option(
+        metavar="NAME",
+        help="Load the language model's weights as int8 or int4; needs dycoke[quant].",
+        autocompletion=words_of("quantize"),
+    ),
 ]
 DeviceMap = Annotated[
     str | None,
-    Option(metavar="auto", help="Spread the layers over all CUDA devices; needs dycoke[multi]. (default: one device)"),
+    Option(
+        metavar="auto",
+        help="Spread the layers over all CUDA devices; needs dycoke[multi]. (default: one device)",
+        autocompletion=words_of("device_map"),
+    ),
 ]
 Memory = Annotated[
     str | None,
-    Option(metavar="HOW", help="check refuses what will not fit before it is loaded; ignore tries. (default: check)"),
+    Option(
+        metavar="HOW",
+        help="check refuses what will not fit before it is loaded; ignore tries. (default: check)",
+        autocompletion=words_of("memory"),
+    ),
 ]
 Newline = Annotated[
     str | None,
@@ -157,6 +169,16 @@ TopP = Annotated[str | None, Option(metavar="P", help="Draw from this much proba
 Seed = Annotated[str | None, Option(metavar="N", help="The same seed, the same answer. (default: 0)")]
 RepetitionPenalty = Annotated[str | None, Option(metavar="X", help="Above 1 avoids repeating tokens. (default: 1)")]
 
+# Encoded videos
+UseCache = Annotated[
+    bool | None,
+    Option("--cache/--no-cache", help="Keep encoded videos on disk, and read them from there. (default: cache)"),
+]
+CacheSize = Annotated[
+    str | None,
+    Option(metavar="GB", help="How much they may take; those not used for longest go. (default: 10)"),
+]
+
 # Output
 Baseline = Annotated[bool, Option("--baseline", help="Also run without compression, and measure both.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead of the answer.")]
@@ -200,4 +222,6 @@ SETTINGS = {
     "top_p",
     "seed",
     "repetition_penalty",
+    "cache",
+    "cache_size",
 }

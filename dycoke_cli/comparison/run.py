@@ -18,7 +18,7 @@ from dycoke_cli.opening import FEW_FRAMES, describe, open_video
 from dycoke_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from dycoke_cli.families.llava import Llava
+    from dycoke_cli.families.family import Family
 
 SILENT = Listener()
 
@@ -77,7 +77,7 @@ def compare(
 
 
 def _ours(
-    model: "Llava", clip: Clip, arm: Arm, question: str, settings: Settings, trace: bool
+    model: "Family", clip: Clip, arm: Arm, question: str, settings: Settings, trace: bool
 ) -> tuple[Contender, Method]:
     """Prepare an arm of this engine; also give its method, in which a budget has become options."""
     from dycoke_cli.session import Session
@@ -94,7 +94,7 @@ def _ours(
     return Contender(described, Depth.of(session.method, model.facts.layers), run), session.method
 
 
-def _stock(model: "Llava", clip: Clip, question: str, settings: Settings) -> Contender:
+def _stock(model: "Family", clip: Clip, question: str, settings: Settings) -> Contender:
     """Prepare transformers' own `generate`."""
     from dycoke_cli.comparison.stock import StockGenerate
 

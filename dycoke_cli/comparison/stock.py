@@ -14,7 +14,7 @@ from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
-from dycoke_cli.families.llava import BEFORE, Llava
+from dycoke_cli.families.family import Family
 from dycoke_cli.measure import PeakMemory, Stopwatch
 
 
@@ -44,14 +44,13 @@ class StockGenerate:
     clock, as in theirs: resizing the frames, tokenizing, the vision tower, the prefill and all steps. Its peak begins
     once the pixels are there, so that their own memory is not held against it; theirs are made a few at a time.
 
-    Transformers lays a video out in one way: pooled bilinearly, one newline at the end. For a model of another layout
-    it is given the embeddings that this project makes (`from_pixels` is False), and generates from there.
+    A LLaVA layout that transformers does not know starts from the embeddings that this project makes (`from_pixels` is
+    False).
     """
 
-    def __init__(self, model: Llava, clip: Clip, max_new_tokens: int) -> None:
+    def __init__(self, model: Family, clip: Clip, max_new_tokens: int) -> None:
         self.model, self.clip = model, clip
-        layout = model.layout
-        self.from_pixels = (layout.newline, layout.pooling) == ("one_token", "bilinear")
+        self.from_pixels = model.stock_from_pixels
         self.generation = GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=False,
@@ -80,48 +79,44 @@ class StockGenerate:
             if not self.from_pixels:
                 self.peak.restart()  # what encoding takes is this project's doing either way
             self.watch.restart()
-            after = self.model.question_ids(question, self.clip.seconds, self.clip.duration_s)
-            inputs = self._pixels(after) if self.from_pixels else self._embeddings(after)
+            inputs = self._pixels(question) if self.from_pixels else self._embeddings(question)
             prepared_s = self.watch.lap()
             if self.from_pixels:
                 self.peak.restart()
             clocked = Clocked()
             self.watch.restart()
             self.model.model.generate(**inputs, generation_config=self.generation, streamer=clocked)
-            return self._record(question, after, clocked, prepared_s)
+            return self._record(question, inputs["attention_mask"].shape[1], clocked, prepared_s)
 
-    def _pixels(self, after: list[int]) -> dict[str, Tensor]:
-        """Make the inputs as transformers' documentation shows."""
-        visual = [self.model.model.config.video_token_index] * self.model.layout.length(self._grid)
-        device = self.model.language_model.device
-        ids = torch.tensor([self.model.tokenize(BEFORE) + visual + after], device=device)
-        pixels = self.model.pixels(self.clip.frames.pixels)[None]
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values_videos": pixels}
+    def _pixels(self, question: str) -> dict[str, Tensor]:
+        clip = self.clip
+        return self.model.stock_inputs(clip.frames.pixels, question, clip.seconds, clip.duration_s)
 
-    def _embeddings(self, after: list[int]) -> dict[str, Tensor]:
+    def _embeddings(self, question: str) -> dict[str, Tensor]:
         """Make the whole prompt as embeddings, uncompressed."""
-        tokens = self.model.encode(self.clip.frames.pixels)
-        embeds = self.model.prompt(tokens, after, "packed").embeds[None]
+        clip, tokens = self.clip, self.model.encode(self.clip.frames.pixels)
+        embeds = self.model.prompt_for(tokens, question, clip.seconds, clip.duration_s, "packed").embeds[None]
         return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
 
     @property
     def _grid(self) -> Any:
-        return self.model.grid(len(self.clip.frames))
+        frames, height, width, _ = self.clip.frames.pixels.shape
+        return self.model.grid(frames, (height, width))
 
-    def _record(self, question: str, after: list[int], clocked: Clocked, prepared_s: float) -> Answer:
+    def _record(self, question: str, prompt: int, clocked: Clocked, prepared_s: float) -> Answer:
         """Put together what the clock and the streamer saw; every step reads every token."""
         ids, visual = clocked.ids, self._grid.total
-        length = self.model.layout.length(self._grid)
-        text = len(self.model.tokenize(BEFORE)) + len(after)
+        length = self.model.video_length(self._grid)
+        text = prompt - length
         shown = [token for token in ids if token not in self.model.stop_ids]
         steps = tuple(StepRecord(number, visual, 1.0, 0, False) for number in range(len(ids)))
-        kv = (length + text + len(ids) - 1) * self.model.language_model.kv_bytes_per_token
+        kv = (prompt + len(ids) - 1) * self.model.language_model.kv_bytes_per_token
         peak = self.peak
         return Answer(
             question=question,
             answer=self.model.decode(shown).strip(),
             finish="stop" if ids[-1] in self.model.stop_ids else "length",
-            tokens=TokenCounts(visual, visual, length - visual, text, len(ids), length + text, 1.0),
+            tokens=TokenCounts(visual, visual, length - visual, text, len(ids), prompt, 1.0),
             steps=steps,
             time_s=self._times(clocked, prepared_s),
             memory_bytes=Memory(self.model.weight_bytes, kv, kv, peak.peak, peak.above_start, peak.of),

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import sdpa_mask
+from transformers import AttentionInterface
 
 NAME = "dycoke_sdpa"
 
@@ -31,10 +30,9 @@ class Pass(Protocol):
 @contextmanager
 def attached(text_model: Any) -> Iterator[None]:
     """Let `text_model` use our attention inside the block, and what it used before afterwards."""
-    # Registering is idempotent and touches no model. The mask function must be known too: for an unknown name
-    # transformers builds no mask at all.
+    # Registering is idempotent and touches no model. A mask function is left out on purpose: for an attention without
+    # one transformers builds no mask, and here the passes mask.
     AttentionInterface.register(NAME, _forward)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
     before = text_model.config._attn_implementation
     text_model.set_attn_implementation(NAME)
     try:

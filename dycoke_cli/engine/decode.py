@@ -68,7 +68,6 @@ class DecodeStep:
         hidden = self.model.body(
             input_ids=self.tokens,
             position_ids=self.positions,
-            attention_mask={"full_attention": None},
             past_key_values=self.current,
             use_cache=True,
             dycoke=self.current,

@@ -90,7 +90,7 @@ def generate(
     graphs = graphs or GraphStore.of(model)
     with attached(model.body):
         logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room, graphs)
-        positions = torch.stack([prompt.positions[-1] for prompt in prompts]) + 1
+        positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
         sampler = Sampler(sampling, len(prompts), model.device)
         running, outcome, run = [True] * len(prompts), Outcome(logits, None, None), _Run(graphs, len(prompts))
         for number in range(room):

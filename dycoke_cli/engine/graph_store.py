@@ -95,6 +95,13 @@ class GraphStore:
         part.rewind([0] * batch)
         return part
 
+    def grown(self, buffer: KVBuffer, slots: int) -> KVBuffer:
+        """Copy a one-row buffer into one with at least `slots` slots, which is kept in its place."""
+        larger = buffer.fork(1, round_up(slots, self.bucket))
+        if self.buffer is not None and buffer.begins_at(self.buffer):
+            self.buffer, self.steps = larger, []
+        return larger
+
     def fewer(self, rows: int, running: int) -> int:
         """Say with how many rows a batch of `rows` should go on when `running` of them still do.
 

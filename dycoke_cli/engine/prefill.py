@@ -8,6 +8,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.cache import KVBuffer
+from dycoke_cli.engine.deepstack import stock_arguments
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
@@ -90,11 +91,11 @@ def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: 
         current = PrefillPass(part, chunk.shape[1])
         hidden = model.body(
             inputs_embeds=chunk,
-            position_ids=positions[:, first : first + step],
-            attention_mask={"full_attention": None},  # the pass masks; transformers must not build a mask of its own
+            position_ids=positions[..., first : first + step],
             past_key_values=current,
             use_cache=True,
             dycoke=current,
+            **stock_arguments(prompts, range(first, first + chunk.shape[1])),
         ).last_hidden_state
         part.lengths = [start + chunk.shape[1] for start in current.starts]
     before = buffer.lengths[row : row + len(prompts)]
@@ -108,10 +109,14 @@ def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: 
 
 
 def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
-    """Lay prompts side by side, shorter ones padded at the end: embeds (batch, new, hidden), positions (batch, new)."""
+    """Lay prompts side by side, shorter ones padded at the end.
+
+    Returns embeds (batch, new, hidden) and positions as transformers takes them: (batch, new), or (3, batch, new).
+    """
     new = max(map(len, prompts))
     embeds = torch.stack([_pad(prompt.embeds, new) for prompt in prompts])
-    return embeds, torch.stack([_pad(prompt.positions, new) for prompt in prompts])
+    positions = torch.stack([_pad(prompt.positions, new) for prompt in prompts])
+    return embeds, positions if positions.dim() == 2 else positions.movedim(-1, 0)
 
 
 def at_rows(hidden: Tensor, places: list[int]) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dycoke_cli.engine.attention import attention_row
 from dycoke_cli.engine.cache import KVBuffer
+from dycoke_cli.engine.deepstack import add_features
 from dycoke_cli.engine.prefill import PrefillPass, at_rows, stack_prompts
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Thinner
@@ -91,5 +92,6 @@ def _run_layers(model: LanguageModel, prompts: list[Prompt], current: PrefillPas
             position_embeddings=rotary,
             dycoke=current,
         )
+        add_features(hidden, prompts, layer)
     current.buffer.lengths = [len(prompt) for prompt in prompts]
     return hidden.to(model.device)

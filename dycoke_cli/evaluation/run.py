@@ -21,7 +21,7 @@ from dycoke_cli.video.pending import PendingFrames
 from dycoke_cli.video.sampling import Sampling
 
 if TYPE_CHECKING:
-    from dycoke_cli.families.llava import Llava
+    from dycoke_cli.families.family import Family
 
 
 CHOOSING = ("frames", "fps", "max_frames", "start", "end", "sample")  # the settings that choose frames
@@ -116,7 +116,7 @@ class Evaluation:
         except VideoError as error:
             return error
 
-    def _load(self, tasks: Sequence[Task], listener: Listener) -> "Llava":
+    def _load(self, tasks: Sequence[Task], listener: Listener) -> "Family":
         if self.name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
@@ -129,7 +129,7 @@ class Evaluation:
         return model
 
     def _answer_video(
-        self, model: "Llava", pending: PendingFrames | VideoError, tasks: Sequence[Task], listener: Listener
+        self, model: "Family", pending: PendingFrames | VideoError, tasks: Sequence[Task], listener: Listener
     ) -> Iterator[Record]:
         """Answer every task of one video; one that cannot be read gives each of them its error."""
         try:

@@ -1,49 +1,32 @@
 """LLaVA-OneVision and LLaVA-Video: SigLIP, a two-layer projector, Qwen2."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.device import free_bytes
+from dycoke_cli.families.family import OnProgress, Pictures, Size
 from dycoke_cli.families.layout import VideoLayout
+from dycoke_cli.families.loaded import LoadedModel
+from dycoke_cli.families.picture import resized
 from dycoke_cli.families.saliency import encode_watched
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.quantization import weight_bytes
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.arriving import Pixels
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
-END_OF_TURN = "<|im_end|>"
-# Frames that pass the vision tower together at most: enough to fill the device, few enough to stay below the prefill's
-# peak. Where memory is short they are fewer, and take no more than this share of what is free.
-CHUNK = {"cpu": 4, "cuda": 16}
-SHARE_OF_FREE = 0.25
-OnProgress = Callable[[int, int], None]  # done, of how many
 
 
 @dataclass(frozen=True)
-class Llava:
+class Llava(LoadedModel):
     """A loaded LLaVA model with its tokenizer and layout: frames and a question in, a prompt out.
 
-    model: transformers' LlavaOnevisionForConditionalGeneration, used for its parts; it is never changed.
+    Its `model` is transformers' LlavaOnevisionForConditionalGeneration.
     """
 
-    model: Any
-    tokenizer: Any
     layout: VideoLayout
-
-    @property
-    def language_model(self) -> LanguageModel:
-        """The part that the engine runs."""
-        return LanguageModel(self.model.model.language_model, self.model.lm_head)
 
     @property
     def family(self) -> str:
@@ -55,8 +38,8 @@ class Llava:
         """What methods check themselves against."""
         return ModelFacts(self.language_model.layers, self.layout.newline, saliency=True)
 
-    def grid(self, frames: int) -> Grid:
-        """Say how many visual tokens so many frames become."""
+    def grid(self, frames: int, size: Size | None = None) -> Grid:
+        """Say how many visual tokens so many frames become; their size does not matter."""
         return Grid(frames, *self.layout.pooled(self._side, self._side))
 
     @property
@@ -65,43 +48,28 @@ class Llava:
         newline: Tensor = self.model.model.image_newline
         return newline
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of all parameters, shared ones counted once."""
-        return weight_bytes(self.model)
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """The tokens that end an answer."""
-        configured = self.model.generation_config.eos_token_id
-        ids = configured if isinstance(configured, list) else [configured]
-        ids = [*ids, self.tokenizer.convert_tokens_to_ids(END_OF_TURN)]
-        return frozenset(token for token in ids if token is not None)
-
-    def pixels(self, frames: npt.NDArray[np.uint8]) -> Tensor:
+    def pixels(self, frames: Pictures) -> Tensor:
         """Resize and scale as the models' processor does, aspect ratio not kept.
 
         frames: (frames, height, width, 3) uint8 RGB. Returns (frames, 3, image, image) in [-1, 1], the model's dtype.
         Resizing on uint8 is within two levels of 255 of the processor's PIL bicubic, and ten times faster.
         """
         side = self.model.config.vision_config.image_size
-        device = self.language_model.device
-        images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        if device.type == "cuda":
-            # Bytes cross, not floats; a frame at a time keeps the floats few.
-            images = torch.cat([_resized_as_bytes(image.to(device), side) for image in images.split(1)])
-        else:
-            images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).contiguous()
-        return (images.to(device, torch.float32) / 127.5 - 1).to(self.language_model.dtype)
+        images = resized(frames, (side, side), self.language_model.device)
+        return (images / 127.5 - 1).to(self.language_model.dtype)
 
     @torch.inference_mode()
-    def encode(self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False) -> VisualTokens:
+    def encode(
+        self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
+    ) -> VisualTokens:
         """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time, as they arrive.
+
+        No frame sees another, so it does not matter `of` how many they are.
 
         saliency: also say how much attention each token receives there, for a method that needs it.
         """
         features, received = [], []
-        chunk = self._chunk()
+        chunk = self.together(self._side**2)
         tower = self.model.model.vision_tower
         for start in range(0, len(frames), chunk):
             pixels = self.pixels(frames[start : start + chunk])
@@ -114,18 +82,6 @@ class Llava:
             if on_progress is not None:
                 on_progress(min(start + chunk, len(frames)), len(frames))
         return VisualTokens.whole(torch.cat(features), torch.cat(received) if saliency else None)
-
-    def _chunk(self) -> int:
-        """Say how many frames pass the vision tower together."""
-        device = self.language_model.device
-        most = CHUNK[device.type]
-        if device.type != "cuda":
-            return most
-        vision = self.model.config.vision_config
-        # At once alive in a layer's feed-forward part: two of its widest, and the residual stream beside them.
-        wide = 2 * vision.intermediate_size + 6 * vision.hidden_size
-        frame = self._side**2 * wide * self.language_model.dtype.itemsize
-        return max(1, min(most, int(SHARE_OF_FREE * free_bytes(device)) // frame))
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
@@ -164,11 +120,6 @@ class Llava:
             )
         return self.tokenize(AFTER.format(text=text))
 
-    def tokenize(self, text: str) -> list[int]:
-        """Turn text into token ids, special tokens recognised, none added."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
     @torch.inference_mode()
     def prompt(
         self, tokens: VisualTokens, after: Sequence[int], positions: str, before: Sequence[int] | None = None
@@ -190,20 +141,34 @@ class Llava:
             numbers = torch.cat([torch.arange(start, device=device), start + block.places, rest])
         else:
             numbers = torch.arange(len(embeds), device=device)
-        return Prompt(embeds, numbers, start + block.visual, len(block.places) - len(tokens))
+        newlines = len(block.places) - len(tokens)
+        length = self.layout.length(tokens.grid) if positions == "original" else len(block.places)
+        return Prompt(embeds, numbers, start + block.visual, start + length + len(after_ids), newlines)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Turn answer tokens into text, special tokens left out."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return text
+    def prompt_for(
+        self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
+    ) -> Prompt:
+        """Put the system turn, the question and the layout's newlines around what is left of the video."""
+        return self.prompt(tokens, self.question_ids(question, seconds, duration_s), positions)
 
+    def video_length(self, grid: Grid) -> int:
+        """Count the prompt positions of an uncompressed video, newlines included."""
+        return self.layout.length(grid)
 
-def _resized_as_bytes(images: Tensor, side: int) -> Tensor:
-    """Scale uint8 (frames, 3, height, width) to a square of float32, as the CPU does it on bytes.
+    @property
+    def stock_from_pixels(self) -> bool:
+        """Transformers lays a video out in one way: pooled bilinearly, one newline at the end."""
+        return (self.layout.newline, self.layout.pooling) == ("one_token", "bilinear")
 
-    CUDA has no kernel for bytes. Those of the CPU round and cut off after each direction, so this does too.
-    """
-    values = images.float()
-    for size in ((images.shape[2], side), (side, side)):
-        values = F.interpolate(values, size, mode="bicubic", antialias=True).round().clamp(0, 255)
-    return values
+    def stock_inputs(
+        self, frames: Pixels, question: str, seconds: Sequence[float], duration_s: float
+    ) -> dict[str, Tensor]:
+        """Make what transformers' own `generate` takes for the same question, as its documentation shows."""
+        visual = [self.model.config.video_token_index] * self.layout.length(self.grid(len(frames)))
+        after = self.question_ids(question, seconds, duration_s)
+        ids = torch.tensor([self.tokenize(BEFORE) + visual + after], device=self.language_model.device)
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "pixel_values_videos": self.pixels(frames[:])[None],
+        }

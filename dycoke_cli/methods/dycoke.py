@@ -26,12 +26,15 @@ WINDOW = 4  # frames that are merged together
 class Dycoke(Method):
     """Merge similar tokens of neighbouring frames, then read at each step only what attention asks for.
 
+    With Qwen-VL, which makes one patch of two frames, a window of four is four patches: eight frames.
+
     k: share of the tokens of a compressed frame that merge into an earlier frame, 0 to 1.
     l: layers from this one on read only the active visual tokens; the layer before it is watched.
     p: share of the visual tokens that a decode step leaves unread, 0 to 1; at least one is read.
     gate: the active set is chosen anew when the attention's cosine similarity to what chose it falls below this.
     variant: "paper", or "official" for the exact selection of the authors' released code.
-    positions: "packed" numbers the prompt without gaps, "original" keeps the numbers of the uncompressed prompt.
+    positions: "packed" numbers the prompt without gaps, "original" keeps the numbers of the uncompressed prompt;
+        Qwen-VL, whose positions count frames, rows and columns, always keeps them.
     select: "dynamic", or "once" to choose at the first decode step and stay with it (the paper's one-shot ablation).
     """
 

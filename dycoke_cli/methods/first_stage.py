@@ -13,7 +13,8 @@ class FirstStage(Method):
     """A method whose whole work is to say which visual tokens enter, and that can meet any budget.
 
     retain: share of all visual tokens that enters, above 0 to 1; at least one token does.
-    positions: "packed" numbers the prompt without gaps, "original" keeps the numbers of the uncompressed prompt.
+    positions: "packed" numbers the prompt without gaps, "original" keeps the numbers of the uncompressed prompt;
+        Qwen-VL, whose positions count frames, rows and columns, always keeps them.
     """
 
     acts = (BEFORE_PREFILL,)

@@ -38,6 +38,8 @@ def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
     for row in _rows(answer, plain):
         table.add_row(*row[: len(table.columns)])
     parts: list[RenderableType] = [table, *_steps(answer, width - 4)]
+    if outcome.features == "cache":
+        parts.append(Text("The frames' features came from the cache; decoding is what reading them took.", style="dim"))
     if plain is not None and plain.answer != answer.answer:
         parts.append(Text.assemble(("Uncompressed answer: ", "dim"), plain.answer))
     if plain is None and outcome.method["name"] != "full":

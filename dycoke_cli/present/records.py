@@ -25,6 +25,7 @@ def ask_record(outcome: "Outcome") -> dict[str, Any]:
         "video": video,
         "model": {**outcome.model, "load_s": outcome.load_model_s},
         "method": outcome.method,
+        "features": outcome.features,
         "answers": [answer_record(answer) for answer in outcome.answers],
         "baseline": baseline[0] if baseline else None,
         "timeline": [asdict(span) for span in outcome.timeline],

@@ -76,7 +76,9 @@ def report_record(
 ) -> dict[str, Any]:
     """Build what the page shows, as plain values."""
     traces = [answer.trace for run in runs for answer in run.answers if answer.trace is not None]
-    side = thumbnail_side(len(frames))
+    grid = _grid(traces[0]) if traces else [len(frames), 0, 0]
+    step = -(-len(frames) // grid[0])  # frames that share their tokens: the first of them is shown
+    side = thumbnail_side(grid[0])
     return {
         "made": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": {"dycoke": __version__, **{name: metadata.version(name) for name in PACKAGES}},
@@ -84,11 +86,13 @@ def report_record(
         "video": {key: _shown(value) for key, value in frames.info.as_json().items() if key != "warnings"},
         "model": dict(model),
         "settings": {key: _shown(value) for key, value in settings.items() if value not in (None, {})},
-        "grid": _grid(traces[0]) if traces else [len(frames), 0, 0],
+        "grid": grid,
         "shape": [frames.pixels.shape[2], frames.pixels.shape[1]],  # width, height
         "frames": [
             {"seconds": seconds, "index": index, "image": thumbnail(pixels, side)}
-            for seconds, index, pixels in zip(frames.seconds, frames.indices, frames.pixels, strict=True)
+            for seconds, index, pixels in zip(
+                frames.seconds[::step], frames.indices[::step], frames.pixels[::step], strict=True
+            )
         ],
         "runs": [_run_record(run) for run in runs],
     }

@@ -36,6 +36,19 @@ class ArrivingPixels:
         self.waited_s += time.perf_counter() - began
         return self._pixels[part]
 
+    def later(self, first: int, end: int) -> "ArrivingPixels":
+        """Give the frames from `first` to before `end` without waiting; to take a part of them is to take it here."""
+
+        def wait(count: int) -> None:
+            self[first + count - 1 : first + count]
+
+        return ArrivingPixels(self._pixels[first:end], wait)
+
 
 # (frames, height, width, 3) uint8 RGB, all there or still arriving.
 Pixels = npt.NDArray[np.uint8] | ArrivingPixels
+
+
+def part(pixels: Pixels, first: int, end: int) -> Pixels:
+    """Give the frames from `first` to before `end`, those that still arrive without waiting for them."""
+    return pixels.later(first, end) if isinstance(pixels, ArrivingPixels) else pixels[first:end]

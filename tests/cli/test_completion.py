@@ -92,7 +92,7 @@ def test_fish_and_zsh_get_explanations_on_one_line(
     (line,) = offered(monkeypatch, capsys, "dycoke ask v.mp4 q -o variant=o", "fish")
     assert line.startswith("variant=official\t")
     lines = offered(monkeypatch, capsys, "dycoke ask v.mp4 q --m", "zsh")
-    assert [line.count('":"') for line in lines] == [1, 1, 1, 1]  # model, method, max-frames, max-new-tokens
+    assert [line.count('":"') for line in lines] == [1] * 5  # model, method, memory, max-frames, max-new-tokens
 
 
 def test_a_bash_completes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from dycoke_cli import checkpoints, sample
+from dycoke_cli import models, sample
 from dycoke_cli.doctor import engine
 from dycoke_cli.doctor.child import examine_one
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
@@ -195,8 +195,8 @@ def test_the_bundled_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_bundled_model_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is named."""
-    for file in checkpoints.DEMO.glob("*.json"):
+    for file in models.DEMO.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(checkpoints, "DEMO", tmp_path)
+    monkeypatch.setattr(models, "DEMO", tmp_path)
     finding = examine_one("model", lambda: engine.check_model("cpu"))
     assert (finding.status, "model.safetensors" in finding.message) == ("broken", True)

@@ -24,11 +24,12 @@ def test_each_layer_has_its_part_on_its_own_device() -> None:
     for layer, device in zip(range(2, 6), (CPU, META, META, CPU), strict=True):
         key = torch.randn(2, 3, 5, 4, device=device)
         buffer.write(layer, key, key + 1, [0, 0])
-        for read in (buffer.read(layer, 5), buffer.gather(layer, torch.tensor([[0, 4], [1, 2]]))):
+        places = torch.tensor([[0, 4], [7 + 1, 7 + 2]])
+        for read in (buffer.read(layer, 5), buffer.gather(layer, places)):
             assert {tensor.device for tensor in read} == {device}
         if device == CPU:
             assert torch.equal(buffer.read(layer, 5)[0], key)
-            assert torch.equal(buffer.gather(layer, torch.tensor([[0, 4], [1, 2]]))[1][1], key[1][:, [1, 2]] + 1)
+            assert torch.equal(buffer.gather(layer, places)[1][1], key[1][:, [1, 2]] + 1)
     with pytest.raises(IndexError):
         buffer.read(6, 1)
     single = KVBuffer(range(2), 1, 3, 1, 2, torch.float32, [CPU, META])

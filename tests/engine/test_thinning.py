@@ -184,7 +184,7 @@ def test_dropped_rows_leave_computation_and_cache(tiny: Llava, monkeypatch: pyte
 
 def test_thinned_prompts_keep_their_gaps() -> None:
     """Slots close up, positions do not, and text stays between what is left of the video."""
-    prompt = Prompt(torch.arange(7.0)[:, None], torch.arange(10, 17), torch.tensor([1, 2, 4, 5]), newlines=1)
+    prompt = Prompt(torch.arange(7.0)[:, None], torch.arange(10, 17), torch.tensor([1, 2, 4, 5]), 17, newlines=1)
     left = prompt.only(torch.tensor([1, 3]))
     assert left.embeds[:, 0].tolist() == [0, 2, 3, 5, 6]
     assert left.positions.tolist() == [10, 12, 13, 15, 16]

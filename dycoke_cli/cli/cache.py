@@ -1,0 +1,81 @@
+"""`dycoke cache`: what the encoded videos on this disk are, and how to be rid of them."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from dycoke_cli.cli import options as opt
+
+cache_app = typer.Typer(help="Show or clear the encoded videos kept on this disk.")
+
+
+@cache_app.callback(invoke_without_command=True)
+def cache_group(ctx: typer.Context) -> None:
+    """Show or clear the encoded videos kept on this disk.
+
+    `ask` and `chat` keep what the vision tower made of a video, and need neither it nor the decoder for the same look
+    at the same video. `--no-cache`, or `cache: false` in dycoke.yaml, does without.
+    """
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@cache_app.command("info")
+def info_command(
+    config: opt.Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Print where the cache lies, how much is in it, and what."""
+    from dycoke_cli.encoded.cache import GB
+    from dycoke_cli.settings import merged, user_file
+
+    settings, _ = merged({}, config, user_file=user_file())
+    cache = _cache(int(settings.cache_size * GB))
+    entries = sorted(cache.entries(), key=lambda entry: -entry.used_s)
+    if as_json:
+        videos = [
+            {
+                "path": entry.head.get("path"),
+                "model": entry.head.get("model"),
+                "frames": entry.head["grid"][0],
+                "bytes": entry.bytes,
+                "used_s": entry.used_s,
+            }
+            for entry in entries
+        ]
+        total = sum(entry.bytes for entry in entries)
+        record = {"schema": 1, "folder": str(cache.folder), "bytes": total, "limit_bytes": cache.limit}
+        typer.echo(json.dumps({**record, "enabled": settings.cache, "videos": videos}, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from dycoke_cli.present.encoded import encoded_lines
+
+    for line in encoded_lines(cache.folder, cache.limit, entries, settings.cache):
+        Console(highlight=False).print(line, soft_wrap=True)
+
+
+@cache_app.command("clear")
+def clear_command(debug: opt.Debug = False) -> None:
+    """Remove all encoded videos."""
+    from dycoke_cli.errors import UsageError
+    from dycoke_cli.present.panel import size
+
+    cache = _cache(0)
+    try:
+        count, taken = cache.clear()
+    except OSError as error:
+        raise UsageError(f"{str(cache.folder)!r} cannot be cleared: {error.strerror}", "Check its owner") from None
+    typer.echo(f"{count} encoded videos removed, {size(taken)}")
+
+
+def _cache(limit: int):  # type: ignore[no-untyped-def]
+    from dycoke_cli.encoded.cache import Cache, cache_folder
+    from dycoke_cli.errors import UsageError
+
+    try:
+        return Cache(cache_folder(), limit)
+    except OSError as error:
+        raise UsageError(f"the cache folder cannot be made: {error}", "Point HF_ASSETS_CACHE elsewhere") from None

@@ -1,0 +1,142 @@
+"""`dycoke chat`: a prompt at a terminal, one question a line from a pipe."""
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.completion import option_values
+
+if TYPE_CHECKING:
+    from dycoke_cli.chat import Chat
+    from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
+    from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.errors import DyCokeError
+
+
+def chat_command(
+    video: Annotated[
+        str,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A video, a picture, a folder of pictures, or sample:cube.",
+            autocompletion=option_values,
+        ),
+    ],
+    preset: opt.Preset = None,
+    model: opt.Model = None,
+    method: opt.Method = None,
+    option: opt.MethodOption = None,
+    retain: opt.Retain = None,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    newline: opt.Newline = None,
+    pooling: opt.Pooling = None,
+    row_newlines: opt.RowNewlines = None,
+    frames: opt.Frames = None,
+    fps: opt.Fps = None,
+    max_frames: opt.MaxFrames = None,
+    start: opt.Start = None,
+    end: opt.End = None,
+    sample: opt.Sample = None,
+    decoder: opt.Decoder = None,
+    video_timeout: opt.VideoTimeout = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    temperature: opt.Temperature = None,
+    top_p: opt.TopP = None,
+    seed: opt.Seed = None,
+    repetition_penalty: opt.RepetitionPenalty = None,
+    cache: opt.UseCache = None,
+    cache_size: opt.CacheSize = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Show the panel after each answer.")] = False,
+    quiet: opt.Quiet = False,
+    config: opt.Config = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Ask about a video, question after question; it is decoded, encoded and prefilled once.
+
+    At the prompt /help lists what else there is: another method or other frames on the way, report, trace, transcript.
+    Ctrl-C stops an answer; Ctrl-D, /quit, or Ctrl-C twice at the prompt leaves. From a pipe it takes one question a
+    line; answers go to stdout, everything else to stderr.
+    """
+    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.errors import UsageError
+    from dycoke_cli.sample import resolve
+    from dycoke_cli.settings import merged, parse_options, user_file
+
+    if video == "-":
+        raise UsageError(
+            "the video would come from stdin, and so would the questions", "Save the video to a file first"
+        )
+    video = resolve(video)
+    flags["options"] = parse_options(option) if option else None
+    settings, _ = merged(flags, config, user_file=user_file())
+    from dycoke_cli.chat import Chat
+    from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
+
+    lines = KeyboardPrompt() if sys.stdin.isatty() else PipedLines()
+    with Terminal(quiet=quiet, stats=stats, answers=True, several=False) as terminal:
+        chat = Chat(video, settings, terminal.listener)
+        terminal.bar.drop()
+        if lines.interactive:
+            terminal.notice(f"{chat.frames} frames, {chat.method_text}. /help lists commands, Ctrl-D leaves.")
+        _talk(chat, lines, terminal)
+
+
+def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Terminal") -> None:
+    """Take one line after the other until they end. At a terminal a failure keeps the conversation."""
+    from dycoke_cli.cli.chat_commands import ChatCommands
+    from dycoke_cli.cli.stopper import Stopper
+    from dycoke_cli.errors import DyCokeError
+
+    commands = ChatCommands(chat, terminal.notice)
+    stopper = Stopper(lines.interactive)
+    while (line := lines.read()) is not None:
+        try:
+            with stopper:
+                if line.startswith("/"):
+                    if not commands.run(line):
+                        return
+                elif line:
+                    _answer(chat, line, terminal, stopper)
+                    commands.answered()
+        except DyCokeError as error:
+            if not lines.interactive:
+                raise
+            _show(error)
+        except KeyboardInterrupt:
+            if not lines.interactive:
+                raise
+            if terminal.amid_line:
+                terminal.answered("")
+            terminal.notice("Stopped; the conversation is as it was before.")
+        finally:
+            terminal.bar.drop()
+
+
+def _answer(chat: "Chat", question: str, terminal: "Terminal", stopper: Any) -> None:
+    turn = chat.ask(question, replace(terminal.listener, phase=stopper.phase), stopper.asked_to)
+    if turn.answer.finish == "interrupted":
+        terminal.notice("Stopped; what was said so far stays part of the conversation.")
+    if terminal.stats:
+        terminal.finish(replace(chat.outcome(), answers=(turn.answer,)))
+    elif terminal.console.is_terminal:
+        from dycoke_cli.present.turn import turn_line
+
+        terminal.console.print(turn_line(turn.answer, turn.reused, chat.conversation.context), soft_wrap=True)
+
+
+def _show(error: "DyCokeError") -> None:
+    """Say what is wrong and what to do about it, as at the end of a command."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from dycoke_cli.cli.app import one_line
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text.assemble(("dycoke: ", "bold red"), one_line(error.message)))
+    if error.remedy:
+        console.print(Text(f"  {one_line(error.remedy)}", style="dim"))

@@ -1,0 +1,85 @@
+"""One look at one video: found in the cache, or made and then kept there."""
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli.encoded.entry import Entry, write_entry
+from dycoke_cli.video.frames import Frames
+from dycoke_cli.video.pending import PendingFrames
+
+if TYPE_CHECKING:
+    from dycoke_cli.encoded.cache import Cache
+    from dycoke_cli.families.family import Family
+    from dycoke_cli.tokens import VisualTokens
+
+
+class Look:
+    """What is wanted of a video, and what there is of it.
+
+    wanted: everything but the video's content that decides what its features are.
+    """
+
+    def __init__(self, cache: "Cache", video: str, model: str, wanted: dict[str, Any]) -> None:
+        self.cache, self.video, self.model, self.wanted = cache, video, model, wanted
+        self.entry: Entry | None = None
+        self.seconds = 0.0  # spent on finding and reading it
+        self.tokens: VisualTokens | None = None  # read from the cache, on the host
+        self.made: VisualTokens | None = None  # by the vision tower, on the host
+
+    def find(self, content: str | None) -> None:
+        """See what the cache has: with saliency if possible, which serves every method."""
+        for saliency in (True, False):
+            if content is not None and self.entry is None:
+                self.entry = Entry.at(self.cache.path(self.wanted, content, saliency))
+
+    def read(self, model: "Family", saliency: bool) -> PendingFrames | None:
+        """Read what was found for a model that is loaded, and give its frames; None where it will not do.
+
+        saliency: some method needs it.
+        """
+        assert self.entry is not None
+        began = time.perf_counter()
+        language_model = model.language_model
+        loaded = self.entry.load() if self.entry.head.get("device") == language_model.device.type else None
+        if loaded is None or loaded[0].features.dtype != language_model.dtype:
+            return None
+        if saliency and loaded[0].saliency is None:
+            return None
+        self.tokens, frames = loaded
+        with suppress(OSError):
+            os.utime(self.entry.path)  # used now
+        self.seconds += time.perf_counter() - began
+        pending = PendingFrames(self.video, {})
+        pending.come(frames)
+        pending.arrive(frames)
+        pending.seconds = self.seconds
+        return pending
+
+    def encode(self, model: "Family") -> "VisualTokens | None":
+        """Give what was read, on the model's device; None where nothing was."""
+        return None if self.tokens is None else self.tokens.to(model.language_model.device)
+
+    def remember(self, tokens: "VisualTokens") -> None:
+        """Hold what the vision tower made until there is time to `keep` it."""
+        self.made = tokens.to("cpu")
+        self.device = tokens.features.device.type
+
+    def keep(self, frames: Frames) -> str | None:
+        """Write what was made; gives a sentence for the user where that fails."""
+        made, self.made = self.made, None
+        if made is None:
+            return None
+        size = made.features.numel() * made.features.element_size()
+        if size > self.cache.limit:
+            return None
+        facts = {"path": self.video, "model": self.model, "device": self.device}
+        try:
+            content = self.cache.contents.of(self.video, whole=True)
+            assert content is not None
+            write_entry(self.cache.path(self.wanted, content, made.saliency is not None), made, frames, facts)
+            self.cache.make_room()
+        except OSError as error:
+            return f"The encoded video could not be kept in {self.cache.folder}: {error.strerror or error}"
+        return None

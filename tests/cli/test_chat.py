@@ -1,0 +1,297 @@
+"""`dycoke chat`: piped and at a terminal, its commands and files, and what Ctrl-C does."""
+
+import io
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dycoke_cli import checkpoints
+from dycoke_cli.cli import prompt
+from dycoke_cli.cli.app import run
+from dycoke_cli.cli.stopper import Stopper
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.opening import load_model
+from dycoke_cli.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+CUBE = str(ROOT / "sample_videos" / "cube.mp4")
+FLAGS = ["-m", "demo", "-n", "4", "--max-new-tokens", "6"]
+QUESTION = "what colour is the cube?"
+
+
+@pytest.fixture(autouse=True)
+def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No configuration of whoever runs the tests, and a wide, colourless terminal."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("encoded")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, encoded: Path) -> None:
+    """The model is loaded once, and a video that one test encoded the next finds in the cache."""
+    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: encoded)
+    monkeypatch.setattr("dycoke_cli.opening.load_model", lambda checkpoint, settings, methods=(): demo())
+
+
+@cache
+def demo() -> Llava:
+    return load_model(checkpoints.locate("demo"), Settings())
+
+
+@pytest.fixture
+def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command with lines piped in -> exit code, stdout, stderr."""
+
+    def piped(*lines: str, flags: list[str] = FLAGS) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        code = run(["chat", CUBE, *flags])
+        return code, *capsys.readouterr()
+
+    return piped
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command with lines entered by a person; one that can be called is what happens instead of a line."""
+
+    def entered(*lines: Any, flags: list[str] = FLAGS) -> tuple[int, str, str]:
+        class Person:
+            interactive = True
+            left = iter(lines)
+
+            def read(self) -> str | None:
+                line = next(self.left, None)
+                return line() if callable(line) else line
+
+        class Keyboard(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        monkeypatch.setattr(sys, "stdin", Keyboard())
+        monkeypatch.setattr(prompt, "KeyboardPrompt", Person)
+        code = run(["chat", CUBE, *flags])
+        return code, *capsys.readouterr()
+
+    return entered
+
+
+Runner = Callable[..., tuple[int, str, str]]
+
+
+def test_piped_questions_get_one_answer_a_line(chat: Runner) -> None:
+    """Blank lines are none; stdout has the answers and nothing else; -q leaves stderr empty."""
+    code, out, err = chat(QUESTION, "", "  ", "how many cubes are there?", flags=[*FLAGS, "-q"])
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 2
+    assert all(out.splitlines())
+
+
+def test_nothing_piped_is_nothing_asked(chat: Runner) -> None:
+    assert chat(flags=[*FLAGS, "-q"]) == (0, "", "")
+
+
+def test_method_and_frames_change_on_the_way(chat: Runner) -> None:
+    """The answers after a change are in files of their own; the transcript has all of them, with what ran."""
+    lines = [QUESTION, "/method full", "and now?", "/frames 2", "and then?", "/trace t.json", "/report r.html"]
+    code, out, err = chat(*lines, "where is it?", "/save talk.md", "/save talk.md", "/quit", "not asked")
+    assert code == 0
+    assert len(out.splitlines()) == 4
+    assert "2 earlier turns" in err
+    talk = Path("talk.md").read_text()
+    asked = [line for line in talk.splitlines() if line.startswith("> ")]
+    assert asked == [f"> {question}" for question in (QUESTION, "and now?", "and then?", "where is it?")]
+    assert "*demo, full, 2 frames*" in talk
+    assert talk.index("*demo, dycoke, 4 frames*") < talk.index("and now?") < talk.index("*demo, full, 2 frames*")
+    trace = json.loads(Path("t.json").read_text())
+    assert max(trace["visual"]["frame"]) == 1
+    assert len(trace["answers"]) == 2  # written again after the last answer
+    assert "and then?" in Path("r.html").read_text()
+    assert sorted(path.name for path in Path().iterdir()) == ["r.html", "t.json", "talk.md"]
+
+
+def test_a_method_that_prefills_anew_says_so(chat: Runner) -> None:
+    code, out, err = chat(QUESTION, "/method fastv:l=2", QUESTION)
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert "every turn runs the whole conversation anew" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "remedy"),
+    [
+        ("/methd full", "'/methd'", "/method"),
+        ("/method nosuch", "'nosuch'", "Choose from"),
+        ("/method dycoke:l=99", "l=99", "-o l="),
+        ("/frames many", "'many'", "/frames 32"),
+        ("/frames 0", "'0'", "/frames 32"),
+        ("/save", "a file is missing", "/save talk.md"),
+        ("/save there.txt", "there already", "another file"),
+        ("/save no/such/folder.md", "cannot be written", "folder"),
+        ("/trace on", "no file", "/trace trace.json"),
+        ("/report r.html", "nothing to report", "Ask something"),
+    ],
+)
+def test_mistakes_are_told_and_keep_the_conversation(typed: Runner, line: str, what: str, remedy: str) -> None:
+    """At a terminal: what, which value, what to do; then the next question is answered, and nothing was replaced."""
+    Path("there.txt").write_text("mine")
+    code, out, err = typed(line, QUESTION)
+    assert code == 0
+    complaint = err.splitlines().index(next(text for text in err.splitlines() if text.startswith("dycoke: ")))
+    assert what in err.splitlines()[complaint]
+    assert remedy in err.splitlines()[complaint + 1]
+    assert len(out.splitlines()) == 1
+    assert Path("there.txt").read_text() == "mine"
+
+
+def test_a_mistake_in_a_pipe_ends_with_its_exit_code(chat: Runner) -> None:
+    """What was answered before stays answered."""
+    code, out, err = chat(QUESTION, "/frames many", "not asked")
+    assert (code, len(out.splitlines())) == (2, 1)
+    assert "'many'" in err
+
+
+def test_a_video_from_stdin_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["chat", "-"]) == 2
+    assert "stdin" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_the_conversation(typed: Runner, chat: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C amid the first answer keeps its words, one before them drops the question; both times the chat goes on."""
+    from dycoke_cli.recorder import Recorder
+
+    take = Recorder.take
+
+    def taken(self: Recorder, *arguments: Any) -> str:
+        if len(self.ids) == 1 and self.shared and "describe" in wanted:
+            wanted.clear()
+            signal.raise_signal(signal.SIGINT)
+        return take(self, *arguments)
+
+    wanted = ["describe"]
+    monkeypatch.setattr(Recorder, "take", taken)
+    code, out, err = typed("describe the video", "/save talk.md", QUESTION)
+    assert code == 0
+    assert "what was said so far stays" in err
+    assert "*(stopped)*" in Path("talk.md").read_text()
+    assert len(out.splitlines()) == 2
+
+
+def test_ctrl_c_interrupts_what_is_no_answer() -> None:
+    """While words come the first one is a wish, the second interrupts; before them the first does."""
+    with Stopper(active=True) as stopper:
+        stopper.phase("prefill")
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        stopper.phase("decode")
+        signal.raise_signal(signal.SIGINT)
+        assert stopper.asked_to()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+READER = """
+import sys
+from dycoke_cli.cli.prompt import KeyboardPrompt
+keyboard = KeyboardPrompt()
+while (line := keyboard.read()) is not None:
+    print(repr(line), flush=True)
+print("left", flush=True)
+"""
+
+
+class Screen:
+    """A program at a terminal."""
+
+    def __init__(self, code: str, folder: Path) -> None:
+        self.master, slave = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(folder)}
+        command = [sys.executable, "-c", code]
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
+            preexec_fn=lambda: __import__("fcntl").ioctl(slave, __import__("termios").TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(slave)
+        self.seen = ""
+
+    def until(self, text: str) -> str:
+        """Read what it shows up to `text` -> that."""
+        deadline = time.monotonic() + 60
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.master], [], [], 0.2)[0]:
+                self.seen += os.read(self.master, 4096).decode(errors="replace")
+        shown, self.seen = self.seen.split(text, 1)
+        return shown
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Iterator[Callable[[], Screen]]:
+    screens: list[Screen] = []
+
+    def opened() -> Screen:
+        screens.append(Screen(READER, tmp_path))
+        screens[-1].until(prompt.PROMPT)
+        return screens[-1]
+
+    yield opened
+    for one in screens:
+        one.process.kill()
+        one.process.wait()
+        os.close(one.master)
+
+
+def test_a_paste_is_one_question_and_the_history_outlives_the_chat(screen: Callable[[], Screen]) -> None:
+    """Bracketed or not; an arrow brings the last entry back, in this chat and in the next; Ctrl-D leaves."""
+    first = screen()
+    first.type("\x1b[200~one\ntwo\x1b[201~\r")
+    first.until("'one\\ntwo'")
+    first.until(prompt.PROMPT)
+    first.type("three\nfour\n")
+    first.until("'three\\nfour'")
+    first.until(prompt.PROMPT)
+    first.type("\x1b[A\r")
+    first.until("'three\\nfour'")
+    first.until(prompt.PROMPT)
+    first.type("\x04")
+    first.until("left")
+    assert first.process.wait(30) == 0
+    second = screen()
+    second.type("\x1b[A\x1b[A\x1b[A\r")
+    second.until("'one\\ntwo'")
+
+
+def test_ctrl_c_at_the_prompt_asks_before_it_leaves(screen: Callable[[], Screen]) -> None:
+    """Once it takes the line back and says how to leave; twice in a row it leaves."""
+    at = screen()
+    at.type("half a quest\x03")
+    at.until(prompt.LEAVING)
+    at.until(prompt.PROMPT)
+    at.type("whole\r")
+    at.until("'whole'")
+    at.until(prompt.PROMPT)
+    at.type("\x03")
+    at.until(prompt.PROMPT)
+    at.type("\x03")
+    at.until("KeyboardInterrupt")
+    assert at.process.wait(30) != 0
