@@ -1,5 +1,6 @@
 """`dycoke chat`: piped and at a terminal, its commands and files, and what Ctrl-C does."""
 
+import fcntl
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -28,6 +30,14 @@ ROOT = Path(__file__).parents[2]
 CUBE = str(ROOT / "sample_videos" / "cube.mp4")
 FLAGS = ["-m", "demo", "-n", "4", "--max-new-tokens", "6"]
 QUESTION = "what colour is the cube?"
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, even where whoever runs the tests ignores it, as a shell in the background does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
@@ -209,12 +219,19 @@ def test_ctrl_c_interrupts_what_is_no_answer() -> None:
 
 READER = """
 import sys
+import termios
 from dycoke_cli.cli.prompt import KeyboardPrompt
 keyboard = KeyboardPrompt()
 while (line := keyboard.read()) is not None:
     print(repr(line), flush=True)
 print("left", flush=True)
 """
+
+
+def _own_terminal(slave: int) -> None:
+    """Make it the terminal of this process."""
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a handler is not inherited, that it was ignored is
 
 
 class Screen:
@@ -226,7 +243,7 @@ class Screen:
         command = [sys.executable, "-c", code]
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
-            preexec_fn=lambda: __import__("fcntl").ioctl(slave, __import__("termios").TIOCSCTTY, 0),
+            preexec_fn=lambda: _own_terminal(slave),
         )  # fmt: skip
         os.close(slave)
         self.seen = ""
