@@ -7,12 +7,13 @@ from torch import Tensor
 from transformers import DynamicCache, Qwen2Model
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
+from training.naming import fitting, name_before
 from training.packing import IGNORED, NO_NAME, Pack, packed_mask
 
 # Left to themselves, attention heads found the thing that is asked about so rarely that answers were learnt as guesses.
-# So one head of a layer is shown what a name in the question names, one of a later layer where the names are, and,
-# deeper, one what must be known first and one what is told.
-NAMED_LAYER, NAME_LAYER, BASIS_LAYER, TOLD_LAYER = 2, 4, 5, 6
+# So one head of a layer is shown what a name in the question names, one of the next the name before it, one of a later
+# layer where the names are, and, deeper, one what must be known first and one what is told.
+NAMED_LAYER, BESIDE_LAYER, NAME_LAYER, BASIS_LAYER, TOLD_LAYER = 2, 3, 4, 5, 6
 HEAD = 0
 
 
@@ -27,7 +28,8 @@ def gaze_loss(
     """
     prefix = cache.get_seq_length() - pack.ids.shape[1]
     wanted = {
-        "named": (NAMED_LAYER, start, _named(pack, labels["thing"])),
+        "named": (NAMED_LAYER, start, fitting(pack, labels["thing"])),
+        "beside": (BESIDE_LAYER, prefix, name_before(pack)),
         "name": (NAME_LAYER, prefix, _names(pack)),
         "basis": (BASIS_LAYER, start, _wanted(pack.gazes[:, :, 0], labels)),
         "told": (TOLD_LAYER, start, _wanted(pack.gazes[:, :, 1], labels)),
@@ -39,14 +41,9 @@ def gaze_loss(
         right = (seen * look).sum(-1)[found]
         weights = pack.shares[found]
         loss = loss - (weights * (right + 1e-6).log()).sum() / weights.sum().clamp_min(1e-6)
-        report[f"gaze_{name}"] = right.mean().item()
+        if len(right):
+            report[f"gaze_{name}"] = right.mean().item()
     return loss, report
-
-
-def _named(pack: Pack, thing: Tensor) -> Tensor:
-    """Mark what each name fits: bool (clips, tokens, visual), thing (clips, visual)."""
-    bits = pack.named.clamp_min(0)[:, :, None] >> thing.clamp_min(0).long()[:, None]
-    return (bits & 1 == 1) & (thing >= 0)[:, None]
 
 
 def _names(pack: Pack) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from training.labels import CLASSES
+from training.labels import CLASSES, UNEVEN
 
 NUMBER_WEIGHT = 0.3
 
@@ -35,13 +35,19 @@ class Heads(nn.Module):
             if len(truth) == 0:
                 continue
             if name in CLASSES:
-                loss = loss + cross_entropy(said, truth.long())
+                weights = rarity(truth, CLASSES[name]) if name in UNEVEN else None
+                loss = loss + cross_entropy(said, truth.long(), weights)
                 if (shown := truth > 0).any():
                     report[name] = (said.argmax(-1) == truth)[shown].float().mean().item()
             else:
                 miss = (said[:, 0] - truth).abs().mean()
                 loss, report[name] = loss + NUMBER_WEIGHT * miss, miss.item()
         return loss, report
+
+
+def rarity(truth: Tensor, classes: int) -> Tensor:
+    """Weigh each class by the inverse root of how often it comes: (classes,) from (tokens,)."""
+    return torch.bincount(truth.long(), minlength=classes).clamp_min(1).float().rsqrt()
 
 
 def as_tensors(labels: Mapping[str, object], names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -6,34 +6,41 @@ import numpy as np
 
 from training.frames import GRID, token_at
 from training.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene
-from training.timeline import BEGUN, Timeline
+from training.timeline import BEGUN, SIGNS, Timeline
 
+MOST_HAPPENINGS = 3  # in a clip
 # Classes a label may take, the background or "nothing" being class 0; labels not named here are numbers.
 CLASSES = {
     "shape": len(SHAPES) + 1,
     "colour": len(COLOURS) + 1,
     "centre": 2,
     "first_colour": len(COLOURS) + 1,
-    "entered": 2,
     "before_shape": len(SHAPES) + 1,
     "before_colour": len(COLOURS) + 1,
     "place": 10,
     "heading": 5,
+    "happened": max(SIGNS.values()) + 1,
+    "rank": MOST_HAPPENINGS + 1,
     "background": len(BACKGROUNDS),
     "fits": 2,
+    "beside_x": 3,
+    "beside_y": 3,
     "count": 7,
     "count_shape": 7,
     "count_colour": 7,
     "count_both": 7,
 }
 SEEN = ("shape", "colour", "centre", "x", "y")  # what one frame tells
-NAMES = ("fits",)  # of a name in a question: whether it fits a thing
+# Of a name in a question: whether it fits a thing, where that is, and on which side of the thing named before.
+NAMES = ("fits", "named_x", "named_y", "beside_x", "beside_y")
+# Classes of which the first is so frequent that the others would not be learnt: rare ones count more.
+UNEVEN = ("heading", "happened", "rank")
 # What the middle layers of the language model should know: what to answer with, and what the past tells.
 TOLD = (
     *(name for name in CLASSES if name not in (*NAMES, "centre")),
     *("way_x", "way_y", "age", "time"),
 )
-WHERE = ("thing", "frame")  # whose a token is (-1: the background's) and when
+WHERE = ("thing", "frame", "x", "y")  # whose a token is (-1: the background's), when, and where that thing is
 Labels = dict[str, np.ndarray]
 
 
@@ -41,16 +48,19 @@ def clip_labels(scene: Scene, timeline: Timeline, owners: np.ndarray) -> Labels:
     """Label the tokens of a clip, owners int8 (frames, 36): each label (frames, 36), NaN where it says nothing.
 
     x, y: the centre of the token's thing, in tokens from the top left corner; way_x, way_y: how far that went since it
-    was first seen; age: frames since then, in eights; time: frames since the clip began, in eights; entered: whether
-    it came later than the first frame; before_*: whose the place was a frame ago; count*: how many things' centres
-    come up to this token in this frame, in all and of its thing's shape, colour, or both; thing, frame: where it is.
+    was first seen, if it began to move; age: frames since then, in eights; time: frames since the clip began, in
+    eights; before_*: whose the place was a frame ago; happened: what has happened to its thing so far, and rank: as
+    which of all the happenings; count*: how many things' centres come up to this token in this frame, in all and of its
+    thing's shape, colour, or both; thing, frame: where it is, a place that was left just now being the thing's that went.
     """
     state = _states(scene, timeline)
     moments = np.arange(timeline.frames)[:, None]
     labels = {name: values[owners + 1, moments] for name, values in state.items()}
     owned = owners >= 0
-    for name in ("x", "y", "way_x", "way_y", "age", "first_colour", "entered"):
+    for name in ("x", "y", "way_x", "way_y", "age", "first_colour", "heading"):
         labels[name] = np.where(owned, labels[name], np.nan)
+    for name in ("way_x", "way_y"):
+        labels[name] = np.where(labels["heading"] > 0, labels[name], np.nan)
     labels["background"] = np.full(owners.shape, float(BACKGROUNDS.index(scene.background)))
     labels["time"] = np.broadcast_to(moments / 8.0, owners.shape)
     labels["centre"] = _centres(timeline, owners)
@@ -59,15 +69,38 @@ def clip_labels(scene: Scene, timeline: Timeline, owners: np.ndarray) -> Labels:
         changed = owned[1:] | owned[:-1]
         before[1:] = np.where(changed, labels[name][:-1], np.nan)
         labels[f"before_{name}"] = before
-    labels["thing"] = owners.astype(float)
+    labels["thing"] = with_gone(timeline, owners).astype(float)
     labels["frame"] = np.broadcast_to(moments.astype(float), owners.shape)
-    return labels | _counts(labels)
+    return labels | _happenings(timeline, labels) | _counts(labels)
+
+
+def with_gone(timeline: Timeline, owners: np.ndarray) -> np.ndarray:
+    """Give the places that a thing has just left for good to that thing, for one frame: owners (frames, 36).
+
+    Only there, and not in the last frame that shows it, is to be seen that it goes.
+    """
+    things = owners.copy()
+    for one in timeline.occurrences:
+        if one.kind == "disappears":
+            left = (owners[one.frame - 1] == one.track.number) & (owners[one.frame] < 0)
+            things[one.frame, left] = one.track.number
+    return things
+
+
+def _happenings(timeline: Timeline, labels: Labels) -> Labels:
+    """Tell for each token what has happened to its thing up to its frame, and as which of all happenings."""
+    kind = np.zeros(labels["thing"].shape)
+    rank = np.where(labels["thing"] >= 0, 0.0, np.nan)
+    for number, one in enumerate(timeline.occurrences[:MOST_HAPPENINGS], start=1):
+        since = (labels["thing"] == one.track.number) & (labels["frame"] >= one.frame)
+        kind[since], rank[since] = SIGNS[one.kind], number
+    return {"happened": kind, "rank": rank}
 
 
 def _states(scene: Scene, timeline: Timeline) -> Labels:
     """Tabulate each thing's state in each frame: (things + 1, frames), row 0 being the background's."""
     size = (len(scene.things) + 1, timeline.frames)
-    names = ("shape", "colour", "x", "y", "first_colour", "entered", "way_x", "way_y", "age", "place", "heading")
+    names = ("shape", "colour", "x", "y", "first_colour", "way_x", "way_y", "age", "place", "heading")
     state = {name: np.zeros(size) for name in names}
     for track in timeline.tracks:
         row = track.number + 1
@@ -78,7 +111,6 @@ def _states(scene: Scene, timeline: Timeline) -> Labels:
         state["colour"][row] = [COLOURS.index(colour) + 1 for colour in track.colours]
         state["x"][row], state["y"][row] = track.places.T * GRID
         state["first_colour"][row] = COLOURS.index(track.colour) + 1
-        state["entered"][row] = track.first > 0
         state["way_x"][row], state["way_y"][row] = way.T
         state["age"][row] = (np.arange(timeline.frames) - track.first) / 8
     return state

@@ -18,6 +18,7 @@ from training.heads import Heads
 from training.labels import NAMES, TOLD
 from training.model import TEXT_WIDTH, cosine, parameter_groups
 from training.muon import Muon
+from training.naming import name_labels
 from training.packing import NO_NAME, packed_logits, read_video
 
 MATRIX_RATE = 5e-3
@@ -104,12 +105,12 @@ def batch_losses(
     hint_loss, told = hints["visual"].losses(states.flatten(0, 1), labels)
     logits, targets, into = packed_logits(model, cache, batch.pack)
     gaze, looked = gaze_loss(model.model.language_model, into, cache, batch.pack, batch.labels, start)
-    is_name = batch.pack.named != NO_NAME
-    fits, fitted = hints["names"].losses(into[NAME_LAYER][is_name], {"fits": (batch.pack.named[is_name] > 0).float()})
+    names = into[NAME_LAYER][batch.pack.named != NO_NAME]
+    name_loss, named = hints["names"].losses(names, name_labels(batch.pack, batch.labels))
     loss = (cross_entropy(logits, targets, reduction="none") * batch.pack.weights).sum()
     accuracy = (logits.argmax(-1) == targets).float().mean().item()
-    aids = HINT_WEIGHT * (hint_loss + fits) + GAZE_WEIGHT * gaze
-    return loss, aids, {"loss": loss.item(), "token_accuracy": accuracy} | told | looked | fitted
+    aids = HINT_WEIGHT * (hint_loss + name_loss) + GAZE_WEIGHT * gaze
+    return loss, aids, {"loss": loss.item(), "token_accuracy": accuracy} | told | looked | named
 
 
 def _means(records: list[dict[str, float]]) -> dict[str, float]:

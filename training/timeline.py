@@ -19,6 +19,8 @@ PLACES = (
     ("at the bottom left", "at the bottom", "at the bottom right"),
 )
 DIRECTIONS = ("left", "right", "up", "down")
+# What can happen, numbered by what is seen of it: nobody who sees a thing come knows whether it is to stay.
+SIGNS = {"appears": 1, "flashes": 1, "turns": 2, "moves": 3, "disappears": 4}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +101,9 @@ class Occurrence:
 
     @property
     def focus(self) -> Focus:
-        """Where to look: at the last frame of a thing that goes, the first of one that came, else from then on."""
-        track = self.track
-        if self.kind == "disappears":
-            return track.focus(track.last)
-        return track.focus(self.frame, self.frame if self.kind in ("appears", "flashes") else None)
+        """Where to look: at the frame in which a thing comes or is gone, else from then on."""
+        at_once = self.kind in ("appears", "flashes", "disappears")
+        return self.track.focus(self.frame, self.frame if at_once else None)
 
 
 @dataclass(frozen=True, eq=False)

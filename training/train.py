@@ -19,7 +19,7 @@ from training.batches import TokenPool
 from training.language import Course, make_hints, train_language
 from training.model import build_model, save_model
 from training.pool import Pool, Recipe, open_pool
-from training.questions import TRAIN_QUOTA
+from training.questions import LATER_QUOTA, TRAIN_QUOTA
 from training.tokenizer import train_tokenizer
 from training.vision import cache_tokens, train_vision
 
@@ -40,7 +40,10 @@ ROUNDS = (
     Round(
         1800,
         1.0,
-        (Course("language", 2500, TRAIN_QUOTA),),
+        (
+            Course("language", 2200, TRAIN_QUOTA),
+            Course("language-2", 2200, LATER_QUOTA, rate=0.7, start=0.3),
+        ),
     ),
 )
 

@@ -5,15 +5,16 @@ import pytest
 import torch
 
 from training.batches import choose_moments
-from training.gazing import BASIS_LAYER, NAME_LAYER, NAMED_LAYER, TOLD_LAYER, gaze_loss
-from training.labels import WHERE, clip_labels
+from training.gazing import BASIS_LAYER, BESIDE_LAYER, NAME_LAYER, NAMED_LAYER, TOLD_LAYER, gaze_loss
+from training.labels import WHERE, clip_labels, with_gone
 from training.mentions import mentions
 from training.model import build_model
+from training.naming import name_before, name_labels
 from training.packing import pack_questions, packed_logits, read_video
 from training.pool import Recipe
 from training.question import Focus, Mention, Question
 from training.questions import KINDS, ask
-from training.scenes import Scene, Thing
+from training.scenes import Event, Scene, Thing
 from training.timeline import Timeline
 from training.tokenizer import train_tokenizer
 from training.whitening import whitening
@@ -60,7 +61,8 @@ def test_every_gaze_rests_on_tokens_of_a_thing_that_is_there():
         rng = np.random.default_rng(clip)
         scene = recipe.scene(clip)
         timeline = Timeline.of(scene, recipe.times[choose_moments(24, 12, rng)].tolist())
-        visible = {track.number: track.visible for track in timeline.tracks}
+        # A thing that goes is looked at where it is missed, for one frame.
+        shown = {track.number: track.visible | np.roll(track.visible, 1) for track in timeline.tracks}
         for question in ask(timeline, rng, dict.fromkeys(KINDS, 3)):
             looked[question.kind] += len(question.gazes)
             ends = [gaze.end for gaze in question.gazes]
@@ -68,7 +70,7 @@ def test_every_gaze_rests_on_tokens_of_a_thing_that_is_there():
             assert all(end <= len(question.answer) for end in ends)
             for focus in (focus for gaze in question.gazes for focus in (gaze.basis, gaze.told)):
                 assert 0 <= focus.first <= focus.last < timeline.frames
-                assert visible[focus.thing][focus.first : focus.last + 1].any()
+                assert shown[focus.thing][focus.first : focus.last + 1].any()
     assert {kind for kind, number in looked.items() if not number} <= {"count", "background"}
 
 
@@ -87,6 +89,50 @@ def test_a_pack_says_where_names_end_and_which_token_tells_what(tokenizer):
     telling = pack.gazes[0, pack.targets[0] != -100]
     assert telling[:-1].tolist() == [[[0, 1, 1], [2, 0, 2]]] * (len(telling) - 1)
     assert telling[-1].unique().tolist() == [-1]
+
+
+def test_names_know_their_things_and_the_side_of_the_one_named_before(tokenizer):
+    owners = np.full((3, 36), -1)
+    owners[:, 7], owners[:, 10], owners[:, 27] = 0, 1, 2
+    labels = clip_labels(SCENE, TIMELINE, owners)
+    where = {name: torch.tensor(labels[name]).float().flatten()[None] for name in WHERE}
+    text = "which is further left, the red cube or the ball?"
+    questions = [
+        Question(text, "the red cube", "relation", mentions=mentions(text, TIMELINE)),
+        Question("where are the cubes?", "", "position", mentions=(Mention(19, (0, 1)),)),
+        Question("is there a star?", "no", "exists", mentions=(Mention(15, ()),)),
+    ]
+    pack = pack_questions(tokenizer, [questions])
+    told = {name: label.tolist() for name, label in name_labels(pack, where).items()}
+    nothing = pytest.approx(float("nan"), nan_ok=True)
+    assert told["fits"] == [1, 1, 1, 0]
+    assert told["named_x"] == [pytest.approx(1.2), pytest.approx(3.0), nothing, nothing]
+    assert told["named_y"] == [pytest.approx(1.2), pytest.approx(4.8), nothing, nothing]
+    assert told["beside_x"] == [nothing, 2, nothing, nothing]
+    assert told["beside_y"] == [nothing, 2, nothing, nothing]
+    ends = (pack.named[0] != -1).nonzero()[:, 0].tolist()
+    assert name_before(pack)[0].nonzero().tolist() == [[ends[1], ends[0]]]
+
+
+def test_a_place_tells_what_happened_there_and_as_which_happening():
+    things = (
+        Thing("cube", "red", 0.3, (0.2, 0.2), event=Event("exit", 0.5, 2.0)),
+        Thing("ball", "blue", 0.3, (0.8, 0.8), event=Event("turn", 0.75, 2.0, "white")),
+        Thing("cone", "green", 0.3, (0.8, 0.2)),
+    )
+    scene = Scene(things, (1, 1), "grey")
+    timeline = Timeline.of(scene, np.linspace(0, 1, 5).tolist())
+    owners = np.full((5, 36), -1)
+    owners[:2, 7], owners[:, 28], owners[:, 10] = 0, 1, 2
+    assert [(one.kind, one.frame) for one in timeline.occurrences] == [("disappears", 2), ("turns", 3)]
+    labels = clip_labels(scene, timeline, owners)
+    assert with_gone(timeline, owners)[:, 7].tolist() == [0, 0, 0, -1, -1]
+    assert labels["happened"][:, 7].tolist() == [0, 0, 4, 0, 0]
+    assert labels["happened"][:, 28].tolist() == [0, 0, 0, 2, 2]
+    assert labels["rank"][:3, 7].tolist() == [0, 0, 1]
+    assert labels["rank"][:, 28].tolist() == [0, 0, 0, 2, 2]
+    assert not labels["happened"][:, 10].any()
+    assert not labels["rank"][:, 10].any()
 
 
 def test_the_loss_teaches_heads_to_look_where_the_answer_is(tokenizer):
@@ -127,7 +173,9 @@ def test_the_loss_teaches_heads_to_look_where_the_answer_is(tokenizer):
     answering = pack.targets[0] != -100
     seen = stock[TOLD_LAYER][0, 0][answering][:, ball].sum(-1)
     assert share["gaze_told"] == pytest.approx(seen[: int(answering.sum()) - 1].mean().item(), abs=1e-4)
-    assert NAMED_LAYER < NAME_LAYER < BASIS_LAYER < TOLD_LAYER < model.config.text_config.num_hidden_layers
+    assert (
+        NAMED_LAYER < BESIDE_LAYER < NAME_LAYER < BASIS_LAYER < TOLD_LAYER < model.config.text_config.num_hidden_layers
+    )
 
 
 def test_whitened_tokens_are_white():

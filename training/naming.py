@@ -1,0 +1,47 @@
+"""What the names in a question stand for: the targets of the heads that ask them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.packing import NO_NAME, Pack
+
+APART = 0.5  # tokens; what is nearer lies on no side
+
+
+def name_labels(pack: Pack, labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Label the names of a pack, each (names,) float32 with NaN where it says nothing.
+
+    labels: "thing", "x" and "y" of each visual token, (clips, visual). fits: whether a name fits anything; named_x,
+    named_y: the mean place, in tokens, of the one thing it fits; beside_x, beside_y: whether that lies further left (1)
+    or right (2), further up (1) or down (2), than what the name before it in the same question stands for.
+    """
+    is_name = pack.named != NO_NAME
+    alone = is_name & (pack.named > 0) & (pack.named & (pack.named - 1) == 0)
+    fits = fitting(pack, labels["thing"])
+    before = name_before(pack)
+    told = {"fits": (pack.named > 0).float()}
+    for axis in ("x", "y"):
+        known = fits & ~labels[axis].isnan()[:, None]
+        mean = (known * labels[axis].nan_to_num()[:, None]).sum(-1) / known.sum(-1)
+        place = torch.where(alone, mean, torch.nan)
+        told[f"named_{axis}"] = place
+        other = torch.where(before.any(-1), place.gather(1, before.int().argmax(-1)), torch.nan)
+        side = torch.where(place < other, 1.0, 2.0)
+        told[f"beside_{axis}"] = torch.where((place - other).abs() > APART, side, torch.nan)
+    return {name: label[is_name] for name, label in told.items()}
+
+
+def fitting(pack: Pack, thing: Tensor) -> Tensor:
+    """Mark what each name fits: bool (clips, tokens, visual), thing (clips, visual)."""
+    bits = pack.named.clamp_min(0)[:, :, None] >> thing.clamp_min(0).long()[:, None]
+    return (bits & 1 == 1) & (thing >= 0)[:, None]
+
+
+def name_before(pack: Pack) -> Tensor:
+    """Mark for each name the nearest one before it in the same question: bool (clips, tokens, tokens)."""
+    is_name = pack.named != NO_NAME
+    same = (pack.owners[:, :, None] == pack.owners[:, None, :]) & is_name[:, :, None] & is_name[:, None, :]
+    earlier = same.tril(-1)
+    return earlier & (earlier.cumsum(-1) == earlier.sum(-1, keepdim=True))
