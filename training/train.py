@@ -42,7 +42,7 @@ ROUNDS = (
         1.0,
         (
             Course("language", 2200, TRAIN_QUOTA),
-            Course("language-2", 2200, LATER_QUOTA, rate=0.7, start=0.3),
+            Course("language-2", 1700, LATER_QUOTA, rate=0.7, start=0.3),
         ),
     ),
 )
