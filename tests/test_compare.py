@@ -77,12 +77,12 @@ def test_traces_are_there_for_a_report(found: Comparison) -> None:
 
 
 def test_arithmetic_follows_the_layers(found: Comparison) -> None:
-    """Less than uncompressed by both counts, and prefill and steps by hand for fastv: two of six layers hold all."""
+    """Less than uncompressed by both counts, and prefill and steps by hand for fastv: two of eight layers hold all."""
     full, fastv = found.of("full")[0].computed, found.of("fastv:l=2")[0]
     assert fastv.computed.flops_paper < full.flops_paper
     assert fastv.computed.flops_true < full.flops_true
     entered, kept = fastv.answer.tokens.visual_prefill, fastv.answer.steps[0].read
-    assert fastv.answer.tokens.prefill_retention == pytest.approx((2 * entered + 4 * kept) / 6 / entered, abs=1e-6)
+    assert fastv.answer.tokens.prefill_retention == pytest.approx((2 * entered + 6 * kept) / 8 / entered, abs=1e-6)
 
 
 def test_one_budget_for_all_but_the_baseline() -> None:
@@ -96,7 +96,7 @@ def test_one_budget_for_all_but_the_baseline() -> None:
 @pytest.mark.parametrize(
     ("arms", "settings", "what"),
     [
-        ([Arm.of("fastv", {"l": "6"})], {}, "beyond the last layer"),
+        ([Arm.of("fastv", {"l": "8"})], {}, "beyond the last layer"),
         ([Arm.of("dycoke", {})], {"retain": 0.1}, "cannot retain 0.1"),
         ([Arm.of("dycoke", {"k": k}) for k in ("0.3", "0.5")], {"retain": 0.5}, "are the same method"),
     ],

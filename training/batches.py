@@ -54,11 +54,10 @@ def sample_batch(
     tokenizer: Tokenizer,
     pools: tuple[TokenPool, TokenPool],
     quota: dict[str, int],
-    progress: float,
+    frames: int,
     rng: np.random.Generator,
 ) -> Batch:
-    """Draw a batch of clips of one length from the pool of short or of long clips, at a progress from 0 to 1."""
-    frames = frame_count(progress, rng)
+    """Draw a batch of clips of so many frames from the pool of short or of long clips."""
     pool = pools[0 if rng.random() < (0.6 if frames <= 4 else 0.0) else 1]
     size = BATCH[min(length for length in BATCH if length >= frames)]
     tokens, labels, questions = [], [], []

@@ -51,7 +51,7 @@ def clip_labels(scene: Scene, timeline: Timeline, owners: np.ndarray) -> Labels:
     was first seen, if it began to move; age: frames since then, in eights; time: frames since the clip began, in
     eights; before_*: whose the place was a frame ago; happened: what has happened to its thing so far, and rank: as
     which of all the happenings; count*: how many things' centres come up to this token in this frame, in all and of its
-    thing's shape, colour, or both; thing, frame: where it is, a place that was left just now being the thing's that went.
+    thing's shape, colour, or both; thing, frame: whose it is and when, a place just left being the thing's that went.
     """
     state = _states(scene, timeline)
     moments = np.arange(timeline.frames)[:, None]

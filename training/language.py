@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 from transformers import LlavaOnevisionForConditionalGeneration
 
-from training.batches import Batch, TokenPool, sample_batch
+from training.batches import Batch, TokenPool, frame_count, sample_batch
 from training.gazing import NAME_LAYER, gaze_loss
 from training.heads import Heads
 from training.labels import NAMES, TOLD
@@ -36,7 +36,8 @@ GAZE_WEIGHT = 0.5
 class Course:
     """A run of batches under one cosine: its name, its length, what is asked, and its top rate's share of the usual.
 
-    `start` is the progress (0 to 1) at which the lengths of the clips begin.
+    Clips have any of the `lengths`, in frames; where there are none given, they grow, from the progress `start` (0 to
+    1) on. A course that is stopped after `stop` batches leaves its cosine unfinished.
     """
 
     name: str
@@ -44,10 +45,14 @@ class Course:
     quota: dict[str, int]
     rate: float = 1.0
     start: float = 0.0
+    lengths: tuple[int, ...] = ()
+    stop: int | None = None
 
-    def progress(self, step: int) -> float:
-        """Give the progress at a step."""
-        return self.start + (1 - self.start) * step / self.steps
+    def frames(self, step: int, rng: np.random.Generator) -> int:
+        """Choose how many frames the clips of a batch have."""
+        if self.lengths:
+            return int(rng.choice(self.lengths))
+        return frame_count(self.start + (1 - self.start) * step / self.steps, rng)
 
 
 def make_hints(seed: int) -> torch.nn.ModuleDict:
@@ -78,8 +83,9 @@ def train_language(
     checkpoint = run / f"{course.name}.pt"
     first = _resume(whole, optimisers, checkpoint)
     recent: list[dict[str, float]] = []
-    for step in range(first, course.steps):
-        batch = sample_batch(tokenizer, pools, course.quota, course.progress(step), np.random.default_rng((seed, step)))
+    for step in range(first, course.stop or course.steps):
+        rng = np.random.default_rng((seed, step))
+        batch = sample_batch(tokenizer, pools, course.quota, course.frames(step, rng), rng)
         loss, aids, record = batch_losses(model, tokenizer, hints, batch)
         for optimiser, rate in zip(optimisers, (MATRIX_RATE, OTHER_RATE), strict=True):
             optimiser.param_groups[0]["lr"] = rate * course.rate * cosine(step, course.steps, 100)

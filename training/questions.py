@@ -49,6 +49,9 @@ TRAIN_QUOTA = {
 # What is learnt last is asked most, once the rest is known.
 LATER_QUOTA = TRAIN_QUOTA | {"exists": 2, "count": 2, "position": 2, "relation": 4, "order": 4, "change": 3, "event": 3}
 
+# What two things must be compared for stays at chance as long as it is a small part of all that is asked.
+COMPARING_QUOTA = {"relation": 8, "event": 3, "order": 3, "change": 3, "motion": 2}
+
 
 def ask(timeline: Timeline, rng: np.random.Generator, quota: dict[str, int]) -> list[Question]:
     """Draw at most `quota[kind]` questions of each kind; a timeline may leave nothing to ask of a kind."""

@@ -19,7 +19,7 @@ from training.batches import TokenPool
 from training.language import Course, make_hints, train_language
 from training.model import build_model, save_model
 from training.pool import Pool, Recipe, open_pool
-from training.questions import LATER_QUOTA, TRAIN_QUOTA
+from training.questions import COMPARING_QUOTA, LATER_QUOTA, TRAIN_QUOTA
 from training.tokenizer import train_tokenizer
 from training.vision import cache_tokens, train_vision
 
@@ -42,7 +42,9 @@ ROUNDS = (
         1.0,
         (
             Course("language", 2200, TRAIN_QUOTA),
-            Course("language-2", 1700, LATER_QUOTA, rate=0.7, start=0.3),
+            Course("language-2", 1700, LATER_QUOTA, rate=0.7, start=0.3, stop=1200),
+            Course("comparing", 400, COMPARING_QUOTA, rate=0.4, lengths=(2, 4, 8)),
+            Course("language-3", 700, LATER_QUOTA, rate=0.35, start=0.45),
         ),
     ),
 )

@@ -258,7 +258,7 @@ def test_damage_is_told_and_recorded(capsys: pytest.CaptureFixture[str]) -> None
         ([CUBE, "q", "--start", "soon"], 2, "'soon'"),
         ([CUBE, "q", "-o", "k"], 2, "'k'"),
         ([CUBE, "q", "-o", "k=2"], 2, "k=2"),
-        ([CUBE, "q", "-o", "l=6", "-m", "demo"], 2, "l=6"),
+        ([CUBE, "q", "-o", "l=8", "-m", "demo"], 2, "l=8"),
         ([CUBE, "q", "-M", "fastest"], 2, "'fastest'"),
         ([CUBE, "q", "-M", "random+uniform"], 2, "random and uniform"),
         ([CUBE, "q", "--retain", "0"], 2, "'0'"),

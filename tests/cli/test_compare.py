@@ -141,7 +141,7 @@ def test_answers_are_greedy_whatever_a_file_says(capsys: pytest.CaptureFixture[s
         (["--sweep", "k=0.3", "-o", "k=0.5"], 2, "'k'"),
         (["--sweep", "k=0.3", "-M", "dycoke", "-M", "full"], 2, "k=0.3"),
         (["-M", "dycoke", "-M", "dycoke:k=0.7"], 2, "same method"),
-        (["-M", "fastv:l=6", "--baseline"], 2, "l=6"),
+        (["-M", "fastv:l=8", "--baseline"], 2, "l=8"),
         (["-M", "dycoke", "--retain", "0.1", "--baseline"], 2, "0.1"),
         (["--json", "--csv", "-"], 2, "--csv -"),
         (["--csv", "no/such/folder/t.csv"], 2, "t.csv"),

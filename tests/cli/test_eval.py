@@ -287,7 +287,7 @@ def test_options_of_files_and_variables_reach_the_method(
         (["../q.jsonl", "-M", "docoke"], 2, "'docoke'"),
         (["../q.jsonl", "-M", "dycoke:k"], 2, "'k'"),
         (["../q.jsonl", "-M", "dycoke:k=2"], 2, "k=2"),
-        (["../q.jsonl", "-M", "dycoke:l=6"], 2, "l=6"),
+        (["../q.jsonl", "-M", "dycoke:l=8"], 2, "l=8"),
         (["../q.jsonl", "-M", "dycoke", "-M", "full", "-o", "k=0.5"], 2, "k=0.5"),
         (["../q.jsonl", "-M", "full", "-M", "full"], 2, "same method"),
         (["../q.jsonl", "--frames", "0"], 2, "'0'"),

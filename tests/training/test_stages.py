@@ -102,7 +102,7 @@ def test_moments_are_evenly_spaced_either_way(frames):
 def test_a_batch_holds_labels_for_every_token(pool, tokenizer, monkeypatch):
     monkeypatch.setattr(batches, "BATCH", {24: 3})
     for seed in range(6):
-        batch = sample_batch(tokenizer, (pool, pool), TRAIN_QUOTA, 0.3, np.random.default_rng(seed))
+        batch = sample_batch(tokenizer, (pool, pool), TRAIN_QUOTA, 4, np.random.default_rng(seed))
         assert set(batch.labels) == {*TOLD, *WHERE}
         assert all(label.shape == batch.tokens.shape[:2] for label in batch.labels.values())
         assert len(batch.pack.ids) == 3
@@ -135,7 +135,6 @@ def test_orthogonalised_matrices_have_even_singular_values():
 
 def test_training_goes_on_where_it_stopped(pool, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "BATCH", {24: 2})
-    monkeypatch.setattr(batches, "frame_count", lambda progress, rng: 2)
     monkeypatch.setattr(language, "CHECKPOINT_EVERY", 1)
     monkeypatch.setattr(language, "cosine", lambda step, steps, warmup: 1.0)
     ends = []
@@ -144,7 +143,7 @@ def test_training_goes_on_where_it_stopped(pool, tokenizer, tmp_path, monkeypatc
         run.mkdir()
         for stop in stops:
             trained = build_model(tokenizer)
-            course = Course("test", stop, {"exists": 2})
+            course = Course("test", stop, {"exists": 2}, lengths=(2,))
             train_language(trained, tokenizer, make_hints(0), (pool, pool), course, 0, run, lambda record: None)
         ends.append(trained.model.language_model.norm.weight.detach().clone())
     torch.testing.assert_close(ends[0], ends[1])
