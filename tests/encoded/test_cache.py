@@ -42,7 +42,7 @@ class Counter:
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is the same for all runs of a kind; loading it anew each time tests nothing here."""
-    monkeypatch.setattr(opening, "load_model", lambda checkpoint, settings, methods=(): demo(settings.pooling))
+    monkeypatch.setattr(opening, "load_model", lambda checkpoint, settings, *_: demo(settings.pooling))
 
 
 @cache
