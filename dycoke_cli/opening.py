@@ -78,10 +78,13 @@ def opening_video(
     sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
     look = cache.look(video, sampling, settings, checkpoint) if cache is not None else None
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending = None
-        if look is None or look.entry is None:
+        pending, size = None, None
+        if look is not None and look.entry is not None:
+            size = look.entry.size
+        else:
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
             pending.wait_until_opened(OPENING_S)
+            size = pending.size
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
@@ -94,7 +97,7 @@ def opening_video(
 
             chosen = methods()
             with out_of_memory_explained():
-                model = load_model(checkpoint, settings, chosen, pending.size if pending is not None else None)
+                model = load_model(checkpoint, settings, chosen, size)
         load_model_s = time.perf_counter() - began
         listener.phase("")
         for method in chosen:

@@ -186,6 +186,20 @@ def test_an_entry_that_vanishes_on_the_way_is_decoded(
     assert run(video).features == "computed"
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_a_video_that_was_replaced_meanwhile_is_not_kept(
+    folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """What was looked at is no longer there: under the name of what is there now it would be wrong for ever."""
+    if large:
+        monkeypatch.setattr(content, "AT_ONCE", 10)
+    replaced = Listener(answered=lambda text: shutil.copy(clip("two_frames.mp4"), video))
+    assert run(video, listener=replaced).answers
+    assert files(folder) == []
+    assert run(video).features == "computed"
+    assert run(video).features == "cache"
+
+
 def test_measuring_runs_and_refusals_leave_it_alone(folder: Path, counter: Counter, video: Path) -> None:
     """--baseline measures, --no-cache wants none: nothing is read and nothing kept."""
     run(video, baseline=True)
