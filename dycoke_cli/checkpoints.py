@@ -256,7 +256,9 @@ def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict
 
         require_accelerate("--device-map auto")
         if device.type != "cuda":
-            raise UsageError("--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it")
+            raise UsageError(
+                "--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it out"
+            )
         return {"device_map": "auto"}
     return {"device_map": {"": str(device)}} if quantize and device.type == "cuda" else {}
 
