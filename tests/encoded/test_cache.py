@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,19 @@ class Counter:
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is the same for all runs of a kind; loading it anew each time tests nothing here."""
     monkeypatch.setattr(opening, "load_model", lambda checkpoint, settings, *_: demo(settings.pooling))
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[dict[str, VideoReader]]:
+    """One for each decoder, whose process stays."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(VideoReader(name)) for name in ("auto", "pyav")}
+
+
+@pytest.fixture(autouse=True)
+def started_once(readers: dict[str, VideoReader], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that decode are those of the runs before; starting them anew each time tests nothing here."""
+    monkeypatch.setattr(opening, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
 
 
 @cache
