@@ -1,8 +1,5 @@
 """Weights in fewer bits: which library does it, on what, and what it leaves alone."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -63,22 +60,10 @@ def _require(library: str, flag: str, remedy: str = INSTALL) -> None:
     if find_spec(library) is None:
         raise ModelError(f"{flag} needs {library}, which is not installed", remedy)
     try:
-        with _unheard():
-            import_module(library)
+        import_module(library)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{flag} needs {library}, which does not work here: {reason}", remedy) from error
-
-
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """Keep what libraries log about each other while they are imported away from who asked a question."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def weight_bytes(model: nn.Module) -> int:
