@@ -78,13 +78,10 @@ def opening_video(
     sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
     look = cache.look(video, sampling, settings, checkpoint) if cache is not None else None
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending, size = None, None
-        if look is not None and look.entry is not None:
-            size = look.entry.size
-        else:
+        pending, entry = None, look.entry if look is not None else None
+        if entry is None:
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
             pending.wait_until_opened(OPENING_S)
-            size = pending.size
         if name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
@@ -96,8 +93,9 @@ def opening_video(
             from dycoke_cli.device import out_of_memory_explained
 
             chosen = methods()
+            source = pending or entry
             with out_of_memory_explained():
-                model = load_model(checkpoint, settings, chosen, size)
+                model = load_model(checkpoint, settings, chosen, source.size if source else None)
         load_model_s = time.perf_counter() - began
         listener.phase("")
         for method in chosen:
