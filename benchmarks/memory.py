@@ -9,12 +9,12 @@ was there before the run: weights, and the pixels as that arm takes them. The la
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,15 +35,25 @@ NEW_TOKENS = 8
 BEFORE, AFTER = [5] * 14, [6] * 12
 
 
-def mid_size_model(device: torch.device) -> Llava:
+class Depth(NamedTuple):
+    """How many layers the two networks have."""
+
+    vision: int
+    text: int
+
+
+MID = Depth(4, 6)
+
+
+def mid_size_model(device: torch.device, depth: Depth) -> Llava:
     """Build the model with seeded random weights, float32 on a CPU and bfloat16 on CUDA."""
     torch.manual_seed(0)
     vision = transformers.SiglipVisionConfig(
-        hidden_size=384, intermediate_size=1536, num_hidden_layers=4, num_attention_heads=6,
+        hidden_size=384, intermediate_size=1536, num_hidden_layers=depth.vision, num_attention_heads=6,
         image_size=384, patch_size=14, vision_use_head=False,
     )  # fmt: skip
     text = transformers.Qwen2Config(
-        vocab_size=152064, hidden_size=512, intermediate_size=2048, num_hidden_layers=6,
+        vocab_size=152064, hidden_size=512, intermediate_size=2048, num_hidden_layers=depth.text,
         num_attention_heads=8, num_key_value_heads=2, max_position_embeddings=32768,
     )  # fmt: skip
     config = transformers.LlavaOnevisionConfig(
@@ -55,9 +65,9 @@ def mid_size_model(device: torch.device) -> Llava:
     return Llava(model.to(device, dtype), None, VideoLayout())
 
 
-def measure(arm: str, frames: int, device: torch.device) -> dict[str, Any]:
+def measure(arm: str, frames: int, device: torch.device, depth: Depth) -> dict[str, Any]:
     """Run one arm and give its peak above the start, in bytes; one frame first, so that code and kernels are loaded."""
-    model = mid_size_model(device)
+    model = mid_size_model(device, depth)
     video = np.random.default_rng(0).integers(0, 256, (frames, 384, 384, 3), dtype=np.uint8)
     method = ARMS[arm]
     run = partial(stock, model) if method is None else partial(ours, model, method)
@@ -93,15 +103,16 @@ def stock(model: Llava, pixels: Any) -> None:
     )
 
 
-def compare(frames: int, device: str, arms: Iterable[str] = ARMS) -> dict[str, Any]:
-    """Measure each arm in a fresh process and relate them to the first, stock `generate`."""
-    runs = []
-    for arm in arms:
-        command = [sys.executable, "-m", "benchmarks.memory", "--arm", arm, "--frames", str(frames), "--device", device]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-        if done.returncode:
-            raise RuntimeError(f"{arm} failed: {done.stderr.strip().splitlines()[-1:]}")
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
+def compare(frames: int, device: str, arms: Iterable[str] = ARMS, depth: Depth = MID) -> dict[str, Any]:
+    """Measure each arm in a fresh process and relate them to the first, stock `generate`.
+
+    The processes come from one that has imported all this and done nothing else.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([measure.__module__])
+    one = partial(measure, frames=frames, device=torch.device(device), depth=depth)
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as processes:
+        runs = list(processes.map(one, arms))
     stock_peak = runs[0]["peak_above_start_bytes"]
     for run in runs:
         peak = run["peak_above_start_bytes"]
@@ -116,11 +127,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.arm:
-        print(json.dumps(measure(arguments.arm, arguments.frames, torch.device(arguments.device))))
-        return
     result = compare(arguments.frames, arguments.device)
     for run in result["runs"]:
         print(f"{run['arm']:>10}  {run['peak_above_start_bytes'] / 2**20:8.0f} MiB  {run['ratio_to_generate']:.2f}")

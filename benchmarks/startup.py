@@ -26,7 +26,7 @@ from dycoke_cli import sample
 from dycoke_cli.machine import machine_facts
 
 ROOT = Path(__file__).parents[1]
-ASK = ["-m", "dycoke_cli", "ask", str(sample.VIDEO), sample.QUESTION, "-m", "demo", "-q", "--json"]
+ASK = ["-m", "dycoke_cli", "ask", str(sample.VIDEO), sample.QUESTION, "-m", "demo", "-q", "--json", "--no-cache"]
 CLOCK = "; import time; print(time.process_time())"
 LLAVA = "import torch, transformers.models.llava_onevision.modeling_llava_onevision"
 IMPORTS = {"import torch": "import torch", "import torch and the model": LLAVA}

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
-from dycoke_cli.device import free_bytes, out_of_memory_explained, suitable_threads
+from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.families.family import Family, Size
+from dycoke_cli.families.family import HD, Family
 from dycoke_cli.footprint import Footprint
 from dycoke_cli.listener import Listener
 from dycoke_cli.measure import PeakMemory, Stopwatch, timed
+from dycoke_cli.memory import free_bytes
 from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.recorder import Recorder
@@ -22,7 +23,6 @@ from dycoke_cli.settings import Settings
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 SILENT = Listener()
-HD: Size = (720, 1280)  # of which frames are taken to be until they are read
 
 
 @dataclass(frozen=True)

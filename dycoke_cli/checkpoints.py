@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import ModelError, OutOfMemoryError, UsageError
@@ -21,7 +22,8 @@ from dycoke_cli.models import address, find
 if TYPE_CHECKING:
     import torch
 
-    from dycoke_cli.families.family import Family
+    from dycoke_cli.families.family import Family, Outline
+    from dycoke_cli.families.layout import VideoLayout
     from dycoke_cli.families.llava import Llava
 
 # By the model_type of config.json: the file of `families` and its class.
@@ -137,11 +139,30 @@ def load(
     if checkpoint.config.get("model_type") not in FAMILIES:
         return load_llava(checkpoint, device, dtype, quantize, spread, **layout)
     _refuse_what_is_for_llava(checkpoint.name, quantize, spread, layout)
-    file, name = FAMILIES[checkpoint.config["model_type"]]
-    kind = getattr(import_module(f"dycoke_cli.families.{file}"), name)
+    kind = _kind(checkpoint)
     model, tokenizer = _read(checkpoint, kind.architecture, dtype, config=model_config(checkpoint))
     family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
     return family
+
+
+def outline(checkpoint: Checkpoint, **layout: Any) -> "Outline":
+    """Make of a checkpoint's configuration, and nothing else, what can be counted before anything is loaded.
+
+    layout: as in `load`; left out where a family has no choice. Raises ModelError for an unsupported architecture.
+    """
+    config = model_config(checkpoint)
+    if checkpoint.config.get("model_type") in FAMILIES:
+        counted: Outline = _kind(checkpoint).outlined(config, checkpoint.folder)
+        return counted
+    from dycoke_cli.families.llava import Llava
+
+    return Llava(SimpleNamespace(config=config), None, replace(_video_layout(checkpoint), **layout))
+
+
+def _kind(checkpoint: Checkpoint) -> Any:
+    """Give the class of a family that is not LLaVA-OneVision's or LLaVA-Video's."""
+    file, name = FAMILIES[checkpoint.config["model_type"]]
+    return getattr(import_module(f"dycoke_cli.families.{file}"), name)
 
 
 def load_llava(
@@ -154,16 +175,12 @@ def load_llava(
 ) -> "Llava":
     """Load a LLaVA-OneVision or LLaVA-Video model in either format; see `load`."""
     from dycoke_cli.families import original_llava
-    from dycoke_cli.families.layout import VideoLayout
     from dycoke_cli.families.llava import Llava
     from dycoke_cli.quantization import quantization_config
 
     options: dict[str, Any] = {"config": model_config(checkpoint)}
     if original_llava.is_original(checkpoint.config):
-        video_layout = original_llava.video_layout(checkpoint.config)
         options["key_mapping"] = original_llava.KEY_MAPPING
-    else:
-        video_layout = VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
     if quantize is not None:
         options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
     options |= _placing(device, quantize, spread)
@@ -172,7 +189,17 @@ def load_llava(
         _refuse_spill(checkpoint.name, model)
     elif "device_map" not in options:
         model = model.to(device)
-    return Llava(model, tokenizer, replace(video_layout, **layout))
+    return Llava(model, tokenizer, replace(_video_layout(checkpoint), **layout))
+
+
+def _video_layout(checkpoint: Checkpoint) -> "VideoLayout":
+    """Say how a LLaVA model was taught to see a video laid out. Raises ModelError."""
+    from dycoke_cli.families import original_llava
+    from dycoke_cli.families.layout import VideoLayout
+
+    if original_llava.is_original(checkpoint.config):
+        return original_llava.video_layout(checkpoint.config)
+    return VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
 
 
 def _refuse_what_is_for_llava(name: str, quantize: str | None, spread: bool, layout: dict[str, Any]) -> None:
@@ -229,7 +256,9 @@ def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict
 
         require_accelerate("--device-map auto")
         if device.type != "cuda":
-            raise UsageError("--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it")
+            raise UsageError(
+                "--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it out"
+            )
         return {"device_map": "auto"}
     return {"device_map": {"": str(device)}} if quantize and device.type == "cuda" else {}
 
@@ -304,4 +333,6 @@ def _cuda_room() -> int:
         return 0
     import torch
 
-    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0
+    from dycoke_cli.memory import free_bytes
+
+    return free_bytes(torch.device("cuda")) if torch.cuda.is_available() else 0

@@ -1,9 +1,7 @@
 """Which device a run uses, and in which number format."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
@@ -65,18 +63,3 @@ def out_of_memory_explained() -> Iterator[None]:
 
 def _no_memory() -> OutOfMemoryError:
     return OutOfMemoryError("the device ran out of memory", "Use fewer --frames, a higher -o k=, or a smaller --model")
-
-
-def free_bytes(device: torch.device) -> int:
-    """Say how much memory a run on `device` can still take, what this process holds unused included.
-
-    On a CPU it is what Linux calls available; elsewhere half of the machine's memory.
-    """
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + unused
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 2
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class TextShape(NamedTuple):
-    """The sizes of a decoder that its arithmetic depends on."""
+    """The sizes of a decoder that its arithmetic and its memory depend on."""
 
     layers: int
     hidden: int
@@ -17,7 +17,7 @@ class TextShape(NamedTuple):
 
     @classmethod
     def of(cls, config: Any) -> "TextShape":
-        """Read them from the text configuration of a loaded model."""
+        """Read them from the text configuration of a model."""
         return cls(
             config.num_hidden_layers,
             config.hidden_size,
@@ -27,6 +27,19 @@ class TextShape(NamedTuple):
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
             config.vocab_size,
         )
+
+    @property
+    def kv_numbers(self) -> int:
+        """Count the numbers that the keys and values of one position are, over all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim
+
+    @property
+    def working_numbers(self) -> int:
+        """Count the numbers alive at once for one position while a layer works.
+
+        Three of the feed-forward part's widest, the residual stream before and after, queries, keys, values and output.
+        """
+        return 3 * self.intermediate + 6 * self.hidden
 
 
 class VisionShape(NamedTuple):

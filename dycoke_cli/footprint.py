@@ -1,13 +1,15 @@
 """How much memory a row of a batch takes, by arithmetic over the sizes of model, video and method."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
 from dycoke_cli.engine.generate import Stop
+from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.engine.reading import round_up
 from dycoke_cli.families.family import Family
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.flops import TextShape
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.tokens import Grid, VisualTokens
 
@@ -20,10 +22,10 @@ class Footprint:
     """Bytes of memory beside the weights."""
 
     kv: int  # of one row's keys and values, room for its answer included
-    prompt: int  # of one row's embeddings
+    prompt: int  # of one row's embeddings and DeepStack features
     logits: int  # of one row's next-token scores
-    shared: int  # at the prefill, which takes one row at a time: visual tokens before compression, layers at work
-    stacked: bool  # the method acts inside the prefill, which then takes all rows together
+    shared: int  # once, however many rows: one's visual tokens before compression, or the layer at work
+    stacked: bool  # the method acts inside the prefill, where the layer then works on all rows together
 
     @classmethod
     def of(
@@ -36,19 +38,21 @@ class Footprint:
         How many tokens a method keeps follows from the shape of the video. Those that let its content decide keep that
         number to within a token a frame.
         """
-        language = model.language_model
-        slots, deep_slots, cut = _slots(model, method, grid, frames, question, stop.max_new_tokens)
-        per_layer = language.kv_bytes_per_token // language.layers
-        length = slots - stop.max_new_tokens
-        if cut == language.layers:
+        language, text = model.language_model, model.language_model.shape
+        entered = _entered(model, method, grid, frames, question)
+        slots, deep_slots = (length + stop.max_new_tokens for length in (entered.length, entered.deep_length))
+        stacked = entered.cut < text.layers
+        if not stacked:
             slots = round_up(slots, bucket)
-        hidden = language.body.config.hidden_size * language.dtype.itemsize
+        together = entered.length if stacked else TOGETHER[language.device.type]
+        size, per_layer = language.dtype.itemsize, text.kv_numbers // text.layers
+        visual = visual_numbers(text, model.levels, grid.total)
         return cls(
-            kv=per_layer * (slots * cut + deep_slots * (language.layers - cut)),
-            prompt=length * hidden,
-            logits=language.body.config.vocab_size * (language.dtype.itemsize + torch.float32.itemsize),
-            shared=max(grid.total * hidden, _at_work(language, length)),
-            stacked=cut < language.layers,
+            kv=per_layer * (slots * entered.cut + deep_slots * (text.layers - entered.cut)) * size,
+            prompt=(entered.length + entered.visual * model.levels) * text.hidden * size,
+            logits=text.vocabulary * (size + torch.float32.itemsize),
+            shared=max(visual, prefill_numbers(text, model.levels, together)) * size,
+            stacked=stacked,
         )
 
     @property
@@ -62,27 +66,42 @@ class Footprint:
         return max(1, usable // self.row)
 
 
-def _slots(model: Family, method: Method, grid: Grid, frames: int, question: str, room: int) -> tuple[int, int, int]:
-    """Count buffer slots: of the layers that see all that entered, of those after a cut, and where the cut is."""
-    language = model.language_model
+def visual_numbers(text: TextShape, levels: int, tokens: int) -> int:
+    """Count the numbers that so many visual tokens are: their features, and those of DeepStack's `levels`."""
+    return tokens * (1 + levels) * text.hidden
+
+
+def prefill_numbers(text: TextShape, levels: int, positions: int) -> int:
+    """Count the numbers alive at once while so many positions pass a layer together.
+
+    Stock models are handed DeepStack's features once more, as they stand in the prompt.
+    """
+    return positions * (text.working_numbers + levels * text.hidden)
+
+
+def left_of(method: Method, grid: Grid) -> VisualTokens:
+    """Let a method show on a stand-in for a video of shape `grid` which tokens it leaves."""
     stand_in = torch.rand(*grid, PROBE_WIDTH, generator=torch.Generator().manual_seed(0))
-    tokens = method.compress(VisualTokens.whole(stand_in, stand_in[..., 0] if method.needs_saliency else None))
-    features = torch.empty(len(tokens), language.body.config.hidden_size, dtype=language.dtype)
-    on_device = replace(
-        tokens,
-        features=features.to(language.device),
-        index=tokens.index.to(language.device),
-        survivor=tokens.survivor.to(language.device),
-    )
-    slots = len(model.prompt_for(on_device, question, [0.0] * frames, 0.0, method.positions)) + room
+    return method.compress(VisualTokens.whole(stand_in, stand_in[..., 0] if method.needs_saliency else None))
+
+
+class _Entered(NamedTuple):
+    """What of a question and its video enters the language model."""
+
+    length: int  # positions
+    deep_length: int  # those that are left after the cut
+    visual: int  # of `length`, visual tokens
+    cut: int  # the first layer that sees `deep_length` positions; how many layers there are: none does
+
+
+def _entered(model: Family, method: Method, grid: Grid, frames: int, question: str) -> _Entered:
+    language = model.language_model
+    tokens = left_of(method, grid)
+    features = torch.empty(len(tokens), language.shape.hidden, dtype=language.dtype)
+    on_device = replace(tokens, features=features).to(language.device)
+    length = len(model.prompt_for(on_device, question, [0.0] * frames, 0.0, method.positions))
     thinner = method.thinner()
     if thinner is None:
-        return slots, slots, language.layers
+        return _Entered(length, length, len(tokens), language.layers)
     dropped = len(tokens) - len(thinner.choose(torch.rand(len(tokens))))
-    return slots, slots - dropped, thinner.layer
-
-
-def _at_work(language: LanguageModel, length: int) -> int:
-    """Count the bytes that a layer's feed-forward part holds at once: three of its widest, and the residual stream."""
-    config = language.body.config
-    return length * (3 * config.intermediate_size + 4 * config.hidden_size) * language.dtype.itemsize
+    return _Entered(length, length - dropped, len(tokens), thinner.layer)

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dycoke_cli.flops import TextShape
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -13,6 +15,11 @@ class LanguageModel:
 
     body: Any
     head: nn.Module
+
+    @property
+    def shape(self) -> TextShape:
+        """The sizes that its arithmetic and its memory depend on."""
+        return TextShape.of(self.body.config)
 
     @property
     def layers(self) -> int:
@@ -35,14 +42,13 @@ class LanguageModel:
 
     @property
     def kv_heads(self) -> int:
-        return int(self.body.config.num_key_value_heads)
+        return self.shape.kv_heads
 
     @property
     def head_dim(self) -> int:
-        config = self.body.config
-        return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        return self.shape.head_dim
 
     @property
     def kv_bytes_per_token(self) -> int:
         """Bytes that one prompt position takes in the buffer, over all layers."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.dtype.itemsize
+        return self.shape.kv_numbers * self.dtype.itemsize

@@ -22,7 +22,7 @@ from dycoke_cli.video.sampling import Sampling, parse_time
 if TYPE_CHECKING:
     import torch
 
-    from dycoke_cli.families.family import Family
+    from dycoke_cli.families.family import Family, Outline, Size
     from dycoke_cli.methods import Method
 
 FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
@@ -78,8 +78,8 @@ def opening_video(
     sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
     look = cache.look(video, sampling, settings, checkpoint) if cache is not None else None
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
-        pending = None
-        if look is None or look.entry is None:
+        pending, entry = None, look.entry if look is not None else None
+        if entry is None:
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
             pending.wait_until_opened(OPENING_S)
         if name == "demo":
@@ -93,8 +93,9 @@ def opening_video(
             from dycoke_cli.device import out_of_memory_explained
 
             chosen = methods()
+            source = pending or entry
             with out_of_memory_explained():
-                model = load_model(checkpoint, settings, chosen)
+                model = load_model(checkpoint, settings, chosen, source.size if source else None)
         load_model_s = time.perf_counter() - began
         listener.phase("")
         for method in chosen:
@@ -147,10 +148,16 @@ def sampling_of(settings: Settings, default_frames: int, rated: bool = False) ->
     return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
 
 
-def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: "Sequence[Method]" = ()) -> "Family":
+def load_model(
+    checkpoint: checkpoints.Checkpoint,
+    settings: Settings,
+    methods: "Sequence[Method]" = (),
+    size: "Size | None" = None,
+) -> "Family":
     """Load a model on the device, in the number format and with the layout that the settings ask for.
 
-    methods: what is to run, if that is known. Raises OutOfMemoryError for what cannot fit, before it is loaded.
+    methods: what is to run, if that is known; size: of the frames, if it is. Raises OutOfMemoryError for what cannot
+    fit, before it is loaded.
     """
     from dycoke_cli.device import choose_device, choose_dtype
 
@@ -160,7 +167,7 @@ def load_model(checkpoint: checkpoints.Checkpoint, settings: Settings, methods: 
     layout = {key: value for key, value in wanted.items() if value is not None}
     spread = settings.device_map == "auto"
     if settings.memory == "check":
-        _check_room(checkpoint, settings, methods, device, dtype.itemsize)
+        _check_room(checkpoint, settings, methods, size, checkpoints.outline(checkpoint, **layout), device, dtype)
     return checkpoints.load(checkpoint, device, dtype, settings.quantize, spread, **layout)
 
 
@@ -168,23 +175,24 @@ def _check_room(
     checkpoint: checkpoints.Checkpoint,
     settings: Settings,
     methods: "Sequence[Method]",
+    size: "Size | None",
+    outline: "Outline",
     device: "torch.device",
-    itemsize: int,
+    dtype: "torch.dtype",
 ) -> None:
-    """Compare what a run of LLaVA-OneVision or LLaVA-Video takes with what the device has free."""
-    if checkpoint.config.get("model_type") in checkpoints.FAMILIES:
-        return  # how many tokens their frames become, nobody knows before the frames are here
-    from dycoke_cli.room import free_memory, plan, refuse_what_cannot_fit
+    """Compare what a run takes with what the device has free. Frames whose size nobody knows yet count as HD ones."""
+    from dycoke_cli.families.family import HD
+    from dycoke_cli.memory import known_free_bytes
+    from dycoke_cli.room import plan, refuse_what_cannot_fit
     from dycoke_cli.sizes import stored_sizes
 
-    config = checkpoints.model_config(checkpoint)
     try:
         sizes = stored_sizes(checkpoint.folder)
     except (OSError, ValueError, KeyError, TypeError):
         return  # damaged weights: loading them says what is wrong
     frames = settings.frames or (settings.max_frames if settings.fps else None) or checkpoint.default_frames
-    wanted = plan(checkpoint.name, config, sizes, methods, frames, settings, itemsize)
-    refuse_what_cannot_fit(wanted, device, free_memory(device, every=settings.device_map == "auto"))
+    wanted = plan(checkpoint.name, outline, sizes, methods, frames, size or HD, settings, device, dtype.itemsize)
+    refuse_what_cannot_fit(wanted, known_free_bytes(device, every=settings.device_map == "auto"))
 
 
 def describe(name: str, model: "Family") -> dict[str, str]:

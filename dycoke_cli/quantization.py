@@ -47,7 +47,8 @@ def quantized(model: Any) -> str | None:
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return None
-    return next((name for name, library in LIBRARY.items() if library in str(config.quant_method).lower()), None)
+    # Equal to the library's name; as text it is the name of an enumeration's member, which is spelt differently.
+    return next((name for name, library in LIBRARY.items() if config.quant_method == library), None)
 
 
 def require_accelerate(flag: str) -> None:

@@ -5,10 +5,12 @@ The runs need torchao and bitsandbytes, of the extra `quant`; without them they 
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from transformers.utils.quantization_config import QuantizationMethod
 
 from dycoke_cli import checkpoints, quantization
 from dycoke_cli.errors import ModelError, UsageError
@@ -63,6 +65,14 @@ def test_a_broken_library_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(quantization, "import_module", broken)
     with pytest.raises(ModelError, match="does not work here: libcudart"):
         quantization_config("int8", {}, torch.float32)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_transformers_knows_the_libraries_by_these_names(name: str) -> None:
+    """What it notes on a model is told from anything else, whether the library is installed or not."""
+    for method, told in ((QuantizationMethod(LIBRARY[name]), name), (QuantizationMethod.AWQ, None)):
+        config = SimpleNamespace(quantization_config=SimpleNamespace(quant_method=method))
+        assert quantized(SimpleNamespace(config=config)) == told
 
 
 @pytest.mark.filterwarnings("default")  # of the libraries

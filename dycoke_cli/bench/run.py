@@ -15,7 +15,7 @@ from dycoke_cli.bench.needs import needs_of
 from dycoke_cli.bench.peak import peaks_apart
 from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.source import Noise, Source, source_of, synthetic_rows
-from dycoke_cli.device import choose_device, choose_dtype, free_bytes, out_of_memory_explained, suitable_threads
+from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained, suitable_threads
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.evaluation.arm import Arm, refuse_twins
 from dycoke_cli.families.llava import Llava
@@ -23,6 +23,7 @@ from dycoke_cli.flops import VisionShape, vision_flops
 from dycoke_cli.listener import Listener
 from dycoke_cli.machine import machine_facts
 from dycoke_cli.measure import Stopwatch
+from dycoke_cli.memory import free_bytes
 
 TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # that the tower is timed on by itself
 

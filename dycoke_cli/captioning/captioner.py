@@ -34,7 +34,7 @@ class Captioner:
         checkpoints.refuse_broken_torchvision()
         self.method = make_method(self.settings.method, self.settings.options)
         with out_of_memory_explained():
-            self.model = load_model(checkpoints.locate(self.settings.model), self.settings)
+            self.model = load_model(checkpoints.locate(self.settings.model), self.settings, [self.method])
         self.session = BatchSession(self.model, self.method, self.settings)
         self.device = self.model.language_model.device
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dycoke_cli.batch_session import HD
 from dycoke_cli.captioning.captioner import Captioner
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.plan import Plan
-from dycoke_cli.device import choose_device, choose_dtype, free_bytes
+from dycoke_cli.device import choose_device, choose_dtype
+from dycoke_cli.families.family import HD
+from dycoke_cli.memory import free_bytes
 from dycoke_cli.opening import sampling_of
 
 

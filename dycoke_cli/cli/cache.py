@@ -39,7 +39,7 @@ def info_command(
             {
                 "path": entry.head.get("path"),
                 "model": entry.head.get("model"),
-                "frames": entry.head["grid"][0],
+                "frames": entry.frames,
                 "bytes": entry.bytes,
                 "used_s": entry.used_s,
             }

@@ -6,10 +6,24 @@ Those that are settings stay text here: `settings.py` reads them, as it reads fi
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Context, Option
 
 from dycoke_cli.cli import completion
 from dycoke_cli.cli.completion import words_of
+
+
+def _pairs(context: Context, given: list[str] | None) -> list[str] | None:
+    """Say what names the output file, where a command has one, to who took -o for it as with other programs."""
+    if given and any(parameter.name == "output" for parameter in context.command.params):
+        from dycoke_cli.errors import UsageError
+        from dycoke_cli.settings import parse_options
+
+        try:
+            parse_options(given)
+        except UsageError as error:
+            raise UsageError(error.message, f"{error.remedy}; --output FILE names the output file") from None
+    return given
+
 
 # Model and method
 Preset = Annotated[
@@ -61,6 +75,7 @@ MethodOption = Annotated[
         help="An option of the method, as `dycoke methods NAME` lists them; STAGE.KEY for one of several joined. "
         "(default of dycoke: k=0.7 l=3 p=0.7)",
         autocompletion=completion.method_options,
+        callback=_pairs,
     ),
 ]
 Retain = Annotated[

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli import __version__
-from dycoke_cli.checkpoints import FAMILIES
 from dycoke_cli.encoded.content import ContentIndex
 from dycoke_cli.encoded.entry import FORMAT, SUFFIX, Entry
 from dycoke_cli.encoded.look import Look
@@ -65,12 +64,8 @@ class Cache:
         self.contents = ContentIndex(folder)
 
     def look(self, video: str, sampling: "Sampling", settings: "Settings", checkpoint: "Checkpoint") -> Look | None:
-        """Prepare to look at a video in a certain way; None for what cannot be kept: a pipe, an unreadable file.
-
-        Other families than LLaVA are not kept: their tokens also depend on the size of the pictures, or are more than
-        features.
-        """
-        if video == STDIN or checkpoint.config.get("model_type") in FAMILIES:
+        """Prepare to look at a video in a certain way; None for what cannot be kept: a pipe, an unreadable file."""
+        if video == STDIN:
             return None
         began = time.perf_counter()
         facts = {key: value for key, value in settings.model_dump().items() if key not in UNRELATED}
@@ -78,11 +73,11 @@ class Cache:
         patterns = ("*.json", "*.safetensors", "merges.txt", "vocab.json")
         try:
             model = folder_fingerprint(checkpoint.folder, patterns)
-            content = self.contents.of(video)
+            content, state = self.contents.of(video), self.contents.state(video)
         except OSError:
             return None
         wanted = {"format": FORMAT, "version": __version__, "model": model, "rate": rate, **asdict(sampling), **facts}
-        look = Look(self, os.path.abspath(video), checkpoint.name, wanted)
+        look = Look(self, os.path.abspath(video), checkpoint.name, wanted, state)
         look.find(content)
         look.seconds = time.perf_counter() - began
         return look

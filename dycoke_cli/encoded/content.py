@@ -32,6 +32,11 @@ class ContentIndex:
             return digest.hexdigest()
         return self._of_file(path, whole or path.stat().st_size <= AT_ONCE)
 
+    def state(self, video: str) -> str:
+        """Give what is another once somebody has written to a file, or to one of a folder. Raises OSError."""
+        pictures = self.of(video) if Path(video).is_dir() else None
+        return pictures or file_fingerprint(Path(video))
+
     def _of_file(self, path: Path, whole: bool) -> str | None:
         note = self.folder / f"{file_fingerprint(path)}.content"
         try:

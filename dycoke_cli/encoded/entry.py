@@ -1,4 +1,4 @@
-"""One encoded video as a safetensors file: features, small pictures of the frames, and what is known about them."""
+"""One encoded video as a safetensors file: visual tokens, small pictures of the frames, what is known about them."""
 
 import json
 import os
@@ -14,6 +14,8 @@ import numpy.typing as npt
 from dycoke_cli.video.frames import Frames, Picture, VideoInfo
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dycoke_cli.tokens import VisualTokens
 
 FORMAT = 1
@@ -69,6 +71,17 @@ class Entry:
             return None
         return cls(path, facts.st_size, facts.st_mtime, head)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames, as they were decoded."""
+        _, height, width, _ = self.head["video"]["shape"]
+        return height, width
+
+    @property
+    def frames(self) -> int:
+        """How many frames the video was sampled at."""
+        return len(self.head["video"]["indices"])
+
     def load(self) -> "tuple[VisualTokens, Frames] | None":
         """Read all of it, onto the host; None where it has gone or does not hold what it should."""
         import torch
@@ -94,6 +107,12 @@ class Entry:
         return tokens, frames
 
 
+def kept_tensors(tokens: "VisualTokens") -> "dict[str, Tensor]":
+    """Give what a file holds of the tokens of a whole video: features, and saliency and DeepStack features if any."""
+    values = {field.name: getattr(tokens, field.name) for field in fields(tokens) if field.name not in PLACES}
+    return {name: value.contiguous() for name, value in values.items() if value is not None}
+
+
 def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[str, Any]) -> None:
     """Write an entry completely or not at all.
 
@@ -102,11 +121,7 @@ def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[
     import torch
     from safetensors.torch import save_file
 
-    tensors = {
-        field.name: value.contiguous()
-        for field in fields(tokens)
-        if field.name not in PLACES and (value := getattr(tokens, field.name)) is not None
-    }
+    tensors = kept_tensors(tokens)
     tensors["pictures"] = torch.from_numpy(np.stack([_small(frames.pixels[place]) for place in range(len(frames))]))
     video = {
         "info": asdict(frames.info),

@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.encoded.entry import Entry, write_entry
+from dycoke_cli.encoded.entry import Entry, kept_tensors, write_entry
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.pending import PendingFrames
 
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 class Look:
     """What is wanted of a video, and what there is of it.
 
-    wanted: everything but the video's content that decides what its features are.
+    wanted: everything but the video's content that decides what its features are. state: what would be another, had
+    somebody written to the video since.
     """
 
-    def __init__(self, cache: "Cache", video: str, model: str, wanted: dict[str, Any]) -> None:
-        self.cache, self.video, self.model, self.wanted = cache, video, model, wanted
+    def __init__(self, cache: "Cache", video: str, model: str, wanted: dict[str, Any], state: str) -> None:
+        self.cache, self.video, self.model, self.wanted, self.state = cache, video, model, wanted, state
         self.entry: Entry | None = None
         self.seconds = 0.0  # spent on finding and reading it
         self.tokens: VisualTokens | None = None  # read from the cache, on the host
         self.made: VisualTokens | None = None  # by the vision tower, on the host
+        self.device = ""  # the kind that it was made on
 
     def find(self, content: str | None) -> None:
         """See what the cache has: with saliency if possible, which serves every method."""
@@ -71,11 +73,12 @@ class Look:
         made, self.made = self.made, None
         if made is None:
             return None
-        size = made.features.numel() * made.features.element_size()
-        if size > self.cache.limit:
+        if sum(tensor.nbytes for tensor in kept_tensors(made).values()) > self.cache.limit:
             return None
         facts = {"path": self.video, "model": self.model, "device": self.device}
         try:
+            if self.cache.contents.state(self.video) != self.state:
+                return None  # what was looked at is gone, and what is there now was not looked at
             content = self.cache.contents.of(self.video, whole=True)
             assert content is not None
             write_entry(self.cache.path(self.wanted, content, made.saliency is not None), made, frames, facts)

@@ -109,10 +109,9 @@ class KVBuffer:
         """Copy the places `flat` (batch, chosen) int64, as in `put`: two of (batch, kv_heads, chosen, head_dim)."""
         store = self.of(layer)
         chosen = flat.flatten().to(store.device)
-        keys, values = (
-            half.flatten(0, 1).index_select(0, chosen).unflatten(0, tuple(flat.shape)).transpose(1, 2) for half in store
-        )
-        return keys, values
+        # Both halves at once: most of what it costs is finding the places.
+        both = store.flatten(1, 2).index_select(1, chosen).unflatten(1, tuple(flat.shape)).transpose(2, 3)
+        return both[0], both[1]
 
     def part(self, first: int, last: int) -> "KVBuffer":
         """Give the rows from `first` to before `last` as a buffer of their own, over the same memory."""

@@ -14,16 +14,52 @@ from dycoke_cli.video.arriving import Pixels
 
 Pictures = npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB, none of them still to come
 Size = tuple[int, int]  # height, width
+HD: Size = (720, 1280)  # of which frames are taken to be until they are read
 OnProgress = Callable[[int, int], None]  # frames done, of how many
 
 
-class Family(Protocol):
-    """A loaded model with its tokenizer: frames and a question in, a prompt out, tokens back to text."""
+class Outline(Protocol):
+    """What a family's configuration alone decides: how much becomes of frames, and what it takes."""
 
     @property
     def model(self) -> Any:
-        """Transformers' own model, used for its parts and never changed."""
+        """Transformers' own model, used for its parts and never changed; its `config` alone where nothing is loaded."""
         ...
+
+    @property
+    def quantizable(self) -> bool:
+        """Say whether it loads with fewer bits."""
+        ...
+
+    @property
+    def frames_per_patch(self) -> int:
+        """How many frames become one: see `frames` in the glossary of `tokens`."""
+        ...
+
+    @property
+    def levels(self) -> int:
+        """How many layers of the vision tower give features of their own: see the glossary of `tokens`."""
+        ...
+
+    def grid(self, frames: int, size: Size) -> Grid:
+        """Say how many visual tokens so many frames of this size become, before any is encoded."""
+        ...
+
+    def video_length(self, grid: Grid) -> int:
+        """Count the prompt positions of an uncompressed video: visual tokens and newlines."""
+        ...
+
+    def patches_of(self, frames: int, size: Size) -> int:
+        """Say into how many patches the vision tower cuts one of so many frames of this size."""
+        ...
+
+    def tower_numbers(self, patches: int) -> int:
+        """Count the numbers alive at once while the vision tower and what follows it work on so many patches."""
+        ...
+
+
+class Family(Outline, Protocol):
+    """A loaded model with its tokenizer: frames and a question in, a prompt out, tokens back to text."""
 
     @property
     def tokenizer(self) -> Any:
@@ -55,15 +91,6 @@ class Family(Protocol):
         """The tokens that end an answer."""
         ...
 
-    @property
-    def frames_per_patch(self) -> int:
-        """How many frames become one: see `frames` in the glossary of `tokens`."""
-        ...
-
-    def grid(self, frames: int, size: Size) -> Grid:
-        """Say how many visual tokens so many frames of this size become, before any is encoded."""
-        ...
-
     def encode(
         self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
     ) -> VisualTokens:
@@ -87,10 +114,6 @@ class Family(Protocol):
 
     def next_turn_ids(self, question: str) -> list[int]:
         """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""
-        ...
-
-    def video_length(self, grid: Grid) -> int:
-        """Count the prompt positions of an uncompressed video: visual tokens and newlines."""
         ...
 
     @property

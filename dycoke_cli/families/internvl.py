@@ -5,13 +5,12 @@ Source: Zhu et al., "InternVL3", arXiv 2504.10479.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from torch import Tensor
 
 from dycoke_cli.families.family import Pictures, Size
-from dycoke_cli.families.picture import IMAGENET_MEAN, IMAGENET_STD, PictureSettings
+from dycoke_cli.families.picture import IMAGENET_MEAN, IMAGENET_STD, Channels
 from dycoke_cli.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
 
@@ -25,11 +24,8 @@ class InternVL(PlaceholderModel):
 
     architecture: ClassVar[str] = "InternVLForConditionalGeneration"
     family: ClassVar[str] = "internvl"
-
-    @classmethod
-    def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
-        """Join a loaded model with what its folder says about frames."""
-        return cls(model, tokenizer, PictureSettings.read(folder, IMAGENET_MEAN, IMAGENET_STD))
+    mean: ClassVar[Channels] = IMAGENET_MEAN
+    std: ClassVar[Channels] = IMAGENET_STD
 
     @property
     def placeholder(self) -> int:

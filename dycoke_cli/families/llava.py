@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class Llava(LoadedModel):
     """
 
     layout: VideoLayout
+    quantizable: ClassVar[bool] = True
 
     @property
     def family(self) -> str:
@@ -41,6 +43,14 @@ class Llava(LoadedModel):
     def grid(self, frames: int, size: Size | None = None) -> Grid:
         """Say how many visual tokens so many frames become; their size does not matter."""
         return Grid(frames, *self.layout.pooled(self._side, self._side))
+
+    def patches_of(self, frames: int, size: Size | None = None) -> int:
+        """Say into how many patches the vision tower cuts a frame; its size does not matter."""
+        return self._side**2
+
+    def tower_numbers(self, patches: int) -> int:
+        """Count the numbers alive at once in the vision tower, or in the projector: here it comes before pooling."""
+        return max(super().tower_numbers(patches), patches * 3 * int(self.model.config.text_config.hidden_size))
 
     @property
     def newline(self) -> Tensor:
@@ -69,7 +79,7 @@ class Llava(LoadedModel):
         saliency: also say how much attention each token receives there, for a method that needs it.
         """
         features, received = [], []
-        chunk = self.together(self._side**2)
+        chunk = self.together(self.patches_of(len(frames)))
         tower = self.model.model.vision_tower
         for start in range(0, len(frames), chunk):
             pixels = self.pixels(frames[start : start + chunk])

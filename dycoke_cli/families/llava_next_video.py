@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dycoke_cli.errors import ModelError
 from dycoke_cli.families.family import Pictures, Size
-from dycoke_cli.families.picture import CLIP_MEAN, CLIP_STD, PictureSettings
+from dycoke_cli.families.picture import CLIP_MEAN, CLIP_STD, Channels
 from dycoke_cli.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
 
@@ -23,6 +23,8 @@ class LlavaNextVideo(PlaceholderModel):
 
     architecture: ClassVar[str] = "LlavaNextVideoForConditionalGeneration"
     family: ClassVar[str] = "llava_next_video"
+    mean: ClassVar[Channels] = CLIP_MEAN
+    std: ClassVar[Channels] = CLIP_STD
     end_of_turn: ClassVar[str] = "</s>"
 
     @classmethod
@@ -37,7 +39,7 @@ class LlavaNextVideo(PlaceholderModel):
                 f"this LLaVA-NeXT-Video is built on a {kind!r} model whose prompts dycoke does not know",
                 "Use LLaVA-NeXT-Video-7B-hf or LLaVA-NeXT-Video-7B-32K-hf",
             )
-        return cls(model, tokenizer, PictureSettings.read(folder, CLIP_MEAN, CLIP_STD))
+        return super().opened(model, tokenizer, folder)
 
     @property
     def placeholder(self) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dycoke_cli.device import free_bytes
 from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.memory import free_bytes
 from dycoke_cli.quantization import weight_bytes
 
 # Frames that pass the vision tower together at most: enough to fill the device, few enough to stay below the prefill's
@@ -19,11 +19,13 @@ class LoadedModel:
     """A loaded model; its parts are used and never changed.
 
     end_of_turn: the token that ends an answer, besides those that the model's own generation settings name.
+    quantizable: whether it loads with fewer bits.
     """
 
     model: Any
     tokenizer: Any
     end_of_turn: ClassVar[str] = "<|im_end|>"
+    quantizable: ClassVar[bool] = False
 
     @property
     def language_model(self) -> LanguageModel:
@@ -41,6 +43,11 @@ class LoadedModel:
         return 1
 
     @property
+    def levels(self) -> int:
+        """How many layers of the vision tower give features of their own: see the glossary of `tokens`."""
+        return 0
+
+    @property
     def stop_ids(self) -> frozenset[int]:
         """The tokens that end an answer."""
         configured = self.model.generation_config.eos_token_id
@@ -54,11 +61,16 @@ class LoadedModel:
         most = CHUNK[device.type]
         if device.type != "cuda":
             return most
-        vision = self.model.config.vision_config
-        # At once alive in a layer's feed-forward part: two of its widest, and the residual stream beside them.
-        wide = 2 * vision.intermediate_size + 6 * vision.hidden_size
-        frame = patches * wide * self.language_model.dtype.itemsize
+        frame = self.tower_numbers(patches) * self.language_model.dtype.itemsize
         return max(1, min(most, int(SHARE_OF_FREE * free_bytes(device)) // frame))
+
+    def tower_numbers(self, patches: int) -> int:
+        """Count the numbers alive at once while a layer of the vision tower works on so many patches.
+
+        Two of the feed-forward part's widest, and the residual stream beside them.
+        """
+        vision = self.model.config.vision_config
+        return patches * int(2 * vision.intermediate_size + 6 * vision.hidden_size)
 
     def next_turn_ids(self, question: str) -> list[int]:
         """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""

@@ -3,6 +3,9 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -10,7 +13,7 @@ from torch import Tensor
 from dycoke_cli.errors import UsageError
 from dycoke_cli.families.family import OnProgress, Pictures, Size
 from dycoke_cli.families.loaded import LoadedModel
-from dycoke_cli.families.picture import PictureSettings
+from dycoke_cli.families.picture import Channels, PictureSettings
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.arriving import Pixels
@@ -21,9 +24,24 @@ class PlaceholderModel(LoadedModel):
     """A model without newline embeddings.
 
     A family says what its text is, how frames become features, and what stock `generate` wants besides token ids.
+
+    architecture: the transformers class. mean, std: of each channel, where a checkpoint's files name none.
     """
 
     pictures: PictureSettings
+    architecture: ClassVar[str]
+    mean: ClassVar[Channels]
+    std: ClassVar[Channels]
+
+    @classmethod
+    def outlined(cls, config: Any, folder: Path) -> Self:
+        """Join a configuration with what its folder says about frames: an `Outline`, nothing to run."""
+        return cls(SimpleNamespace(config=config), None, PictureSettings.read(folder, cls.mean, cls.std))
+
+    @classmethod
+    def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
+        """Join a loaded model with what its folder says about frames."""
+        return replace(cls.outlined(model.config, folder), model=model, tokenizer=tokenizer)
 
     @property
     def facts(self) -> ModelFacts:

@@ -5,14 +5,13 @@ Source: Bai et al., "Qwen2.5-VL Technical Report", arXiv 2502.13923.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from dycoke_cli.families.family import Size
-from dycoke_cli.families.picture import CLIP_MEAN, CLIP_STD, PictureSettings
+from dycoke_cli.families.picture import CLIP_MEAN, CLIP_STD, Channels
 from dycoke_cli.families.qwen_vl import VIDEO, QwenVL, fitted
 
 BEFORE = f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{VIDEO}"
@@ -27,11 +26,8 @@ class Qwen25VL(QwenVL):
 
     architecture: ClassVar[str] = "Qwen2_5_VLForConditionalGeneration"
     family: ClassVar[str] = "qwen2_5_vl"
-
-    @classmethod
-    def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
-        """Join a loaded model with what its folder says about frames."""
-        return cls(model, tokenizer, PictureSettings.read(folder, CLIP_MEAN, CLIP_STD))
+    mean: ClassVar[Channels] = CLIP_MEAN
+    std: ClassVar[Channels] = CLIP_STD
 
     def resized(self, frames: int, size: Size) -> Size:
         """Keep each frame within limits, and all frames within their share of the context."""

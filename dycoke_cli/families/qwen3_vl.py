@@ -5,16 +5,15 @@ Source: "Qwen3-VL Technical Report", arXiv 2511.21631.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from dycoke_cli.families.family import Size
-from dycoke_cli.families.picture import PictureSettings
+from dycoke_cli.families.picture import Channels
 from dycoke_cli.families.qwen_vl import VIDEO, QwenVL, fitted
 
 BEFORE = "<|im_start|>user\n"
 AFTER = "<|im_end|>\n<|im_start|>assistant\n"
-HALF = (0.5, 0.5, 0.5)
+HALF: Channels = (0.5, 0.5, 0.5)
 LEAST, MOST = 4096, 25165824  # pixels of all frames together, as the released checkpoints have it
 MOST_OF_ONE = 768  # visual tokens' worth of pixels in a frame
 
@@ -25,11 +24,13 @@ class Qwen3VL(QwenVL):
 
     architecture: ClassVar[str] = "Qwen3VLForConditionalGeneration"
     family: ClassVar[str] = "qwen3_vl"
+    mean: ClassVar[Channels] = HALF
+    std: ClassVar[Channels] = HALF
 
-    @classmethod
-    def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
-        """Join a loaded model with what its folder says about frames."""
-        return cls(model, tokenizer, PictureSettings.read(folder, HALF, HALF))
+    @property
+    def levels(self) -> int:
+        """How many layers of the vision tower give features of their own."""
+        return len(self._vision.deepstack_visual_indexes)
 
     def resized(self, frames: int, size: Size) -> Size:
         """Keep all frames together within limits, and each within its even share or what one frame may have."""

@@ -34,6 +34,6 @@ def encoded_lines(folder: Path, limit: int, entries: "Sequence[Entry]", used: bo
         when = datetime.fromtimestamp(entry.used_s).strftime("%Y-%m-%d %H:%M")
         head = entry.head
         table.add_row(
-            when, size(entry.bytes), str(head["grid"][0]), Text(str(head.get("model"))), Text(str(head.get("path")))
+            when, size(entry.bytes), str(entry.frames), Text(str(head.get("model"))), Text(str(head.get("path")))
         )
     yield table

@@ -30,17 +30,21 @@ class ArrivingPixels:
         return len(self._pixels)
 
     def __getitem__(self, part: slice | int) -> npt.NDArray[np.uint8]:
-        last = part if isinstance(part, int) else max(range(len(self))[part], default=-1)
+        chosen = range(len(self))[part]
+        needed = chosen + 1 if isinstance(chosen, int) else max(chosen, default=-1) + 1
         began = time.perf_counter()
-        self._wait(last + 1 if last >= 0 else len(self) + last + 1)
+        self._wait(needed)
         self.waited_s += time.perf_counter() - began
         return self._pixels[part]
 
-    def later(self, first: int, end: int) -> "ArrivingPixels":
-        """Give the frames from `first` to before `end` without waiting; to take a part of them is to take it here."""
+    def between(self, first: int, end: int) -> "ArrivingPixels":
+        """Give the frames from `first` to before `end`, which still arrive, without waiting for them.
+
+        Whoever takes some of them there waits for them here, and `waited_s` counts it here.
+        """
 
         def wait(count: int) -> None:
-            self[first + count - 1 : first + count]
+            self[first : first + count]
 
         return ArrivingPixels(self._pixels[first:end], wait)
 
@@ -51,4 +55,4 @@ Pixels = npt.NDArray[np.uint8] | ArrivingPixels
 
 def part(pixels: Pixels, first: int, end: int) -> Pixels:
     """Give the frames from `first` to before `end`, those that still arrive without waiting for them."""
-    return pixels.later(first, end) if isinstance(pixels, ArrivingPixels) else pixels[first:end]
+    return pixels.between(first, end) if isinstance(pixels, ArrivingPixels) else pixels[first:end]

@@ -74,6 +74,12 @@ class PendingFrames:
         assert frames is not None
         return replace(frames, pixels=ArrivingPixels(frames.pixels, partial(self._wait_for, attempt)))
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the frames, as far as they are known by now."""
+        coming = self._coming
+        return None if coming is None else (coming.pixels.shape[1], coming.pixels.shape[2])
+
     def result(self, on_progress: Progress | None = None) -> Frames:
         """Waits for the frames, calling on_progress(done, total) while they come. Raises VideoError, UsageError."""
         seen = 0

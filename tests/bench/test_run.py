@@ -16,12 +16,12 @@ from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.bench.source import Noise, synthetic_rows
 from dycoke_cli.comparison.depth import Depth
-from dycoke_cli.device import free_bytes
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.listener import Listener
+from dycoke_cli.memory import free_bytes
 from dycoke_cli.methods import Dycoke, Fastv, Full
 from dycoke_cli.settings import Settings
 from tests.bench.made import LIMITS

@@ -6,9 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dycoke_cli import checkpoints
 from dycoke_cli.bench.shape import Shape
-from dycoke_cli.device import free_bytes
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.flops import VisionShape, vision_flops
+from dycoke_cli.memory import free_bytes
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from dycoke_cli import sample
 from dycoke_cli.bench import peak, run
 from dycoke_cli.bench.arms import StockArm
 from dycoke_cli.cli import app
-from dycoke_cli.device import free_bytes
+from dycoke_cli.memory import free_bytes
 from tests.bench.made import LIMITS
 
 QUICK = ["--frames", "4", "--new-tokens", "3", "--repeat", "1", "--device", "cpu"]

@@ -58,7 +58,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch, encoded: Path) -> None:
     """The model is loaded once, and a video that one test encoded the next finds in the cache."""
     monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: encoded)
-    monkeypatch.setattr("dycoke_cli.opening.load_model", lambda checkpoint, settings, methods=(): demo())
+    monkeypatch.setattr("dycoke_cli.opening.load_model", lambda checkpoint, settings, *_: demo())
 
 
 @cache

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,20 @@ class Counter:
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is the same for all runs of a kind; loading it anew each time tests nothing here."""
-    monkeypatch.setattr(opening, "load_model", lambda checkpoint, settings, methods=(): demo(settings.pooling))
+    monkeypatch.setattr(opening, "load_model", lambda checkpoint, settings, *_: demo(settings.pooling))
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[dict[str, VideoReader]]:
+    """One for each decoder, whose process stays."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(VideoReader(name)) for name in ("auto", "pyav")}
+
+
+@pytest.fixture(autouse=True)
+def started_once(readers: dict[str, VideoReader], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that decode are those of the runs before; starting them anew each time tests nothing here."""
+    monkeypatch.setattr(opening, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
 
 
 @cache
@@ -184,6 +199,20 @@ def test_an_entry_that_vanishes_on_the_way_is_decoded(
     run(video)
     monkeypatch.setattr(Entry, "load", lambda self: None)
     assert run(video).features == "computed"
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_video_that_was_replaced_meanwhile_is_not_kept(
+    folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """What was looked at is no longer there: under the name of what is there now it would be wrong for ever."""
+    if large:
+        monkeypatch.setattr(content, "AT_ONCE", 10)
+    replaced = Listener(answered=lambda text: shutil.copy(clip("two_frames.mp4"), video))
+    assert run(video, listener=replaced).answers
+    assert files(folder) == []
+    assert run(video).features == "computed"
+    assert run(video).features == "cache"
 
 
 def test_measuring_runs_and_refusals_leave_it_alone(folder: Path, counter: Counter, video: Path) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from dycoke_cli.checkpoints import locate, on_disk
+from dycoke_cli.cli.app import run
 from dycoke_cli.fingerprint import folder_fingerprint
 from tests.conftest import GOLDEN
 from tests.hub.server import COMMIT, Hub, running
@@ -36,19 +37,36 @@ def hub(files: dict[str, bytes]) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def pull(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pull:
-    """Run `dycoke models` against that hub, with an empty cache that this process looks into as well."""
+def pull(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pull:
+    """Run `dycoke models` against that hub in this process, with an empty cache."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import enable_progress_bars
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def pulled(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["models", *(arguments or ("pull", MODEL))]
+        code = run(command)
+        enable_progress_bars()  # of the hub client; the command has turned them off
+        return subprocess.CompletedProcess(command, code, *capsys.readouterr())
+
+    return pulled
+
+
+@pytest.fixture
+def pull_apart(hub: Hub, pull: Pull, tmp_path: Path) -> Pull:
+    """Run it in a process of its own, which learns all this from its environment as a user's does."""
+
+    def started(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
         command = [sys.executable, "-m", "dycoke_cli", "models", *(arguments or ("pull", MODEL))]
         return subprocess.run(command, capture_output=True, text=True, env={**clean, **own, **environment})
 
-    return run
+    return started
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -62,10 +80,12 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in what, done.stderr
 
 
-def test_a_model_is_fetched_checked_and_pinned(hub: Hub, pull: Pull, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_model_is_fetched_checked_and_pinned(
+    hub: Hub, pull_apart: Pull, files: dict[str, bytes], tmp_path: Path
+) -> None:
     """Every byte arrives, nothing that is not needed; the name means that commit, with and without a network."""
-    assert pull("path", MODEL).returncode == 4
-    done = pull("pull", MODEL, "--json")
+    assert pull_apart("path", MODEL).returncode == 4
+    done = pull_apart("pull", MODEL, "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert (record["revision"], record["hub_id"]) == (COMMIT, MODEL)
@@ -74,11 +94,11 @@ def test_a_model_is_fetched_checked_and_pinned(hub: Hub, pull: Pull, files: dict
         name: content for name, content in files.items() if name != "pytorch_model.bin"
     }
     assert record["bytes"] == record["bytes_fetched"] == sum(path.stat().st_size for path in folder.iterdir())
-    assert pull("path", MODEL, HF_HUB_OFFLINE="1").stdout.strip() == str(folder)
+    assert pull_apart("path", MODEL, HF_HUB_OFFLINE="1").stdout.strip() == str(folder)
     assert locate(f"{MODEL}@{COMMIT}").folder == locate(MODEL).folder == folder
     assert folder_fingerprint(folder, ["*"]) == COMMIT
     gets = len(hub.gets)
-    again = pull("pull", f"{MODEL}@{COMMIT}", "--json")
+    again = pull_apart("pull", f"{MODEL}@{COMMIT}", "--json")
     assert json.loads(again.stdout)["bytes_fetched"] == 0
     assert len(hub.gets) == gets
 
@@ -164,15 +184,15 @@ def test_an_index_that_names_more_than_there_is(hub: Hub, pull: Pull) -> None:
 
 
 @pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
-def test_offline(hub: Hub, pull: Pull, switch: str) -> None:
+def test_offline(hub: Hub, pull_apart: Pull, switch: str) -> None:
     """The switch is named, and nothing is asked of the network."""
-    refused(pull(**{switch: "1"}), "HF_HUB_OFFLINE")
+    refused(pull_apart(**{switch: "1"}), "HF_HUB_OFFLINE")
     assert hub.gets == []
 
 
-def test_nobody_answers(pull: Pull) -> None:
+def test_nobody_answers(pull_apart: Pull) -> None:
     """A network that is not there."""
-    refused(pull(HF_ENDPOINT="http://127.0.0.1:9"), repr(MODEL), "cannot be fetched")
+    refused(pull_apart(HF_ENDPOINT="http://127.0.0.1:9"), repr(MODEL), "cannot be fetched")
 
 
 def test_a_full_disk_is_seen_before_the_download(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,21 @@ def worker(monkeypatch):
     return lambda prelude: monkeypatch.setattr(child_module, "worker_command", worker_after(prelude))
 
 
+def test_who_takes_a_part_waits_for_its_last_frame():
+    """Counted from the end too; for no frames there is nothing to wait for; in a part of a part as in the whole."""
+    waited = []
+    pixels = ArrivingPixels(np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), waited.append)
+    for part, needed in ((slice(2, 5), 5), (slice(5, 2), 0), (slice(0, 0), 0), (3, 4), (-1, 8), (slice(-3, None), 8)):
+        assert np.array_equal(pixels[part], np.arange(8).reshape(8, 1, 1, 1)[part])
+        assert waited.pop() == needed
+    middle = pixels.between(2, 6)
+    assert (len(middle), middle[1:3].flatten().tolist(), waited.pop()) == (4, [3, 4], 5)
+    assert (middle.between(1, 9)[:].flatten().tolist(), waited.pop()) == ([3, 4, 5], 6)
+    with pytest.raises(IndexError):
+        middle[4]
+    assert waited == []
+
+
 def test_the_first_frames_are_used_before_the_last_are_there(worker):
     worker(SLOW)
     with VideoReader() as reader:
