@@ -44,7 +44,7 @@ ROUNDS = (
             Course("language", 2200, TRAIN_QUOTA),
             Course("language-2", 1700, LATER_QUOTA, rate=0.7, start=0.3, stop=1200),
             Course("comparing", 400, COMPARING_QUOTA, rate=0.4, lengths=(2, 4, 8)),
-            Course("language-3", 700, LATER_QUOTA, rate=0.35, start=0.45),
+            Course("language-3", 550, LATER_QUOTA, rate=0.35, start=0.45),
         ),
     ),
 )

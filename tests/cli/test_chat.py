@@ -259,6 +259,8 @@ class Screen:
         return shown
 
     def type(self, text: str) -> None:
+        if "\x03" in text:
+            time.sleep(0.3)  # readline shows its prompt before it listens, and sleeps over a signal in between
         os.write(self.master, text.encode())
 
 

@@ -22,7 +22,7 @@ def write(folder: Path, text: str, name: str = "q.yaml") -> Path:
 def test_the_sample_questions() -> None:
     """The bundled file: all of it, in order, videos beside it."""
     questions = read_questions(SAMPLES / "questions.yaml")
-    assert len(questions) == 43
+    assert len(questions) == 59
     assert questions[0] == Question(
         "cube.mp4", SAMPLES / "cube.mp4", "what colour is the cube?", ("red",), (), "colour", "exact"
     )
