@@ -14,58 +14,20 @@ import json
 import multiprocessing
 import platform
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-from benchmarks.quality.arms import all_arms, first_stages
-from benchmarks.quality.grading import event_tokens, given_answers, grades
+from benchmarks.quality.examination import FRAMES, QUOTA, examine, load
 from benchmarks.quality.summary import summarise
 from benchmarks.quality.tables import into_readme, tables
 from dycoke_cli import checkpoints
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.fingerprint import folder_fingerprint
-from training.exam import paper
 
-FRAMES = 16
-# What only the course of time answers is asked twice: there compression can do harm.
-QUOTA = {
-    "colour": 1, "shape": 1, "exists": 1, "count": 1, "position": 1, "relation": 1,
-    "motion": 2, "order": 2, "change": 2, "event": 2, "describe": 1,
-}  # fmt: skip
 ROOT = Path(__file__).parent.parent.parent
-
-_model: list[Llava] = []  # of this process
-
-
-def load() -> None:
-    """Load the bundled model once in each process."""
-    torch.set_num_threads(1)
-    _model.append(checkpoints.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32))
-
-
-@torch.inference_mode()
-def examine(job: tuple[str, int]) -> dict[str, Any]:
-    """Put every arm to one clip: its grades and shares by arm, and what is left of its short events."""
-    (world, number), (model,) = job, _model
-    clip = paper(number, FRAMES, world, QUOTA)
-    whole = model.encode(clip.pixels, saliency=True)
-    texts = [question.text for question in clip.questions]
-    asked = []
-    for arm in all_arms(model.facts, whole.grid):
-        given, prefill, read = given_answers(model, arm.method(model.facts, whole.grid), whole, texts)
-        asked.append(
-            {"arm": arm.label, "seed": arm.seed, "prefill": prefill, "read": read, "grades": grades(clip, given)}
-        )
-    brief = event_tokens(clip.timeline, torch.from_numpy(clip.owners))
-    survived = []
-    for arm in first_stages(model.facts, whole.grid) if brief else ():
-        kept = torch.zeros(whole.grid.total, dtype=torch.bool)
-        kept[arm.method(model.facts, whole.grid).compress(whole).index] = True
-        survived.append({"arm": arm.label, "events": [kept[places].float().mean().item() for places in brief]})
-    return {"world": world, "clip": number, "asked": asked, "survived": survived}
 
 
 def examined(jobs: list[tuple[str, int]], workers: int, kept: Path, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -80,8 +42,10 @@ def examined(jobs: list[tuple[str, int]], workers: int, kept: Path, head: dict[s
     yield from (result for result in known if (result["world"], result["clip"]) in set(jobs))
     done = {(result["world"], result["clip"]) for result in known}
     left = [job for job in jobs if job not in done]
-    with multiprocessing.get_context("spawn").Pool(workers, load) as pool, kept.open("a") as file:
-        for result in pool.imap_unordered(examine, left):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, load) as pool, kept.open("a") as file:
+        for future in as_completed([pool.submit(examine, job) for job in left]):
+            result = future.result()
             file.write(json.dumps(result) + "\n")
             file.flush()
             print(f"{result['world']} {result['clip']}", flush=True)

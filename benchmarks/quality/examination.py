@@ -1,0 +1,50 @@
+"""One clip put to every arm; processes of their own do this, each with the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from benchmarks.quality.arms import all_arms, first_stages
+from benchmarks.quality.grading import event_tokens, given_answers, grades
+from dycoke_cli import checkpoints
+from dycoke_cli.families.llava import Llava
+from training.exam import paper
+
+FRAMES = 16
+# What only the course of time answers is asked twice: there compression can do harm.
+QUOTA = {
+    "colour": 1, "shape": 1, "exists": 1, "count": 1, "position": 1, "relation": 1,
+    "motion": 2, "order": 2, "change": 2, "event": 2, "describe": 1,
+}  # fmt: skip
+
+_model: list[Llava] = []  # of this process
+
+
+def load() -> None:
+    """Load the bundled model once in each process."""
+    torch.set_num_threads(1)
+    _model.append(checkpoints.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32))
+
+
+@torch.inference_mode()
+def examine(job: tuple[str, int]) -> dict[str, Any]:
+    """Put every arm to one clip: its grades and shares by arm, and what is left of its short events."""
+    (world, number), (model,) = job, _model
+    clip = paper(number, FRAMES, world, QUOTA)
+    whole = model.encode(clip.pixels, saliency=True)
+    texts = [question.text for question in clip.questions]
+    asked = []
+    for arm in all_arms(model.facts, whole.grid):
+        given, prefill, read = given_answers(model, arm.method(model.facts, whole.grid), whole, texts)
+        asked.append(
+            {"arm": arm.label, "seed": arm.seed, "prefill": prefill, "read": read, "grades": grades(clip, given)}
+        )
+    brief = event_tokens(clip.timeline, torch.from_numpy(clip.owners))
+    survived = []
+    for arm in first_stages(model.facts, whole.grid) if brief else ():
+        kept = torch.zeros(whole.grid.total, dtype=torch.bool)
+        kept[arm.method(model.facts, whole.grid).compress(whole).index] = True
+        survived.append({"arm": arm.label, "events": [kept[places].float().mean().item() for places in brief]})
+    return {"world": world, "clip": number, "asked": asked, "survived": survived}
