@@ -168,7 +168,7 @@ def test_a_preset_stands_right_below_its_source(
 def test_one_preset_counts_and_none_is_one(tmp_path: Path) -> None:
     """The strongest source's; --preset none takes a file's away."""
     settings, _ = _from(tmp_path, user={"preset": "paper"}, environment={"preset": "fast"})
-    assert (settings.method, settings.frames, settings.sample) == ("kmeans", None, "time")
+    assert (settings.method, settings.frames, settings.sample) == ("uniform", None, "time")
     settings, origins = _from(tmp_path, project={"preset": "paper"}, flag={"preset": "none"})
     assert settings == Settings()
     assert origins["preset"] == "flag"
