@@ -20,8 +20,8 @@ _PUBLISHED = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # A quarter of the tokens: there no method did better than whole frames, evenly taken. benchmarks/results/quality.json.
-    # No second stage: on the figures there are, a step takes no less time with it. benchmarks/LOG.md.
+    # A quarter of the tokens: no method did better there than whole frames (benchmarks/results/quality.json). No second
+    # stage: on the figures there are, a step takes no less time with it (benchmarks/LOG.md).
     "fast": {"method": "uniform", "retain": None, "options": {"retain": "0.25"}},
     # Tao et al., CVPR 2025: K = 0.7, P = 0.7, L = 3, chosen anew below a similarity of 0.9, 32 frames.
     "paper": {
