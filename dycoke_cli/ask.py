@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.answer import Answer
@@ -48,16 +49,9 @@ def ask(
     spans = Spans()
     listener = spans.listening(listener or Listener())
 
-    def chosen() -> "list[Method]":
-        from dycoke_cli.methods.full import Full
-        from dycoke_cli.methods.options import make_method
-
-        # The baseline comes last: it takes the most memory.
-        return [make_method(settings.method, settings.options), *([Full()] if baseline else [])]
-
     # What is measured is not read from a cache.
     cache = None if baseline else open_cache(settings)
-    with opening_video(video, settings, listener, chosen, cache) as opened:
+    with opening_video(video, settings, listener, partial(_methods, settings, baseline), cache) as opened:
         try:
             # The baseline shall find the same state of things as the method: nothing on its way.
             ready = opened.complete(settings, listener) if baseline else opened
@@ -83,6 +77,14 @@ def ask(
         startup=spans.startup,
         features="computed" if look is None or look.tokens is None else "cache",
     )
+
+
+def _methods(settings: Settings, baseline: bool) -> "list[Method]":
+    """Make what is to run; the baseline comes last, as it takes the most memory."""
+    from dycoke_cli.methods.full import Full
+    from dycoke_cli.methods.options import make_method
+
+    return [make_method(settings.method, settings.options), *([Full()] if baseline else [])]
 
 
 def _answers(
