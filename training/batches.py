@@ -18,8 +18,8 @@ from training.question import Question
 from training.questions import ask
 from training.timeline import Timeline
 
-# Clips in a batch, by the number of frames; a batch costs about the same at every length.
-BATCH = {2: 10, 4: 8, 8: 8, 16: 7, 24: 5}
+# Clips in a part of a batch, by the number of frames; a part costs about the same at every length.
+BATCH = {2: 5, 4: 4, 8: 4, 16: 4, 24: 3}
 DROP_SHARE = 0.45
 WINDOW = 4  # frames, of which a compressed video keeps the first whole
 

@@ -12,9 +12,10 @@ from training.packing import IGNORED, NO_NAME, Pack, packed_mask
 
 # Left to themselves, attention heads found the thing that is asked about so rarely that answers were learnt as guesses.
 # So one head of a layer is shown what a name in the question names, one of the next the name before it, one of a later
-# layer where the names are, and, deeper, one what must be known first and one what is told.
+# layer where the names are, and, deeper, one what must be known first, one what is told, and beside that one the name
+# that the answer says.
 NAMED_LAYER, BESIDE_LAYER, NAME_LAYER, BASIS_LAYER, TOLD_LAYER = 2, 3, 4, 5, 6
-HEAD = 0
+HEAD, SAID_HEAD = 0, 2
 
 
 def gaze_loss(
@@ -28,15 +29,16 @@ def gaze_loss(
     """
     prefix = cache.get_seq_length() - pack.ids.shape[1]
     wanted = {
-        "named": (NAMED_LAYER, start, fitting(pack, labels["thing"])),
-        "beside": (BESIDE_LAYER, prefix, name_before(pack)),
-        "name": (NAME_LAYER, prefix, _names(pack)),
-        "basis": (BASIS_LAYER, start, _wanted(pack.gazes[:, :, 0], labels)),
-        "told": (TOLD_LAYER, start, _wanted(pack.gazes[:, :, 1], labels)),
+        "named": (NAMED_LAYER, HEAD, start, fitting(pack, labels["thing"])),
+        "beside": (BESIDE_LAYER, HEAD, prefix, name_before(pack)),
+        "name": (NAME_LAYER, HEAD, prefix, _names(pack)),
+        "basis": (BASIS_LAYER, HEAD, start, _wanted(pack.gazes[:, :, 0], labels)),
+        "told": (TOLD_LAYER, HEAD, start, _wanted(pack.gazes[:, :, 1], labels)),
+        "said": (TOLD_LAYER, SAID_HEAD, prefix, _names(pack) & (pack.said == 1)[:, None]),
     }
     loss, report = states[0].new_zeros(()), {}
-    for name, (layer, first, look) in wanted.items():
-        seen = _attention(text, layer, states[layer], cache, pack)[:, :, first : first + look.shape[-1]]
+    for name, (layer, head, first, look) in wanted.items():
+        seen = _attention(text, layer, head, states[layer], cache, pack)[:, :, first : first + look.shape[-1]]
         found = look.any(-1)
         right = (seen * look).sum(-1)[found]
         weights = pack.shares[found]
@@ -59,16 +61,16 @@ def _wanted(gazes: Tensor, labels: dict[str, Tensor]) -> Tensor:
     return (labels["thing"][:, None] == thing) & (thing >= 0) & (frame >= first) & (frame <= last)
 
 
-def _attention(text: Qwen2Model, number: int, states: Tensor, cache: DynamicCache, pack: Pack) -> Tensor:
+def _attention(text: Qwen2Model, number: int, head: int, states: Tensor, cache: DynamicCache, pack: Pack) -> Tensor:
     """Give what one head of a layer looks at: (clips, tokens, keys), rows summing to 1."""
     layer = text.layers[number]
     keys = cache.layers[number].keys
     prefix = keys.shape[-2] - pack.ids.shape[1]
     normed = layer.input_layernorm(states)
     size = keys.shape[-1]
-    queries = layer.self_attn.q_proj(normed)[..., HEAD * size : (HEAD + 1) * size][:, None]
+    queries = layer.self_attn.q_proj(normed)[..., head * size : (head + 1) * size][:, None]
     cos, sin = text.rotary_emb(normed, pack.offsets + prefix)
     queries, _ = apply_rotary_pos_emb(queries, queries, cos, sin)
-    group = HEAD // (text.config.num_attention_heads // text.config.num_key_value_heads)
+    group = head // (text.config.num_attention_heads // text.config.num_key_value_heads)
     scores = queries[:, 0] @ keys[:, group].mT * layer.self_attn.scaling
     return torch.softmax(scores + packed_mask(pack.owners, prefix)[:, 0], dim=-1)

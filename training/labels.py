@@ -25,6 +25,8 @@ CLASSES = {
     "fits": 2,
     "beside_x": 3,
     "beside_y": 3,
+    "said": 3,
+    "holds": 3,
     "count": 7,
     "count_shape": 7,
     "count_colour": 7,
@@ -33,11 +35,12 @@ CLASSES = {
 SEEN = ("shape", "colour", "centre", "x", "y")  # what one frame tells
 # Of a name in a question: whether it fits a thing, where that is, and on which side of the thing named before.
 NAMES = ("fits", "named_x", "named_y", "beside_x", "beside_y")
+VERDICTS = ("said", "holds")  # of a name too, but deeper: whether the answer says it, and whether it is yes
 # Classes of which the first is so frequent that the others would not be learnt: rare ones count more.
 UNEVEN = ("heading", "happened", "rank")
 # What the middle layers of the language model should know: what to answer with, and what the past tells.
 TOLD = (
-    *(name for name in CLASSES if name not in (*NAMES, "centre")),
+    *(name for name in CLASSES if name not in (*NAMES, *VERDICTS, "centre")),
     *("way_x", "way_y", "age", "time"),
 )
 WHERE = ("thing", "frame", "x", "y")  # whose a token is (-1: the background's), when, and where that thing is

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +15,25 @@ from torch.nn.functional import cross_entropy
 from transformers import LlavaOnevisionForConditionalGeneration
 
 from training.batches import Batch, TokenPool, frame_count, sample_batch
-from training.gazing import NAME_LAYER, gaze_loss
+from training.gazing import NAME_LAYER, TOLD_LAYER, gaze_loss
 from training.heads import Heads
-from training.labels import NAMES, TOLD
+from training.labels import NAMES, TOLD, VERDICTS
 from training.model import TEXT_WIDTH, cosine, parameter_groups
 from training.muon import Muon
-from training.naming import name_labels
+from training.naming import name_labels, verdict_labels
 from training.packing import NO_NAME, packed_logits, read_video
 
 MATRIX_RATE = 5e-3
 OTHER_RATE = 3e-3
 DECAY = 1.0  # of matrices, times the rate: without it states grow until the visual tokens' own features drown in them
+REPORT_EVERY = 25
 CHECKPOINT_EVERY = 100
 # The frames' order reaches the model through rotary positions only, and answers alone teach it too rarely what to make
 # of them. So the visual tokens are asked, after this many layers, how their things moved, came, changed and number.
 HINT_LAYER = 5
 HINT_WEIGHT = 0.2
 GAZE_WEIGHT = 0.5
+PARTS = 2  # that a batch is computed in, side by side: matrices this small keep no second core busy
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,10 @@ class Course:
 
 
 def make_hints(seed: int) -> torch.nn.ModuleDict:
-    """Make the heads that ask tokens of the language model: visual ones about their past, names whether they fit."""
+    """Make the heads that ask tokens of the language model: visual ones about their past, names about their things."""
     torch.manual_seed(seed)
-    return torch.nn.ModuleDict({"visual": Heads(TOLD, TEXT_WIDTH), "names": Heads(NAMES, TEXT_WIDTH)})
+    heads = {"visual": TOLD, "names": NAMES, "verdicts": VERDICTS}
+    return torch.nn.ModuleDict({asked: Heads(labels, TEXT_WIDTH) for asked, labels in heads.items()})
 
 
 def train_language(
@@ -82,23 +87,41 @@ def train_language(
     whole = torch.nn.ModuleDict({"model": model, "hints": hints})
     checkpoint = run / f"{course.name}.pt"
     first = _resume(whole, optimisers, checkpoint)
+    learn = partial(_learn, model, tokenizer, hints, pools, course, seed)
     recent: list[dict[str, float]] = []
-    for step in range(first, course.stop or course.steps):
-        rng = np.random.default_rng((seed, step))
-        batch = sample_batch(tokenizer, pools, course.quota, course.frames(step, rng), rng)
-        loss, aids, record = batch_losses(model, tokenizer, hints, batch)
-        for optimiser, rate in zip(optimisers, (MATRIX_RATE, OTHER_RATE), strict=True):
-            optimiser.param_groups[0]["lr"] = rate * course.rate * cosine(step, course.steps, 100)
-            optimiser.zero_grad()
-        (loss + aids).backward()
-        torch.nn.utils.clip_grad_norm_(rest, 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-        recent.append(record)
-        if (step + 1) % 25 == 0:
-            report({"step": step + 1} | _means(recent[-25:]))
-        if (step + 1) % CHECKPOINT_EVERY == 0:
-            _keep(whole, optimisers, checkpoint, step + 1)
+    with ThreadPoolExecutor(PARTS) as threads:
+        for step in range(first, course.stop or course.steps):
+            for optimiser, rate in zip(optimisers, (MATRIX_RATE, OTHER_RATE), strict=True):
+                optimiser.param_groups[0]["lr"] = rate * course.rate * cosine(step, course.steps, 100)
+                optimiser.zero_grad()
+            recent.extend(threads.map(partial(learn, step), range(PARTS)))
+            torch.nn.utils.clip_grad_norm_(rest, 1.0)
+            for optimiser in optimisers:
+                optimiser.step()
+            if (step + 1) % REPORT_EVERY == 0:
+                report({"step": step + 1} | _means(recent))
+                recent.clear()
+            if (step + 1) % CHECKPOINT_EVERY == 0:
+                _keep(whole, optimisers, checkpoint, step + 1)
+
+
+def _learn(
+    model: LlavaOnevisionForConditionalGeneration,
+    tokenizer: Tokenizer,
+    hints: torch.nn.ModuleDict,
+    pools: tuple[TokenPool, TokenPool],
+    course: Course,
+    seed: int,
+    step: int,
+    part: int,
+) -> dict[str, float]:
+    """Add the gradients of one part of a batch to the others', and record how it went."""
+    drawn = (seed, *course.name.encode(), step)
+    frames = course.frames(step, np.random.default_rng(drawn))
+    batch = sample_batch(tokenizer, pools, course.quota, frames, np.random.default_rng((*drawn, part)))
+    loss, aids, record = batch_losses(model, tokenizer, hints, batch)
+    ((loss + aids) / PARTS).backward()
+    return record
 
 
 def batch_losses(
@@ -111,12 +134,14 @@ def batch_losses(
     hint_loss, told = hints["visual"].losses(states.flatten(0, 1), labels)
     logits, targets, into = packed_logits(model, cache, batch.pack)
     gaze, looked = gaze_loss(model.model.language_model, into, cache, batch.pack, batch.labels, start)
-    names = into[NAME_LAYER][batch.pack.named != NO_NAME]
+    is_name = batch.pack.named != NO_NAME
+    names = into[NAME_LAYER][is_name]
     name_loss, named = hints["names"].losses(names, name_labels(batch.pack, batch.labels))
+    verdict_loss, judged = hints["verdicts"].losses(into[TOLD_LAYER][is_name], verdict_labels(batch.pack))
     loss = (cross_entropy(logits, targets, reduction="none") * batch.pack.weights).sum()
     accuracy = (logits.argmax(-1) == targets).float().mean().item()
-    aids = HINT_WEIGHT * (hint_loss + name_loss) + GAZE_WEIGHT * gaze
-    return loss, aids, {"loss": loss.item(), "token_accuracy": accuracy} | told | looked | named
+    aids = HINT_WEIGHT * (hint_loss + name_loss + verdict_loss) + GAZE_WEIGHT * gaze
+    return loss, aids, {"loss": loss.item(), "token_accuracy": accuracy} | told | looked | named | judged
 
 
 def _means(records: list[dict[str, float]]) -> dict[str, float]:

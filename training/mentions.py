@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from training.question import Mention
+from training.question import Mention, Question
 from training.scenes import COLOURS, SHAPES
 from training.timeline import Timeline
 
@@ -15,10 +15,13 @@ _NAME = re.compile(
 )
 
 
-def mentions(text: str, timeline: Timeline) -> tuple[Mention, ...]:
-    """Find the names in a text, and the things of a timeline that each fits."""
+def mentions(question: Question, timeline: Timeline) -> tuple[Mention, ...]:
+    """Find the names in a question, the things of a timeline that each fits, and which of them its answer says."""
     found = []
-    for match in _NAME.finditer(text):
+    matches = list(_NAME.finditer(question.text))
+    said = [match[0].lower() in question.answer for match in matches]
+    offered = any(said) and not all(said)
+    for match, is_said in zip(matches, said, strict=True):
         name = {key: word and word.lower() for key, word in match.groupdict().items()}
         shape = name["shape"] or name["only"]
         things = tuple(
@@ -26,5 +29,5 @@ def mentions(text: str, timeline: Timeline) -> tuple[Mention, ...]:
             for track in timeline.tracks
             if shape in (None, track.shape) and (name["colour"] is None or name["colour"] in track.seen_colours)
         )
-        found.append(Mention(match.end(), things))
+        found.append(Mention(match.end(), things, is_said if offered else None))
     return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.packing import NO_NAME, Pack
+from training.packing import NO_NAME, NO_VERDICT, Pack
 
 APART = 0.5  # tokens; what is nearer lies on no side
 
@@ -31,6 +31,19 @@ def name_labels(pack: Pack, labels: dict[str, Tensor]) -> dict[str, Tensor]:
         side = torch.where(place < other, 1.0, 2.0)
         told[f"beside_{axis}"] = torch.where((place - other).abs() > APART, side, torch.nan)
     return {name: label[is_name] for name, label in told.items()}
+
+
+def verdict_labels(pack: Pack) -> dict[str, Tensor]:
+    """Label what the answer makes of each name of a pack, (names,) float32 with NaN where it says nothing.
+
+    said: whether the answer says this name (1) or another one of the question (2), of a name that has another before
+    it, for the first of two cannot know what it will be compared with; holds: whether the answer is yes (1) or no (2).
+    """
+    is_name = pack.named != NO_NAME
+    compared = name_before(pack).any(-1)
+    known = {"said": (pack.said != NO_VERDICT) & compared, "holds": pack.holds != NO_VERDICT}
+    values = {"said": pack.said, "holds": pack.holds}
+    return {name: torch.where(known[name], 2.0 - value, torch.nan)[is_name] for name, value in values.items()}
 
 
 def fitting(pack: Pack, thing: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from training.tokenizer import AFTER_VIDEO, BEFORE_VIDEO, answer_ids, question_i
 IGNORED = -100
 NOWHERE = (-1,) * 6
 NO_NAME = -1
+NO_VERDICT = -1
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Pack:
     question, `targets` is the token that follows where an answer is being given, else -100, and `lengths` is how many
     tokens that answer has. `gazes` (clips, tokens, 2, 3) say where to look while a target is given: at the thing and
     from the frame to the frame of a gaze's basis, and of what it tells; all are -1 where there is nothing to look at.
-    `named` has bit `i` set at the last token of a name that thing `i` goes by, and is -1 where no name ends.
+    `named` has bit `i` set at the last token of a name that thing `i` goes by, and is -1 where no name ends. There
+    `said` is 1 for a name that the answer says and 0 for one that it does not, and `holds` is 1 where the answer is
+    yes and 0 where it is no; both are -1 where there is nothing to say.
     """
 
     ids: torch.Tensor
@@ -34,6 +37,8 @@ class Pack:
     lengths: torch.Tensor
     gazes: torch.Tensor
     named: torch.Tensor
+    said: torch.Tensor
+    holds: torch.Tensor
 
     @property
     def shares(self) -> torch.Tensor:
@@ -56,10 +61,11 @@ def pack_questions(tokenizer: Tokenizer, clips: list[list[Question]]) -> Pack:
     rows = [[_question_tokens(tokenizer, number, question) for number, question in enumerate(clip)] for clip in clips]
     flat = [[token for question in row for token in question] for row in rows]
     longest = max(len(row) for row in flat)
-    padding = (0, -1, 0, IGNORED, 0, NO_NAME, *NOWHERE)
+    padding = (0, -1, 0, IGNORED, 0, NO_NAME, NO_VERDICT, NO_VERDICT, *NOWHERE)
     table = torch.tensor([row + [padding] * (longest - len(row)) for row in flat])
-    ids, owners, offsets, targets, lengths, named = table[..., :6].unbind(-1)
-    return Pack(ids, owners, offsets, targets, lengths, table[..., 6:].unflatten(-1, (2, 3)), named)
+    ids, owners, offsets, targets, lengths, named, said, holds = table[..., :8].unbind(-1)
+    gazes = table[..., 8:].unflatten(-1, (2, 3))
+    return Pack(ids, owners, offsets, targets, lengths, gazes, named, said, holds)
 
 
 def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> list[tuple[int, ...]]:
@@ -68,19 +74,23 @@ def _question_tokens(tokenizer: Tokenizer, number: int, question: Question) -> l
     targets = [IGNORED] * (len(asked) - 1) + answered
     size = len(answered)
     looks = [NOWHERE] * (len(asked) - 1) + _looks(tokenizer, question, answered)
-    named = _named(tokenizer, question) + [NO_NAME] * (size - 1)
+    names = _names(tokenizer, question) + [(NO_NAME, NO_VERDICT, NO_VERDICT)] * (size - 1)
     return [
-        (token, number, place, target, size, names, *look)
-        for place, (token, target, names, look) in enumerate(zip(ids, targets, named, looks, strict=True))
+        (token, number, place, target, size, *name, *look)
+        for place, (token, target, name, look) in enumerate(zip(ids, targets, names, looks, strict=True))
     ]
 
 
-def _named(tokenizer: Tokenizer, question: Question) -> list[int]:
-    """Say for each token of the prompt after the video which things the name that ends there fits, a bit each."""
+def _names(tokenizer: Tokenizer, question: Question) -> list[tuple[int, int, int]]:
+    """Give `named`, `said` and `holds` of each token of the prompt after the video."""
     before = AFTER_VIDEO.index("{question}")
-    ends = {before + one.end: sum(1 << thing for thing in one.things) for one in question.mentions}
+    holds = {"yes": 1, "no": 0}.get(question.answer, NO_VERDICT)
+    ends = {
+        before + one.end: (sum(1 << thing for thing in one.things), NO_VERDICT if one.said is None else one.said, holds)
+        for one in question.mentions
+    }
     encoding = tokenizer.encode(AFTER_VIDEO.format(question=question.text), add_special_tokens=False)
-    return [ends.get(end, NO_NAME) for _, end in encoding.offsets]
+    return [ends.get(end, (NO_NAME, NO_VERDICT, NO_VERDICT)) for _, end in encoding.offsets]
 
 
 def _looks(tokenizer: Tokenizer, question: Question, answered: list[int]) -> list[tuple[int, ...]]:

@@ -35,10 +35,14 @@ class Gaze:
 
 @dataclass(frozen=True)
 class Mention:
-    """A name in a question, ending before character `end`, and the numbers of the things that it fits at any time."""
+    """A name in a question, ending before character `end`, and the numbers of the things that it fits at any time.
+
+    `said` tells whether the answer says it, where the question offers names and the answer says one of them.
+    """
 
     end: int
     things: tuple[int, ...]
+    said: bool | None = None
 
 
 @dataclass(frozen=True)

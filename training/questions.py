@@ -57,4 +57,4 @@ def ask(timeline: Timeline, rng: np.random.Generator, quota: dict[str, int]) -> 
     """Draw at most `quota[kind]` questions of each kind; a timeline may leave nothing to ask of a kind."""
     drawn = [question for kind, most in quota.items() for question in ASKERS[kind](timeline, rng, most)]
     asked = [replace(question, text=vary(rng, question.text)) for question in drawn]
-    return [replace(question, mentions=mentions(question.text, timeline)) for question in asked]
+    return [replace(question, mentions=mentions(question, timeline)) for question in asked]

@@ -44,7 +44,9 @@ ROUNDS = (
             Course("language", 2200, TRAIN_QUOTA),
             Course("language-2", 1700, LATER_QUOTA, rate=0.7, start=0.3, stop=1200),
             Course("comparing", 400, COMPARING_QUOTA, rate=0.4, lengths=(2, 4, 8)),
-            Course("language-3", 550, LATER_QUOTA, rate=0.35, start=0.45),
+            Course("language-3", 550, LATER_QUOTA, rate=0.35, start=0.45, stop=500),
+            Course("comparing-2", 400, COMPARING_QUOTA, rate=0.35, lengths=(2, 4, 8)),
+            Course("language-4", 1700, LATER_QUOTA, rate=0.4, start=0.45),
         ),
     ),
 )
@@ -81,7 +83,7 @@ def write_curve(log: Path, curve: Path, every: int = 50) -> None:
 def main(
     out: Annotated[Path, typer.Option(help="folder for the finished model")] = Path("dycoke_cli/demo"),
     run: Annotated[Path, typer.Option(help="folder for pools, checkpoints and the log")] = Path("training/runs/main"),
-    threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
+    threads: Annotated[int, typer.Option(help="CPU threads of each of the two parts of a batch")] = 1,
 ) -> None:
     """Train both stages, going on from the run folder's checkpoints where there are any."""
     torch.set_num_threads(threads)

@@ -1,16 +1,18 @@
 """Where answers are to be seen: names in questions, gazes of answers, and the loss that teaches heads to look there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from training.batches import choose_moments
-from training.gazing import BASIS_LAYER, BESIDE_LAYER, NAME_LAYER, NAMED_LAYER, TOLD_LAYER, gaze_loss
+from training.gazing import BASIS_LAYER, BESIDE_LAYER, NAME_LAYER, NAMED_LAYER, SAID_HEAD, TOLD_LAYER, gaze_loss
 from training.labels import WHERE, clip_labels, with_gone
 from training.mentions import mentions
 from training.model import build_model
-from training.naming import name_before, name_labels
-from training.packing import pack_questions, packed_logits, read_video
+from training.naming import name_before, name_labels, verdict_labels
+from training.packing import pack_questions, packed_logits, packed_mask, read_video
 from training.pool import Recipe
 from training.question import Focus, Mention, Question
 from training.questions import KINDS, ask
@@ -36,6 +38,10 @@ def tokenizer():
     return train_tokenizer(seed=1, scenes=60)
 
 
+def named(question):
+    return replace(question, mentions=mentions(question, TIMELINE))
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -49,9 +55,23 @@ def tokenizer():
     ],
 )
 def test_names_are_found_with_what_they_fit(text, found):
-    named = mentions(text, TIMELINE)
-    assert [one.things for one in named] == [things for _, things in found]
-    assert all(text[: one.end].endswith(name) for one, (name, _) in zip(named, found, strict=True))
+    names = mentions(Question(text, "", ""), TIMELINE)
+    assert [one.things for one in names] == [things for _, things in found]
+    assert all(text[: one.end].endswith(name) for one, (name, _) in zip(names, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "said"),
+    [
+        ("Which is lower, the Red cube or the ball?", "the red cube", [True, False]),
+        ("of the ball and the red cube, which is lower?", "the red cube", [False, True]),
+        ("is the ball left of the red cube?", "no", [None, None]),
+        ("where is the red cube?", "on the left", [None]),
+        ("what happens after the ball moves?", "the ball disappears", [None]),  # it is offered nothing to choose from
+    ],
+)
+def test_names_know_whether_the_answer_says_them(text, answer, said):
+    assert [one.said for one in mentions(Question(text, answer, ""), TIMELINE)] == said
 
 
 def test_every_gaze_rests_on_tokens_of_a_thing_that_is_there():
@@ -80,12 +100,12 @@ def test_a_pack_says_where_names_end_and_which_token_tells_what(tokenizer):
     )
     question = question.seen_at(Focus(2, 0, 2), Focus(0, 1, 1))
     pack = pack_questions(tokenizer, [[question]])
-    named = [
+    marked = [
         (tokenizer.decode([token]).strip(), bits)
         for token, bits in zip(pack.ids[0].tolist(), pack.named[0].tolist(), strict=True)
         if bits != -1
     ]
-    assert named == [("ball", 4), ("cube", 1)]
+    assert marked == [("ball", 4), ("cube", 1)]
     telling = pack.gazes[0, pack.targets[0] != -100]
     assert telling[:-1].tolist() == [[[0, 1, 1], [2, 0, 2]]] * (len(telling) - 1)
     assert telling[-1].unique().tolist() == [-1]
@@ -98,20 +118,24 @@ def test_names_know_their_things_and_the_side_of_the_one_named_before(tokenizer)
     where = {name: torch.tensor(labels[name]).float().flatten()[None] for name in WHERE}
     text = "which is further left, the red cube or the ball?"
     questions = [
-        Question(text, "the red cube", "relation", mentions=mentions(text, TIMELINE)),
+        named(Question(text, "the red cube", "relation")),
+        named(Question("is the red cube left of the ball?", "yes", "relation")),
         Question("where are the cubes?", "", "position", mentions=(Mention(19, (0, 1)),)),
         Question("is there a star?", "no", "exists", mentions=(Mention(15, ()),)),
     ]
     pack = pack_questions(tokenizer, [questions])
     told = {name: label.tolist() for name, label in name_labels(pack, where).items()}
     nothing = pytest.approx(float("nan"), nan_ok=True)
-    assert told["fits"] == [1, 1, 1, 0]
-    assert told["named_x"] == [pytest.approx(1.2), pytest.approx(3.0), nothing, nothing]
-    assert told["named_y"] == [pytest.approx(1.2), pytest.approx(4.8), nothing, nothing]
-    assert told["beside_x"] == [nothing, 2, nothing, nothing]
-    assert told["beside_y"] == [nothing, 2, nothing, nothing]
+    assert told["fits"] == [1, 1, 1, 1, 1, 0]
+    assert told["named_x"] == [pytest.approx(1.2), pytest.approx(3.0)] * 2 + [nothing] * 2
+    assert told["named_y"] == [pytest.approx(1.2), pytest.approx(4.8)] * 2 + [nothing] * 2
+    assert told["beside_x"] == [nothing, 2, nothing, 2, nothing, nothing]
+    assert told["beside_y"] == [nothing, 2, nothing, 2, nothing, nothing]
     ends = (pack.named[0] != -1).nonzero()[:, 0].tolist()
-    assert name_before(pack)[0].nonzero().tolist() == [[ends[1], ends[0]]]
+    assert name_before(pack)[0].nonzero().tolist() == [[ends[1], ends[0]], [ends[3], ends[2]]]
+    judged = {name: label.tolist() for name, label in verdict_labels(pack).items()}
+    assert judged["said"] == [nothing, 2, nothing, nothing, nothing, nothing]
+    assert judged["holds"] == [nothing, nothing, 1, 1, nothing, 2]
 
 
 def test_a_place_tells_what_happened_there_and_as_which_happening():
@@ -144,10 +168,11 @@ def test_the_loss_teaches_heads_to_look_where_the_answer_is(tokenizer):
     labels = clip_labels(SCENE, TIMELINE, owners)
     where = {name: torch.tensor(labels[name]).float().flatten()[None] for name in WHERE}
     question = Question("what colour is the ball?", "orange", "colour", mentions=(Mention(23, (2,)),))
-    pack = pack_questions(tokenizer, [[question.seen_at(Focus(2, 1, 2))]])
+    choice = named(Question("which is further left, the cube or the ball?", "the ball", "relation"))
+    pack = pack_questions(tokenizer, [[question.seen_at(Focus(2, 1, 2)), choice]])
     optimiser = torch.optim.Adam(model.model.language_model.parameters(), lr=1e-3)
     shares = []
-    for _ in range(40):
+    for _ in range(60):
         cache, _ = read_video(model, tokenizer, tokens, BASIS_LAYER)
         start = cache.get_seq_length() - tokens.shape[1] - 1
         _, _, states = packed_logits(model, cache, pack)
@@ -156,7 +181,7 @@ def test_the_loss_teaches_heads_to_look_where_the_answer_is(tokenizer):
         loss.backward()
         optimiser.step()
         shares.append(share)
-    assert set(shares[0]) == {"gaze_named", "gaze_name", "gaze_basis", "gaze_told"}
+    assert set(shares[0]) == {f"gaze_{what}" for what in ("named", "beside", "name", "basis", "told", "said")}
     assert max(shares[0].values()) < 0.3
     assert min(shares[-1].values()) > 0.8
     # What the loss reports is what the model's own attention does.
@@ -164,15 +189,23 @@ def test_the_loss_teaches_heads_to_look_where_the_answer_is(tokenizer):
     cache, _ = read_video(model, tokenizer, tokens, BASIS_LAYER)
     prefix = cache.get_seq_length()
     stock = model.model.language_model(
-        input_ids=pack.ids, position_ids=pack.offsets + prefix, past_key_values=cache, output_attentions=True
+        input_ids=pack.ids,
+        attention_mask={"full_attention": packed_mask(pack.owners, prefix)},
+        position_ids=pack.offsets + prefix,
+        past_key_values=cache,
+        output_attentions=True,
     ).attentions
     cache, _ = read_video(model, tokenizer, tokens, BASIS_LAYER)
     _, _, states = packed_logits(model, cache, pack)
     _, share = gaze_loss(model.model.language_model, states, cache, pack, where, prefix - tokens.shape[1] - 1)
     ball = prefix - tokens.shape[1] - 1 + torch.tensor([36 + 10, 72 + 10])
-    answering = pack.targets[0] != -100
+    answering = (pack.targets[0] != -100) & (pack.owners[0] == 0)
     seen = stock[TOLD_LAYER][0, 0][answering][:, ball].sum(-1)
     assert share["gaze_told"] == pytest.approx(seen[: int(answering.sum()) - 1].mean().item(), abs=1e-4)
+    choosing = (pack.targets[0] != -100) & (pack.owners[0] == 1)
+    said = prefix + (pack.said[0] == 1).nonzero()[:, 0]
+    seen = stock[TOLD_LAYER][0, SAID_HEAD][choosing][:, said].sum(-1)
+    assert share["gaze_said"] == pytest.approx(seen.mean().item(), abs=1e-4)
     assert (
         NAMED_LAYER < BESIDE_LAYER < NAME_LAYER < BASIS_LAYER < TOLD_LAYER < model.config.text_config.num_hidden_layers
     )
