@@ -21,6 +21,7 @@ CLASSES = {
     "heading": 5,
     "happened": max(SIGNS.values()) + 1,
     "rank": MOST_HAPPENINGS + 1,
+    "clock": MOST_HAPPENINGS + 1,
     "background": len(BACKGROUNDS),
     "fits": 2,
     "beside_x": 3,
@@ -37,7 +38,7 @@ SEEN = ("shape", "colour", "centre", "x", "y")  # what one frame tells
 NAMES = ("fits", "named_x", "named_y", "beside_x", "beside_y")
 VERDICTS = ("said", "holds")  # of a name too, but deeper: whether the answer says it, and whether it is yes
 # Classes of which the first is so frequent that the others would not be learnt: rare ones count more.
-UNEVEN = ("heading", "happened", "rank")
+UNEVEN = ("heading", "happened", "rank", "clock")
 # What the middle layers of the language model should know: what to answer with, and what the past tells.
 TOLD = (
     *(name for name in CLASSES if name not in (*NAMES, *VERDICTS, "centre")),
@@ -53,8 +54,9 @@ def clip_labels(scene: Scene, timeline: Timeline, owners: np.ndarray) -> Labels:
     x, y: the centre of the token's thing, in tokens from the top left corner; way_x, way_y: how far that went since it
     was first seen, if it began to move; age: frames since then, in eights; time: frames since the clip began, in
     eights; before_*: whose the place was a frame ago; happened: what has happened to its thing so far, and rank: as
-    which of all the happenings; count*: how many things' centres come up to this token in this frame, in all and of its
-    thing's shape, colour, or both; thing, frame: whose it is and when, a place just left being the thing's that went.
+    which of all the happenings; clock: how many happenings began in earlier frames; count*: how many things' centres
+    come up to this token in this frame, in all and of its thing's shape, colour, or both; thing, frame: whose it is and
+    when, a place just left being the thing's that went.
     """
     state = _states(scene, timeline)
     moments = np.arange(timeline.frames)[:, None]
@@ -91,13 +93,15 @@ def with_gone(timeline: Timeline, owners: np.ndarray) -> np.ndarray:
 
 
 def _happenings(timeline: Timeline, labels: Labels) -> Labels:
-    """Tell for each token what has happened to its thing up to its frame, and as which of all happenings."""
+    """Tell for each token what has happened to its thing up to its frame, as which of all, and how many did before."""
     kind = np.zeros(labels["thing"].shape)
     rank = np.where(labels["thing"] >= 0, 0.0, np.nan)
+    clock = np.zeros(kind.shape)
     for number, one in enumerate(timeline.occurrences[:MOST_HAPPENINGS], start=1):
+        clock += labels["frame"] > one.frame
         since = (labels["thing"] == one.track.number) & (labels["frame"] >= one.frame)
         kind[since], rank[since] = SIGNS[one.kind], number
-    return {"happened": kind, "rank": rank}
+    return {"happened": kind, "rank": rank, "clock": clock}
 
 
 def _states(scene: Scene, timeline: Timeline) -> Labels:

@@ -52,6 +52,9 @@ LATER_QUOTA = TRAIN_QUOTA | {"exists": 2, "count": 2, "position": 2, "relation":
 # What two things must be compared for stays at chance as long as it is a small part of all that is asked.
 COMPARING_QUOTA = {"relation": 8, "event": 3, "order": 3, "change": 3, "motion": 2}
 
+# The same holds for what has to be put in an order.
+ORDERING_QUOTA = {"order": 8, "event": 3, "change": 2, "motion": 2, "relation": 2, "describe": 1}
+
 
 def ask(timeline: Timeline, rng: np.random.Generator, quota: dict[str, int]) -> list[Question]:
     """Draw at most `quota[kind]` questions of each kind; a timeline may leave nothing to ask of a kind."""

@@ -19,7 +19,7 @@ from training.batches import TokenPool
 from training.language import Course, make_hints, train_language
 from training.model import build_model, save_model
 from training.pool import Pool, Recipe, open_pool
-from training.questions import COMPARING_QUOTA, LATER_QUOTA, TRAIN_QUOTA
+from training.questions import COMPARING_QUOTA, LATER_QUOTA, ORDERING_QUOTA, TRAIN_QUOTA
 from training.tokenizer import train_tokenizer
 from training.vision import cache_tokens, train_vision
 
@@ -46,7 +46,9 @@ ROUNDS = (
             Course("comparing", 400, COMPARING_QUOTA, rate=0.4, lengths=(2, 4, 8)),
             Course("language-3", 550, LATER_QUOTA, rate=0.35, start=0.45, stop=500),
             Course("comparing-2", 400, COMPARING_QUOTA, rate=0.35, lengths=(2, 4, 8)),
-            Course("language-4", 1700, LATER_QUOTA, rate=0.4, start=0.45),
+            Course("language-4", 1700, LATER_QUOTA, rate=0.4, start=0.45, stop=1000),
+            Course("ordering", 400, ORDERING_QUOTA, rate=0.35, lengths=(4, 8, 16)),
+            Course("language-5", 1200, LATER_QUOTA, rate=0.35, start=0.45),
         ),
     ),
 )

@@ -155,6 +155,7 @@ def test_a_place_tells_what_happened_there_and_as_which_happening():
     assert labels["happened"][:, 28].tolist() == [0, 0, 0, 2, 2]
     assert labels["rank"][:3, 7].tolist() == [0, 0, 1]
     assert labels["rank"][:, 28].tolist() == [0, 0, 0, 2, 2]
+    assert (labels["clock"] == np.array([0, 0, 0, 1, 2])[:, None]).all()
     assert not labels["happened"][:, 10].any()
     assert not labels["rank"][:, 10].any()
 
