@@ -48,7 +48,7 @@ ALLOWED = {
     "methods": {"errors", "groups", "outline", "tokens"},
     "families": {"errors", "tokens", "language_model", "memory", "methods", "quantization", "video"},
     "encoding": {"families", "methods", "tokens", "video"},
-    "engine": {"tokens", "language_model", "methods"},
+    "engine": {"errors", "tokens", "language_model", "methods"},
     "recorder": {"answer", "engine", "families", "finite", "measure", "methods", "textstream", "tokens"},
     "footprint": {"engine", "families", "flops", "methods", "tokens"},
     "batch_session": {
@@ -122,6 +122,8 @@ ALLOWED = {
         "clip",
         "device",
         "encoded",
+        "engine",
+        "errors",
         "families",
         "listener",
         "memory",
