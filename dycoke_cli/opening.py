@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import Cache
 from dycoke_cli.encoded.look import Look
@@ -90,7 +90,7 @@ def opening_video(
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.
         with _garbage_left():
-            checkpoints.refuse_broken_torchvision()
+            loading.refuse_broken_torchvision()
             from dycoke_cli.device import out_of_memory_explained
 
             chosen = methods()
@@ -171,7 +171,7 @@ def load_model(
         _check_compiler(device, spread)
     if settings.memory == "check":
         _check_room(checkpoint, settings, methods, size, checkpoints.outline(checkpoint, **layout), device, dtype)
-    return checkpoints.load(checkpoint, device, dtype, settings.quantize, spread, **layout)
+    return loading.load(checkpoint, device, dtype, settings.quantize, spread, **layout)
 
 
 def _check_compiler(device: "torch.device", spread: bool) -> None:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.memory import compare
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.graph_store import GraphStore, decode_kernel
 from dycoke_cli.families.llava import Llava
@@ -24,7 +24,7 @@ METHODS = [Dycoke(variant="official"), *(make_method(name, {}) for name in [*TAB
 
 def load(dtype: torch.dtype) -> Llava:
     checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / "tiny-ov"))
-    return checkpoints.load(checkpoint, torch.device("cuda"), dtype)
+    return loading.load(checkpoint, torch.device("cuda"), dtype)
 
 
 def shrunk(frames: torch.Tensor, model: Llava) -> torch.Tensor:
