@@ -26,7 +26,7 @@ import av
 import numpy as np
 import torch
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.machine import machine_facts
 from dycoke_cli.video import pyav_reader
@@ -99,7 +99,7 @@ def in_turns(arms: dict[str, Callable[[], None]], rounds: int) -> dict[str, dict
 def measure(rounds: int, frames: int, ffmpeg: str | None, folder: Path) -> dict[str, Any]:
     """Measure everything, on the clips in `folder`; what is missing there is made."""
     torch.set_num_threads(1)  # as `ask` does for a model as small as the demo
-    model = checkpoints.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32)
+    model = loading.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32)
     clip, short = folder / "clip.mp4", folder / "short.mp4"
     for path, gop in ((clip, None), (short, SHORT_GOP)):
         if not path.exists():

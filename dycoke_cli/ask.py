@@ -1,5 +1,6 @@
 """Ask a video questions: the whole story, and the library's front door."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from dycoke_cli.video.frames import Frames
 
 if TYPE_CHECKING:
     from dycoke_cli.methods import Method
+    from dycoke_cli.session import Session
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,26 @@ def _answers(
     method = session.method
     if len(opened.frames) < FEW_FRAMES and method.name != "full":
         listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
-    if baseline:
-        listener.progress("Warming up", 0, 0)
-        session.warm_up()
+    _warm_up(session, settings, baseline, listener)
     answers = tuple(session.answers(questions, listener, trace))
     if not baseline:
         return method, answers, ()
     listener.phase("baseline")
     unlimited = settings.model_copy(update={"retain": None})
     full = Session(opened.model, opened.clip, Full(), unlimited)
+    _warm_up(full, settings, False, listener)  # its steps are of another kind
     plain = tuple(full.answers(questions, Listener(progress=listener.progress)))
     listener.phase("")
     return method, answers, plain
+
+
+def _warm_up(session: "Session", settings: Settings, compared: bool, listener: Listener) -> None:
+    """Run a little of a session, where it is compared with another or its steps have yet to be compiled."""
+    if settings.compile:
+        listener.progress("Compiling the decode step", 0, 0)
+        began = time.perf_counter()
+        session.warm_up()
+        listener.notice(f"Compiled the decode step of {session.method.name} in {time.perf_counter() - began:.1f} s")
+    elif compared:
+        listener.progress("Warming up", 0, 0)
+        session.warm_up()

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import Cache
 from dycoke_cli.encoded.look import Look
+from dycoke_cli.errors import UsageError
 from dycoke_cli.listener import Listener
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames
@@ -89,7 +90,7 @@ def opening_video(
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.
         with _garbage_left():
-            checkpoints.refuse_broken_torchvision()
+            loading.refuse_broken_torchvision()
             from dycoke_cli.device import out_of_memory_explained
 
             chosen = methods()
@@ -166,9 +167,20 @@ def load_model(
     wanted = {key: getattr(settings, key) for key in ("newline", "pooling", "row_newlines")}
     layout = {key: value for key, value in wanted.items() if value is not None}
     spread = settings.device_map == "auto"
+    if settings.compile:
+        _check_compiler(device, spread)
     if settings.memory == "check":
         _check_room(checkpoint, settings, methods, size, checkpoints.outline(checkpoint, **layout), device, dtype)
-    return checkpoints.load(checkpoint, device, dtype, settings.quantize, spread, **layout)
+    return loading.load(checkpoint, device, dtype, settings.quantize, spread, **layout)
+
+
+def _check_compiler(device: "torch.device", spread: bool) -> None:
+    """Refuse what cannot be compiled before a model is loaded for it. Raises UsageError."""
+    from dycoke_cli.engine.compiled import check_compiler
+
+    if spread:
+        raise UsageError("--compile is for a model on one device, and --device-map auto is several", "Leave one out")
+    check_compiler(device)
 
 
 def _check_room(

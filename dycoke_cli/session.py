@@ -41,7 +41,7 @@ class Session:
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
-        self.graphs = GraphStore.of(model.language_model)
+        self.graphs = GraphStore.of(model.language_model, settings.compile)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
     def warm_up(self) -> None:

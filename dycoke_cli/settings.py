@@ -49,6 +49,7 @@ class Settings(BaseModel):
     quantize: Literal["int8", "int4"] | None = None
     device_map: Literal["auto"] | None = None
     memory: Literal["check", "ignore"] = "check"
+    compile: bool = False
     newline: Literal["one_token", "grid", "frame", "no_token"] | None = None
     pooling: Literal["bilinear", "average", "max"] | None = None
     row_newlines: Literal["complete", "present", "all"] | None = None
@@ -59,7 +60,8 @@ class Settings(BaseModel):
         """Write what differs from the defaults as flags, so that a command can be repeated wherever it came from."""
         flags = []
         for key, value in self.model_dump(exclude_defaults=True, exclude=UNREPEATED).items():
-            flags += [f"--{key.replace('_', '-')}", str(value)]
+            flag = f"--{key.replace('_', '-')}"
+            flags += [flag] if value is True else [flag, str(value)]
         for key, value in self.options.items():
             flags += ["-o", f"{key}={value}"]
         return flags

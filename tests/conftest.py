@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.families.llava import Llava
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 def golden_model(name: str, **layout: str) -> Llava:
     """Load a golden checkpoint in float32; its weights are shared by all tests, which must leave it as it is."""
     checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / name))
-    return checkpoints.load(checkpoint, torch.device("cpu"), torch.float32, **layout)
+    return loading.load(checkpoint, torch.device("cpu"), torch.float32, **layout)
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.errors import ModelError
 from dycoke_cli.families.layout import VideoLayout
 from dycoke_cli.families.llava import Llava
@@ -35,7 +35,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def load(folder: Path, **layout: Any) -> Llava:
-    return checkpoints.load(checkpoints.locate(str(folder)), CPU, FLOAT, **layout)
+    return loading.load(checkpoints.locate(str(folder)), CPU, FLOAT, **layout)
 
 
 def test_every_weight_arrives() -> None:

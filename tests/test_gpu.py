@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.memory import compare
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.graph_store import GraphStore, decode_kernel
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import METHODS as TABLE
-from dycoke_cli.methods import Dycoke, Method
+from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
 from tests.conftest import GOLDEN, clip_frames
 from tests.engine.test_generate import QUESTIONS, answer, prompt_for, read_set, run
@@ -24,7 +24,7 @@ METHODS = [Dycoke(variant="official"), *(make_method(name, {}) for name in [*TAB
 
 def load(dtype: torch.dtype) -> Llava:
     checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / "tiny-ov"))
-    return checkpoints.load(checkpoint, torch.device("cuda"), dtype)
+    return loading.load(checkpoint, torch.device("cuda"), dtype)
 
 
 def shrunk(frames: torch.Tensor, model: Llava) -> torch.Tensor:
@@ -55,6 +55,18 @@ def test_cuda_gives_the_tokens_of_the_cpu(tiny: Llava, method: Method) -> None:
     assert answer(there) == answer(here)
     assert [read_set(step) for step in there] == [read_set(step) for step in here]
     torch.testing.assert_close(there[-1].logits.cpu(), here[-1].logits, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("method", [Full(), Dycoke(gate=0.97)], ids=repr)
+def test_compiled_graphs_give_the_tokens_of_eager_steps(method: Method) -> None:
+    """float32: what torch.compile makes of a step is captured, and says what the step as it is says."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    model, device = load(torch.float32), torch.device("cuda")
+    graphs, eager = GraphStore.of(model.language_model, compiled=True), GraphStore(device, replayed=False)
+    for count in (9, 16):
+        prompt = prompt_for(model, clip_frames()[:count].numpy(), QUESTIONS[0], method)
+        assert_same(static(model, [prompt], method, graphs), static(model, [prompt], method, eager), 1)
+    assert [step.refused for step in graphs.steps] == [None] * len(graphs.steps)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)

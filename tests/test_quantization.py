@@ -12,7 +12,7 @@ import torch
 import yaml
 from transformers.utils.quantization_config import QuantizationMethod
 
-from dycoke_cli import checkpoints, quantization
+from dycoke_cli import checkpoints, loading, quantization
 from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.evaluation.matching import matches
 from dycoke_cli.families.llava import Llava
@@ -24,7 +24,7 @@ SAMPLES = Path(__file__).parents[1] / "sample_videos"
 
 
 def load(name: str | None) -> Llava:
-    return checkpoints.load(checkpoints.locate("demo"), CPU, torch.float32, quantize=name)
+    return loading.load(checkpoints.locate("demo"), CPU, torch.float32, quantize=name)
 
 
 @pytest.mark.parametrize("name", LIBRARY)
@@ -42,11 +42,11 @@ def test_spreading_needs_accelerate_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patched:
         patched.setattr(quantization, "find_spec", lambda library: None)
         with pytest.raises(ModelError, match="--device-map auto needs accelerate") as caught:
-            checkpoints.load(demo, CPU, torch.float32, spread=True)
+            loading.load(demo, CPU, torch.float32, spread=True)
         assert "dycoke[multi]" in caught.value.remedy
     monkeypatch.setattr(quantization, "_require", lambda *words: None)
     with pytest.raises(UsageError, match="CUDA devices"):
-        checkpoints.load(demo, CPU, torch.float32, spread=True)
+        loading.load(demo, CPU, torch.float32, spread=True)
 
 
 def test_a_quantised_checkpoint_is_not_quantised_again() -> None:

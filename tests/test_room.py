@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli import checkpoints, room
+from dycoke_cli import checkpoints, loading, room
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.families.family import HD
 from dycoke_cli.families.layout import VideoLayout
@@ -103,7 +103,7 @@ def test_a_model_is_refused_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("dycoke_cli.memory.known_free_bytes", lambda device, every: 2**20)
     demo = checkpoints.locate("demo")
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints, "load", lambda *args, **kwargs: pytest.fail("it was loaded"))
+        patched.setattr(loading, "load", lambda *args, **kwargs: pytest.fail("it was loaded"))
         with pytest.raises(OutOfMemoryError, match="'demo' in float32 with 16 frames"):
             load_model(demo, Settings())
     assert load_model(demo, Settings(memory="ignore")).language_model.layers > 0

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.families import loaded, saliency
 from dycoke_cli.families.llava import Llava
 from tests.conftest import GOLDEN, clip_frames
@@ -12,7 +12,7 @@ from tests.conftest import GOLDEN, clip_frames
 def test_it_is_the_mean_column_of_eager_attention() -> None:
     """Over heads and queries of the last layer, as transformers' eager tower gives it; patches are the stock ones."""
     checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / "tiny-ov"))
-    model = checkpoints.load(checkpoint, torch.device("cpu"), torch.float32)
+    model = loading.load(checkpoint, torch.device("cpu"), torch.float32)
     tower, pixels = model.model.model.vision_tower, model.pixels(clip_frames()[:3].numpy())
     with torch.inference_mode():
         patches, received = saliency.encode_watched(tower, pixels)

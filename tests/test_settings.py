@@ -34,6 +34,19 @@ def test_precedence_and_origins(tmp_path: Path) -> None:
     )
 
 
+def test_compile_is_said_by_flag_variable_and_file(tmp_path: Path) -> None:
+    """As every setting; the command that repeats a run has it as a flag without a value."""
+    (tmp_path / "dycoke.yaml").write_text("compile: true")
+    settings, origins = merged({}, None, {}, tmp_path)
+    assert (settings.compile, origins["compile"]) == (True, str(tmp_path / "dycoke.yaml"))
+    assert settings.as_flags() == ["--compile"]
+    settings, origins = merged({}, None, {"DYCOKE_COMPILE": "0"}, tmp_path)
+    assert (settings.compile, origins["compile"]) == (False, "DYCOKE_COMPILE")
+    assert merged({"compile": True}, None, {"DYCOKE_COMPILE": "0"}, tmp_path)[0].compile
+    with pytest.raises(UsageError, match="compile is 'fast'"):
+        merged({}, None, {"DYCOKE_COMPILE": "fast"}, tmp_path)
+
+
 def test_options_stay_with_their_method(tmp_path: Path) -> None:
     """A file's options for dycoke do not reach the method that a flag puts in its place."""
     (tmp_path / "dycoke.yaml").write_text("method: dycoke\noptions: {k: 0.5}")

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import Method
@@ -58,7 +58,7 @@ class Score:
 
 def load_model(folder: Path) -> Llava:
     """Load a model folder in float32, as `dycoke ask` does on a CPU."""
-    return checkpoints.load(checkpoints.locate(str(folder)), torch.device("cpu"), torch.float32)
+    return loading.load(checkpoints.locate(str(folder)), torch.device("cpu"), torch.float32)
 
 
 def answer_all(model: Llava, method: Method, frames: np.ndarray, questions: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.quality.arms import all_arms, first_stages
 from benchmarks.quality.grading import event_tokens, given_answers, grades
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.families.llava import Llava
 from training.exam import paper
 
@@ -25,7 +25,7 @@ _model: list[Llava] = []  # of this process
 def load() -> None:
     """Load the bundled model once in each process."""
     torch.set_num_threads(1)
-    _model.append(checkpoints.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32))
+    _model.append(loading.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32))
 
 
 @torch.inference_mode()

@@ -55,8 +55,11 @@ class BenchArm(Protocol):
 class EngineArm:
     """A method on this project's engine."""
 
-    def __init__(self, model: Llava, label: str, method: Method, described: dict[str, Any]) -> None:
+    def __init__(
+        self, model: Llava, label: str, method: Method, described: dict[str, Any], compiled: bool = False
+    ) -> None:
         self.model, self.label, self.method, self.described = model, label, method, described
+        self.compiled = compiled
         self.depth = Depth.of(method, model.facts.layers)
         self.watch, self.peak = _instruments(model)
         self.reset()
@@ -92,7 +95,7 @@ class EngineArm:
 
     def reset(self) -> None:
         """Let go of memory that is kept for the next run; see `BenchArm.reset`."""
-        self.graphs = GraphStore.of(self.model.language_model)
+        self.graphs = GraphStore.of(self.model.language_model, self.compiled)
 
 
 def _width(selection: Selection) -> int | Tensor:

@@ -78,5 +78,7 @@ class Findings:
     runs: list[Run] = field(default_factory=list)
     peaks: dict[tuple[str, Case], int | None] = field(default_factory=dict)  # bytes above weights, of that arm alone
     failures: list[dict[str, Any]] = field(default_factory=list)  # label, case, error
+    compiled: bool = False  # this engine's steps went through torch.compile
+    first_decodes: list[dict[str, Any]] = field(default_factory=list)  # label, case, decode_s of unmeasured first runs
     interrupted: bool = False
     video: str | None = None  # the file of the whole path; None: noise

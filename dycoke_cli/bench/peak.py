@@ -54,7 +54,7 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
     stock = spec["arm"] == STOCK
     with cpu_threads(spec["threads"]), torch.inference_mode():
         model = Shape(**spec["shape"]).build(device, choose_dtype(settings.dtype, device), free_bytes(device))
-        (arm,) = make_arms(model, [] if stock else [Arm.of(*split_arm(spec["arm"]))], stock)
+        (arm,) = make_arms(model, [] if stock else [Arm.of(*split_arm(spec["arm"]))], stock, settings.compile)
         peaks = []
         with source_of(spec["video"], model, settings) as source:
             # One frame first, so that code and kernels are loaded.

@@ -38,6 +38,10 @@ def bench(plan: Plan, listener: Listener) -> Findings:
     """
     device = choose_device(plan.settings.device)
     dtype = choose_dtype(plan.settings.dtype, device)
+    if plan.settings.compile:
+        from dycoke_cli.engine.compiled import check_compiler
+
+        check_compiler(device)
     outline = plan.shape.outline(dtype)
     for arm in plan.arms:
         arm.method.check(outline.facts)
@@ -72,10 +76,10 @@ def cpu_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def make_arms(model: Llava, arms: Sequence[Arm], stock: bool) -> list[BenchArm]:
-    """Make the arms ready to run."""
+def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool = False) -> list[BenchArm]:
+    """Make the arms ready to run; compiled: the steps of this engine's go through torch.compile, those of all."""
     ready: list[BenchArm] = [StockArm(model)] if stock else []
-    return ready + [EngineArm(model, arm.label, arm.method, arm.described) for arm in arms]
+    return ready + [EngineArm(model, arm.label, arm.method, arm.described, compiled) for arm in arms]
 
 
 class _Progress:
@@ -104,7 +108,9 @@ def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dty
     }
     stock: list[dict[str, Any]] = [StockArm(outline).described] if plan.stock else []
     arms = stock + [arm.described for arm in plan.arms]
-    return Findings(shape, machine_facts(device), arms, list(plan.cases), plan.repeats, video=plan.video)
+    compiled = plan.settings.compile
+    cases = list(plan.cases)
+    return Findings(shape, machine_facts(device), arms, cases, plan.repeats, video=plan.video, compiled=compiled)
 
 
 def _timings(plan: Plan, findings: Findings, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
@@ -119,7 +125,7 @@ def _timings(plan: Plan, findings: Findings, device: torch.device, dtype: torch.
             progress.say("Measuring the vision tower")
             findings.tower = _tower(model, min(frames[0], TOWER_FRAMES[device.type]), plan.repeats)
             progress.done += 1
-        arms = make_arms(model, plan.arms, plan.stock)
+        arms = make_arms(model, plan.arms, plan.stock, plan.settings.compile)
         for case in plan.cases:
             _case(findings, model, arms, case, source, progress)
 
@@ -159,6 +165,8 @@ def _case(
                 findings.failures.append({"label": arm.label, "case": asdict(case), "error": error.message})
                 continue
             if repeat < 0:
+                found_s = found.time_s["decode"]
+                findings.first_decodes.append({"label": arm.label, "case": asdict(case), "decode_s": found_s})
                 continue
             needs = needs_of(model.language_model, case, found.counts, arm.depth)
             findings.runs.append(

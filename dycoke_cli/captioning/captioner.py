@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.answer import Answer
 from dycoke_cli.batch_session import BatchSession, Row
 from dycoke_cli.captioning.job import Job
@@ -31,7 +31,7 @@ class Captioner:
 
     def __init__(self, job: Job) -> None:
         self.job, self.settings = job, job.settings
-        checkpoints.refuse_broken_torchvision()
+        loading.refuse_broken_torchvision()
         self.method = make_method(self.settings.method, self.settings.options)
         with out_of_memory_explained():
             self.model = load_model(checkpoints.locate(self.settings.model), self.settings, [self.method])

@@ -14,7 +14,7 @@ from dycoke_cli.fingerprint import file_fingerprint, folder_fingerprint
 from dycoke_cli.settings import Settings
 
 # Where and how fast captions are made, not what they say.
-WITHOUT = {"device", "video_timeout", "model"}
+WITHOUT = {"device", "video_timeout", "model", "compile"}
 
 
 @dataclass(frozen=True)

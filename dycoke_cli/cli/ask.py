@@ -37,6 +37,7 @@ def ask_command(
     quantize: opt.Quantize = None,
     device_map: opt.DeviceMap = None,
     memory: opt.Memory = None,
+    compile: opt.Compile = None,
     newline: opt.Newline = None,
     pooling: opt.Pooling = None,
     row_newlines: opt.RowNewlines = None,

@@ -58,6 +58,7 @@ def bench_command(
     ] = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    compile: opt.Compile = None,
     start: opt.Start = None,
     end: opt.End = None,
     decoder: opt.Decoder = None,

@@ -61,6 +61,7 @@ def caption_command(
     retain: opt.Retain = None,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    compile: opt.Compile = None,
     newline: opt.Newline = None,
     pooling: opt.Pooling = None,
     row_newlines: opt.RowNewlines = None,

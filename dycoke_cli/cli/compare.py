@@ -57,6 +57,7 @@ def compare_command(
     quantize: opt.Quantize = None,
     device_map: opt.DeviceMap = None,
     memory: opt.Memory = None,
+    compile: opt.Compile = None,
     newline: opt.Newline = None,
     pooling: opt.Pooling = None,
     row_newlines: opt.RowNewlines = None,

@@ -123,6 +123,13 @@ Memory = Annotated[
         autocompletion=words_of("memory"),
     ),
 ]
+Compile = Annotated[
+    bool | None,
+    Option(
+        "--compile/--no-compile",
+        help="Run decode steps through torch.compile; the first step waits for it. (default: no-compile)",
+    ),
+]
 Newline = Annotated[
     str | None,
     Option(
@@ -221,6 +228,7 @@ SETTINGS = {
     "quantize",
     "device_map",
     "memory",
+    "compile",
     "newline",
     "pooling",
     "row_newlines",

@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from dycoke_cli import checkpoints, sample
+from dycoke_cli import loading, sample
 from dycoke_cli.doctor.finding import Finding, ok
 from dycoke_cli.errors import ModelError
 
@@ -82,7 +82,7 @@ def judge_cuda(built_for: str | None, driver: str | None, cards: list[Card], com
 def check_torchvision() -> Finding:
     """Import torchvision where it is installed, and hold the torch that it was built for against the one here."""
     try:
-        checkpoints.refuse_broken_torchvision()
+        loading.refuse_broken_torchvision()
         found = version("torchvision")
     except ModelError as error:
         return Finding("torchvision", "broken", error.message, error.remedy)

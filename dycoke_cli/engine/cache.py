@@ -33,10 +33,11 @@ class KVBuffer:
         # Zeros, because unused slots are read under a mask and 0 * NaN is NaN.
         # A slot's heads lie together: choosing a token copies one contiguous piece.
         self.layers, self.devices = layers, tuple(devices)
-        self.stores = [
-            torch.zeros(len([*run]), 2, batch, slots, kv_heads, head_dim, dtype=dtype, device=device)
-            for device, run in groupby(self.devices)
-        ]
+        with torch.inference_mode(False):  # of one kind wherever it is made, or a step is compiled for each
+            self.stores = [
+                torch.zeros(len([*run]), 2, batch, slots, kv_heads, head_dim, dtype=dtype, device=device)
+                for device, run in groupby(self.devices)
+            ]
         self.lengths = [0] * batch
 
     @classmethod
@@ -76,10 +77,15 @@ class KVBuffer:
 
     def of(self, layer: int) -> Tensor:
         """Give one layer's part: (2, batch, slots, kv_heads, head_dim)."""
+        store, place = self._home(layer)
+        return store[place]
+
+    def _home(self, layer: int) -> tuple[Tensor, int]:
+        """Find the store that holds a layer, and its place in there."""
         place = layer - self.layers.start
         for store in self.stores:
             if place < len(store):
-                return store[place]
+                return store, place
             place -= len(store)
         raise IndexError(f"layer {layer} is not in this buffer")
 
@@ -101,9 +107,10 @@ class KVBuffer:
 
         A place is row * slots + slot: it lies on the device, so that a captured step can move it.
         """
-        store = self.of(layer)
-        for half, new in zip(store, (key, value), strict=True):
-            half.flatten(0, 1).index_copy_(0, flat.to(store.device), new[:, :, 0])
+        store, place = self._home(layer)
+        # A compiler makes functions of what happens in place, and copies the whole store for each layer's write.
+        put = torch.ops.dycoke.put if torch.compiler.is_compiling() else put_token
+        put(store, place, key, value, flat.to(store.device))
 
     def gather(self, layer: int, flat: Tensor) -> tuple[Tensor, Tensor]:
         """Copy the places `flat` (batch, chosen) int64, as in `put`: two of (batch, kv_heads, chosen, head_dim)."""
@@ -148,6 +155,16 @@ class KVBuffer:
             mine[:, :, :, :filled] = own[:, :, :, :filled]
         forked.lengths = [filled] * rows
         return forked
+
+
+def put_token(store: Tensor, place: int, key: Tensor, value: Tensor, flat: Tensor) -> None:
+    """Put one token's `key` and `value` into the layer that lies at `place` of a `store`; see `KVBuffer.put`.
+
+    It takes the whole store, because what inductor (torch 2.11 to 2.15, CPU) makes of an operator that writes into a
+    view of its argument reads old values.
+    """
+    for half, new in zip(store[place], (key, value), strict=True):
+        half.flatten(0, 1).index_copy_(0, flat, new[:, :, 0])
 
 
 def _runs(starts: list[int]) -> list[tuple[int, slice]]:

@@ -4,7 +4,7 @@ The step is a function of tensors that keep their shape and place: which token, 
 no value on the host, so a CUDA graph can be made of it; on a CPU the same function runs as it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -48,14 +48,17 @@ class DecodeStep:
     """The step of a run, again and again: `run` is what can be captured, the rest is the host's part of it.
 
     parts: one pass for all layers, or several that share them out, the last of which may select; positions: (batch,)
-    int64, rotary position of the first new token.
+    int64, rotary position of the first new token; compiled: makes what does the work of `run` in its stead.
     """
 
-    def __init__(self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor) -> None:
+    def __init__(
+        self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor, compiled: "Compiled | None" = None
+    ) -> None:
         self.model, self.parts = model, list(parts)
         self.current = parts[0] if len(parts) == 1 else SplitPass(parts)
         self.positions = positions[:, None].clone()
         self.tokens = torch.zeros_like(self.positions)
+        self.work = self.run if compiled is None else compiled(self)
 
     @property
     def batch(self) -> int:
@@ -78,6 +81,11 @@ class DecodeStep:
         self.positions.add_(1)
         return Outcome(logits, self.parts[-1].selection, self.parts[-1].scores)
 
+    def settle(self) -> None:
+        """Fix the shapes of the next step on the host."""
+        for part in self.parts:
+            part.settle()
+
     def advance(self) -> None:
         """Follow on the host."""
         for part in self.parts:
@@ -86,7 +94,8 @@ class DecodeStep:
     def __call__(self, tokens: Tensor) -> Outcome:
         """Run `tokens` (batch,) int64 as they are, without a graph."""
         self.tokens.copy_(tokens[:, None])
-        outcome = self.run()
+        self.settle()
+        outcome = self.work()
         self.advance()
         selection = outcome.selection
         if selection is not None:  # the selector goes on writing into its index
@@ -102,3 +111,7 @@ class DecodeStep:
                     if isinstance(value, Tensor):
                         yield f"{number}.{type(owner).__name__}.{name}", value
             yield f"{number}.newest", part.newest
+
+
+# What `compiled.Compiler` does.
+Compiled = Callable[[DecodeStep], Callable[[], Outcome]]

@@ -51,12 +51,16 @@ class DecodePass:
         end = round_up(max(self.buffer.lengths) + 1, self.bucket)
         return min(end, self.buffer.slots), min(round_up(self.generated, self.bucket), room)
 
+    def settle(self) -> None:
+        """Fix on the host what the next step's shapes are, so that `begin` looks at nothing that grows."""
+        self.end, self.until = self.extent
+        self.padded = self.bucket > 1 or not self.buffer.even
+
     def begin(self) -> None:
         """Work out where the token goes and what may be read; nothing of it depends on the layer."""
-        self.end, self.until = self.extent
         self.flat = self.newest + self.plan.offset[:, 0]
         self.mask = None
-        if self.bucket > 1 or not self.buffer.even:
+        if self.padded:
             self.mask = (torch.arange(self.end, device=self.flat.device) <= self.newest[:, None])[:, None, None]
 
     def update(self, key: Tensor, value: Tensor, layer: int, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dycoke_cli.engine.decode import DecodeStep, Outcome
+from dycoke_cli.engine.decode import Compiled, DecodeStep, Outcome
 from dycoke_cli.engine.decode_pass import DecodePass
 from dycoke_cli.language_model import LanguageModel
 
@@ -42,9 +42,14 @@ class CapturedStep(DecodeStep):
     """
 
     def __init__(
-        self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor, capture: Capture = cuda_graph
+        self,
+        model: LanguageModel,
+        parts: Sequence[DecodePass],
+        positions: Tensor,
+        capture: Capture = cuda_graph,
+        compiled: Compiled | None = None,
     ) -> None:
-        super().__init__(model, parts, positions)
+        super().__init__(model, parts, positions, compiled)
         self.capture = capture
         self.refused: str | None = None  # why it runs without a graph, if it does
         self.replays: dict[tuple[tuple[int, int], ...], Callable[[], Outcome]] = {}
@@ -54,6 +59,7 @@ class CapturedStep(DecodeStep):
         device = self.tokens.device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             self.tokens.copy_(tokens[:, None])
+            self.settle()
             extent = tuple(part.extent for part in self.parts)
             if extent not in self.replays:
                 self.replays[extent] = self._captured()
@@ -70,19 +76,19 @@ class CapturedStep(DecodeStep):
             stream.wait_stream(torch.cuda.current_stream(device))
         with nullcontext() if stream is None else torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
-                self.run()
+                self.work()
                 self._restore(before)
         if stream is not None:
             torch.cuda.current_stream(device).wait_stream(stream)
         try:
-            replay = self.capture(self.run)
+            replay = self.capture(self.work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             # A model may do what no graph can hold: look at a value on the host, or reach over several devices.
             logging.getLogger(__name__).warning("decode step not captured: %s", str(error).strip().splitlines()[:1])
             self.refused = str(error)
-            replay = self.run
+            replay = self.work
         self._restore(before)
         return replay
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.engine.decode import DecodeStep
+from dycoke_cli.engine.decode import Compiled, DecodeStep
 from dycoke_cli.engine.decode_pass import DecodePass, Kernel
 from dycoke_cli.engine.graph import Capture, CapturedStep, cuda_graph
 from dycoke_cli.engine.reading import round_up
@@ -60,23 +60,34 @@ class GraphStore:
         bucket: int = BUCKET,
         kernel: Kernel | None = None,
         replayed: bool = True,
+        compiled: Compiled | None = None,
     ) -> None:
         self.capture = capture or (cuda_graph if device.type == "cuda" and replayed else None)
         self.bucket = bucket if self.capture else 1  # what lengths are rounded up to
-        self.device, self.kernel = device, kernel
+        self.device, self.kernel, self.compiled = device, kernel, compiled
         self.buffer: KVBuffer | None = None
         self.steps: list[CapturedStep] = []
 
     @classmethod
-    def of(cls, model: LanguageModel) -> "GraphStore":
-        """Make the store for a model; a step over several devices is no single graph, and runs as it is."""
-        return cls(model.device, replayed=len(set(model.layer_devices)) == 1)
+    def of(cls, model: LanguageModel, compiled: bool = False) -> "GraphStore":
+        """Make the store for a model; a step over several devices is no single graph, and runs as it is.
+
+        compiled: steps go through torch.compile, and on CUDA what comes out of that is captured.
+        """
+        return cls(
+            model.device, replayed=len(set(model.layer_devices)) == 1, compiled=_compiler() if compiled else None
+        )
 
     def kernel_for(self, head_dim: int) -> Kernel | None:
         """Give the kernel where it can serve heads of this width."""
         if head_dim < 16 or head_dim.bit_count() != 1 or self.capture is None:
             return None
-        return self.kernel or (decode_kernel(self.device) if self.device.type == "cuda" else None)
+        kernel = self.kernel or (decode_kernel(self.device) if self.device.type == "cuda" else None)
+        if kernel is None or self.compiled is None:
+            return kernel
+        from dycoke_cli.engine.compiled import opaque
+
+        return opaque(kernel)
 
     @property
     def kept_bytes(self) -> int:
@@ -115,11 +126,18 @@ class GraphStore:
     def step(self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor) -> DecodeStep:
         """Make the step of a run, from a captured one where its shapes are the same."""
         if self.capture is None:
-            return DecodeStep(model, parts, positions)
-        step = CapturedStep(model, parts, positions, self.capture)
+            return DecodeStep(model, parts, positions, self.compiled)
+        step = CapturedStep(model, parts, positions, self.capture, self.compiled)
         for kept in self.steps:
             if kept.signature == step.signature:
                 return kept.reload(step)
         if self.buffer is not None and all(part.buffer.begins_at(self.buffer) for part in step.parts):
             self.steps.append(step)
         return step
+
+
+def _compiler() -> Compiled:
+    """Make the compiler; torch._dynamo takes a second to import, which only who wants it shall pay for."""
+    from dycoke_cli.engine.compiled import Compiler
+
+    return Compiler()

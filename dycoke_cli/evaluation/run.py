@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.errors import UsageError, VideoError
@@ -120,7 +120,7 @@ class Evaluation:
         if self.name == "demo":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
-        checkpoints.refuse_broken_torchvision()
+        loading.refuse_broken_torchvision()
         with out_of_memory_explained():
             arms = dict.fromkeys(task.arm for task in tasks)
             model = load_model(self.checkpoint, self.settings, [arm.method for arm in arms])

@@ -14,7 +14,7 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from loguru import logger
 from pydantic import ValidationError
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import out_of_memory_explained
@@ -83,7 +83,7 @@ class DyCokeModel(lmms):
         self.method = make_method(self.settings.method, self.settings.options)
         name = checkpoints.choose() if pretrained == "auto" else pretrained
         self.checkpoint = checkpoints.locate(name)
-        checkpoints.refuse_broken_torchvision()
+        loading.refuse_broken_torchvision()
         with out_of_memory_explained():
             self.model = load_model(self.checkpoint, self.settings, [self.method])
         self.method.check(self.model.facts)

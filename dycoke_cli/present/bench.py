@@ -181,6 +181,14 @@ def _notes(summary: "Summary") -> Iterator[str]:
     if summary.rows and findings.peaks:
         how = "by the device's allocator" if findings.shape["device"] != "cpu" else "in a process of each arm's own"
         yield f"Peaks are above weights and inputs, {how}."
+    if findings.compiled:
+        yield "Steps of this engine went through torch.compile, those of generate did not. Decoding in the first run,"
+        yield from (
+            f"  {first['label']} at {first['case']['visual']:,} tokens: {first['decode_s']:.1f} s"
+            for first in findings.first_decodes
+            if first["label"] != "generate"
+        )
+        yield "  compiling included; it is in no other figure."
     yield from _missing(findings)
 
 

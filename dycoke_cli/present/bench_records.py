@@ -30,6 +30,8 @@ def bench_record(summary: "Summary", verdicts: "Sequence[Verdict]") -> dict[str,
         "targets": [target_record(verdict) for verdict in verdicts],
         "runs": [_run(run) for run in findings.runs],
         "failures": findings.failures,
+        "compiled": findings.compiled,
+        "first_decodes": findings.first_decodes,
         "interrupted": findings.interrupted,
     }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.flops import VisionShape, vision_flops
@@ -31,7 +31,7 @@ def test_real_sizes(name: str, parameters: int, layers: int) -> None:
 def test_the_demo_is_the_bundled_network() -> None:
     """The same tensors, and the same tables that no checkpoint holds."""
     made = Shape("demo").build(CPU, torch.float32, free_bytes(CPU)).model
-    real = checkpoints.load(checkpoints.locate("demo"), CPU, torch.float32).model
+    real = loading.load(checkpoints.locate("demo"), CPU, torch.float32).model
     assert {k: v.shape for k, v in made.state_dict().items()} == {k: v.shape for k, v in real.state_dict().items()}
     tables, expected = dict(made.named_buffers()), dict(real.named_buffers())
     assert tables.keys() == expected.keys()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
@@ -36,7 +36,7 @@ def name_of(method: Method) -> str:
 def eager() -> Llava:
     """A copy of the tiny model with transformers' eager attention."""
     checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / "tiny-ov"))
-    model = checkpoints.load(checkpoint, torch.device("cpu"), torch.float32)
+    model = loading.load(checkpoint, torch.device("cpu"), torch.float32)
     model.language_model.body.set_attn_implementation("eager")
     return model
 

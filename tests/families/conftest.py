@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.families.family import Family
 from tests.families.tiny import MODELS, save
 
@@ -18,7 +18,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def loaded(folders: dict[str, str]) -> dict[str, Family]:
     """Each family's model in float32."""
     cpu = torch.device("cpu")
-    return {name: checkpoints.load(checkpoints.locate(folder), cpu, torch.float32) for name, folder in folders.items()}
+    return {name: loading.load(checkpoints.locate(folder), cpu, torch.float32) for name, folder in folders.items()}
 
 
 @pytest.fixture(params=list(MODELS))

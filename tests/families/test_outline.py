@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.ask import ask
 from dycoke_cli.batch_session import BatchSession, Row
 from dycoke_cli.engine.cache import KVBuffer
@@ -101,7 +101,7 @@ def test_what_cannot_fit_is_refused_in_every_family(
     """Before it is loaded, naming what would fit and nothing that the family cannot do."""
     free = [2**20]
     monkeypatch.setattr("dycoke_cli.memory.known_free_bytes", lambda device, every: free[0])
-    monkeypatch.setattr(checkpoints, "load", lambda *args, **kwargs: "loaded")
+    monkeypatch.setattr(loading, "load", lambda *args, **kwargs: "loaded")
     checkpoint = checkpoints.locate(folders[family.family])
     with pytest.raises(OutOfMemoryError, match="in float32 with 60 frames") as caught:
         load_model(checkpoint, Settings(frames=60))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dycoke_cli import checkpoints
+from dycoke_cli import checkpoints, loading
 from dycoke_cli.cli.app import run
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.stock import StockGenerate
@@ -92,7 +92,7 @@ def test_what_is_for_llava_is_refused(
 
 
 def load(folder: Path) -> Family:
-    return checkpoints.load(checkpoints.locate(str(folder)), torch.device("cpu"), torch.float32)
+    return loading.load(checkpoints.locate(str(folder)), torch.device("cpu"), torch.float32)
 
 
 def changed(source: str, folder: Path, part: str, **changes: Any) -> Path:

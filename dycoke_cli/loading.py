@@ -1,0 +1,179 @@
+"""Files become a loaded model: of the right family, in the right place, whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dycoke_cli.checkpoints import FAMILIES, Checkpoint, family_class, model_config, not_loaded, video_layout
+from dycoke_cli.errors import ModelError, OutOfMemoryError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from dycoke_cli.families.family import Family
+    from dycoke_cli.families.llava import Llava
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    quantize: str | None = None,
+    spread: bool = False,
+    **layout: Any,
+) -> "Family":
+    """Load a model of any family, LLaVA in either format.
+
+    quantize: int8 or int4, for the language model's matrices. spread: over all CUDA devices. layout: fields of
+    VideoLayout to use instead of the checkpoint's own. All three are for LLaVA alone.
+    Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
+    """
+    if checkpoint.config.get("model_type") not in FAMILIES:
+        return load_llava(checkpoint, device, dtype, quantize, spread, **layout)
+    _refuse_what_is_for_llava(checkpoint.name, quantize, spread, layout)
+    kind = family_class(checkpoint)
+    model, tokenizer = _read(checkpoint, kind.architecture, dtype, config=model_config(checkpoint))
+    family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
+    return family
+
+
+def load_llava(
+    checkpoint: Checkpoint,
+    device: "torch.device",
+    dtype: "torch.dtype",
+    quantize: str | None = None,
+    spread: bool = False,
+    **layout: Any,
+) -> "Llava":
+    """Load a LLaVA-OneVision or LLaVA-Video model in either format; see `load`."""
+    from dycoke_cli.families import original_llava
+    from dycoke_cli.families.llava import Llava
+    from dycoke_cli.quantization import quantization_config
+
+    options: dict[str, Any] = {"config": model_config(checkpoint)}
+    if original_llava.is_original(checkpoint.config):
+        options["key_mapping"] = original_llava.KEY_MAPPING
+    if quantize is not None:
+        options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
+    options |= _placing(device, quantize, spread)
+    model, tokenizer = _read(checkpoint, "LlavaOnevisionForConditionalGeneration", dtype, **options)
+    if spread:
+        _refuse_spill(checkpoint.name, model)
+    elif "device_map" not in options:
+        model = model.to(device)
+    return Llava(model, tokenizer, replace(video_layout(checkpoint), **layout))
+
+
+def _refuse_what_is_for_llava(name: str, quantize: str | None, spread: bool, layout: dict[str, Any]) -> None:
+    """Nobody has tried the first two with other families, and these have no choice of layouts."""
+    flags = {"quantize": quantize is not None, "device-map": spread, **dict.fromkeys(layout, True)}
+    for flag in (flag.replace("_", "-") for flag, given in flags.items() if given):
+        raise UsageError(f"--{flag} is for LLaVA-OneVision and LLaVA-Video, which {name!r} is not", "Leave it out")
+
+
+def _read(checkpoint: Checkpoint, architecture: str, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
+    """Load model and tokenizer of a folder, whole or not at all."""
+    import transformers
+
+    with _quiet():
+        try:
+            # Weights of another shape are let through here, to be refused by name below.
+            model, report = getattr(transformers, architecture).from_pretrained(
+                checkpoint.folder,
+                dtype=dtype,
+                output_loading_info=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                **options,
+            )
+            tokenizer = _tokenizer(checkpoint.folder)
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            quantized = "quantization_config" in options
+            remedy = "Try it without --quantize" if quantized else "Fetch the model again"
+            raise not_loaded(checkpoint.name, error, remedy) from error
+    _refuse_gaps(checkpoint.name, report)
+    _refuse_windows(checkpoint.name, model.config.text_config)
+    return model.eval(), tokenizer
+
+
+def _refuse_windows(name: str, config: Any) -> None:
+    """The engine lets every layer read everything; a model trained to read a window would answer something else."""
+    kinds = getattr(config, "layer_types", None)
+    windowed = any(kind != "full_attention" for kind in kinds) if kinds else getattr(config, "sliding_window", None)
+    if windowed:
+        raise ModelError(
+            f"{name!r} has layers that read a sliding window, which dycoke cannot run", "Use a model without them"
+        )
+
+
+def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict[str, Any]:
+    """Say where the weights go while they are loaded; without a word they go through the host's memory."""
+    if spread:
+        from dycoke_cli.quantization import require_accelerate
+
+        require_accelerate("--device-map auto")
+        if device.type != "cuda":
+            raise UsageError(
+                "--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it out"
+            )
+        return {"device_map": "auto"}
+    return {"device_map": {"": str(device)}} if quantize and device.type == "cuda" else {}
+
+
+def _refuse_spill(name: str, model: Any) -> None:
+    """Raise OutOfMemoryError where layers were put aside on the host or the disk: each step would fetch them again."""
+    places = {str(place) for place in model.hf_device_map.values()}
+    if places & {"cpu", "disk"}:
+        raise OutOfMemoryError(f"{name!r} does not fit the CUDA devices together", "Use --quantize int8, or int4")
+
+
+def _tokenizer(folder: Path) -> Any:
+    """Load the tokenizer exactly as its file says; the family's own class would put Qwen2's rules in place of it."""
+    from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
+
+    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else Qwen2Tokenizer
+    return kind.from_pretrained(folder, local_files_only=True)
+
+
+def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
+    """A layer left at random, or a weight left unused, would answer nonsense without a word."""
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        # Mismatched ones come with their shapes.
+        keys = sorted(key if isinstance(key, str) else key[0] for key in report.get(kind) or ())
+        if keys:
+            shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+            what = kind.replace("_keys", "")
+            raise ModelError(f"{name!r} does not fit its config.json, {what} weights: {shown}", "Fetch the model again")
+
+
+def refuse_broken_torchvision() -> None:
+    """Raise ModelError for a torchvision that does not fit torch: transformers' models cannot be imported beside it."""
+    if find_spec("torchvision") is None:
+        return
+    try:
+        import_module("torchvision")
+    except (ImportError, RuntimeError, OSError) as error:
+        raise ModelError(
+            "the installed torchvision does not fit torch, and keeps transformers from working",
+            "dycoke does not need it: run `pip uninstall torchvision`, or install the build made for your torch",
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' own bars and reports off the terminal; what matters is raised as ModelError."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
