@@ -87,6 +87,21 @@ def test_no_garbage_is_looked_for_while_modules_load(monkeypatch: pytest.MonkeyP
     assert gc.isenabled()
 
 
+def test_what_modules_leave_is_old_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look for garbage is not at all of it, and nothing is kept from ever being looked at."""
+    left: list[object] = []
+
+    def load(*arguments: Any) -> Llava:
+        left.extend([] for _ in range(100_000))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(opening, "load_model", load)
+    with pytest.raises(KeyboardInterrupt):
+        ask(str(clip("one_frame.mp4")), ["q"], SETTINGS)
+    assert len(gc.get_objects(generation=0)) < len(left)
+    assert gc.get_freeze_count() == 0
+
+
 def test_ask_imports_no_more_than_it_needs() -> None:
     """The cause of a slow start is what is imported: nothing of this on the way to an answer of the demo."""
     code = (
