@@ -87,7 +87,16 @@ def train_language(
     whole = torch.nn.ModuleDict({"model": model, "hints": hints})
     checkpoint = run / f"{course.name}.pt"
     first = _resume(whole, optimisers, checkpoint)
-    learn = partial(_learn, model, tokenizer, hints, pools, course, seed)
+
+    def learn(step: int, part: int) -> dict[str, float]:
+        """Add the gradients of one part of a batch to the others', and record how it went."""
+        drawn = (seed, *course.name.encode(), step)
+        frames = course.frames(step, np.random.default_rng(drawn))
+        batch = sample_batch(tokenizer, pools, course.quota, frames, np.random.default_rng((*drawn, part)))
+        loss, aids, record = batch_losses(model, tokenizer, hints, batch)
+        ((loss + aids) / PARTS).backward()
+        return record
+
     recent: list[dict[str, float]] = []
     with ThreadPoolExecutor(PARTS) as threads:
         for step in range(first, course.stop or course.steps):
@@ -103,25 +112,6 @@ def train_language(
                 recent.clear()
             if (step + 1) % CHECKPOINT_EVERY == 0:
                 _keep(whole, optimisers, checkpoint, step + 1)
-
-
-def _learn(
-    model: LlavaOnevisionForConditionalGeneration,
-    tokenizer: Tokenizer,
-    hints: torch.nn.ModuleDict,
-    pools: tuple[TokenPool, TokenPool],
-    course: Course,
-    seed: int,
-    step: int,
-    part: int,
-) -> dict[str, float]:
-    """Add the gradients of one part of a batch to the others', and record how it went."""
-    drawn = (seed, *course.name.encode(), step)
-    frames = course.frames(step, np.random.default_rng(drawn))
-    batch = sample_batch(tokenizer, pools, course.quota, frames, np.random.default_rng((*drawn, part)))
-    loss, aids, record = batch_losses(model, tokenizer, hints, batch)
-    ((loss + aids) / PARTS).backward()
-    return record
 
 
 def batch_losses(
