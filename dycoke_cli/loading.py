@@ -33,7 +33,7 @@ def load(
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
     if checkpoint.config.get("model_type") not in FAMILIES:
-        return load_llava(checkpoint, device, dtype, quantize, spread, **layout)
+        return _llava(checkpoint, device, dtype, quantize, spread, **layout)
     _refuse_what_is_for_llava(checkpoint.name, quantize, spread, layout)
     kind = family_class(checkpoint)
     model, tokenizer = _read(checkpoint, kind.architecture, dtype, config=model_config(checkpoint))
@@ -41,12 +41,12 @@ def load(
     return family
 
 
-def load_llava(
+def _llava(
     checkpoint: Checkpoint,
     device: "torch.device",
     dtype: "torch.dtype",
-    quantize: str | None = None,
-    spread: bool = False,
+    quantize: str | None,
+    spread: bool,
     **layout: Any,
 ) -> "Llava":
     """Load a LLaVA-OneVision or LLaVA-Video model in either format; see `load`."""

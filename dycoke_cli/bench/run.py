@@ -77,7 +77,7 @@ def cpu_threads(threads: int | None) -> Iterator[None]:
 
 
 def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool = False) -> list[BenchArm]:
-    """Make the arms ready to run; compiled: the steps of this engine's go through torch.compile, those of all."""
+    """Make the arms ready to run; compiled: the steps of this engine go through torch.compile."""
     ready: list[BenchArm] = [StockArm(model)] if stock else []
     return ready + [EngineArm(model, arm.label, arm.method, arm.described, compiled) for arm in arms]
 

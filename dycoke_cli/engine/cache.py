@@ -160,8 +160,8 @@ class KVBuffer:
 def put_token(store: Tensor, place: int, key: Tensor, value: Tensor, flat: Tensor) -> None:
     """Put one token's `key` and `value` into the layer that lies at `place` of a `store`; see `KVBuffer.put`.
 
-    It takes the whole store, because what inductor (torch 2.11 to 2.15, CPU) makes of an operator that writes into a
-    view of its argument reads old values.
+    It takes the whole store: an operator that is given a view of it and writes there is compiled wrongly by inductor
+    (seen with torch 2.15 on a CPU), so that the next step does not read what this one wrote.
     """
     for half, new in zip(store[place], (key, value), strict=True):
         half.flatten(0, 1).index_copy_(0, flat, new[:, :, 0])
