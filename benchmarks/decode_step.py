@@ -27,7 +27,7 @@ from dycoke_cli.engine.compiled import Compiler
 from dycoke_cli.engine.decode import Compiled, DecodeStep
 from dycoke_cli.engine.decode_pass import DecodePass
 from dycoke_cli.engine.reading import ReadingPlan
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.language_model import LanguageModel, cache_argument
 from dycoke_cli.machine import machine_facts
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.tokens import VisualTokens
@@ -83,11 +83,11 @@ def stock_steps(model: Any, visual: int) -> Callable[[], object]:
     cache = transformers.DynamicCache()
     for layer in range(config.num_hidden_layers):
         cache.update(*torch.randn(2, 1, config.num_key_value_heads, length, head_dim), layer)
-    token = torch.tensor([[5]])
+    token, stored = torch.tensor([[5]]), {cache_argument(model): cache}
 
     def run() -> object:
         seen = torch.ones(1, cache.get_seq_length() + 1, dtype=torch.int64)
-        return model(input_ids=token, past_key_values=cache, attention_mask=seen, use_cache=True, logits_to_keep=1)
+        return model(input_ids=token, attention_mask=seen, use_cache=True, logits_to_keep=1, **stored)
 
     return run
 

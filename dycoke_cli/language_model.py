@@ -1,6 +1,8 @@
 """The stock text model and its head, with the sizes that the engine needs."""
 
+import inspect
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -40,6 +42,11 @@ class LanguageModel:
         dtype: torch.dtype = self.body.embed_tokens.weight.dtype
         return dtype
 
+    @cached_property
+    def cache_argument(self) -> str:
+        """By which name `body` and its layers take their cache."""
+        return cache_argument(self.body)
+
     @property
     def kv_heads(self) -> int:
         return self.shape.kv_heads
@@ -52,3 +59,12 @@ class LanguageModel:
     def kv_bytes_per_token(self) -> int:
         """Bytes that one prompt position takes in the buffer, over all layers."""
         return self.shape.kv_numbers * self.dtype.itemsize
+
+
+def cache_argument(decoder: nn.Module) -> str:
+    """Give the name by which a transformers decoder takes its cache: `cache` from transformers 5.24 on.
+
+    The name is read from the signature of its `forward`: earlier versions accept `cache` among their other arguments,
+    ignore it, and run without a cache.
+    """
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
 
+from dycoke_cli.language_model import cache_argument
 from training.question import Question
 from training.tokenizer import AFTER_VIDEO, BEFORE_VIDEO, answer_ids, question_ids
 
@@ -129,9 +130,9 @@ def read_video(
     states = text(
         inputs_embeds=prefix,
         attention_mask={"full_attention": None},
-        past_key_values=cache,
         use_cache=True,
         output_hidden_states=True,
+        **{cache_argument(text): cache},
     ).hidden_states[layer]
     return cache, states[:, before.shape[1] : -1]
 
@@ -151,8 +152,8 @@ def packed_logits(
         input_ids=pack.ids,
         attention_mask={"full_attention": packed_mask(pack.owners, prefix)},
         position_ids=pack.offsets + prefix,
-        past_key_values=cache,
         use_cache=True,
+        **{cache_argument(text): cache},
     ).hidden_states
     answering = pack.targets != IGNORED
     return model.lm_head(states[-1][answering]), pack.targets[answering], states

@@ -58,6 +58,7 @@ class DecodeStep:
         self.current = parts[0] if len(parts) == 1 else SplitPass(parts)
         self.positions = positions[:, None].clone()
         self.tokens = torch.zeros_like(self.positions)
+        self.cache_argument = model.cache_argument
         self.work = self.run if compiled is None else compiled(self)
 
     @property
@@ -71,9 +72,9 @@ class DecodeStep:
         hidden = self.model.body(
             input_ids=self.tokens,
             position_ids=self.positions,
-            past_key_values=self.current,
             use_cache=True,
             dycoke=self.current,
+            **{self.cache_argument: self.current},
         ).last_hidden_state
         logits: Tensor = self.model.head(hidden)[:, 0].to(self.model.device)
         for part in self.parts:

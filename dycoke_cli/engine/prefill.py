@@ -92,9 +92,9 @@ def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: 
         hidden = model.body(
             inputs_embeds=chunk,
             position_ids=positions[..., first : first + step],
-            past_key_values=current,
             use_cache=True,
             dycoke=current,
+            **{model.cache_argument: current},
             **stock_arguments(prompts, range(first, first + chunk.shape[1])),
         ).last_hidden_state
         part.lengths = [start + chunk.shape[1] for start in current.starts]

@@ -87,10 +87,10 @@ def _run_layers(model: LanguageModel, prompts: list[Prompt], current: PrefillPas
             hidden,
             attention_mask=None,
             position_ids=positions,
-            past_key_values=current,
             use_cache=True,
             position_embeddings=rotary,
             dycoke=current,
+            **{model.cache_argument: current},
         )
         add_features(hidden, prompts, layer)
     current.buffer.lengths = [len(prompt) for prompt in prompts]

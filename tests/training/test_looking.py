@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dycoke_cli.language_model import cache_argument
 from training.batches import choose_moments
 from training.gazing import BASIS_LAYER, BESIDE_LAYER, NAME_LAYER, NAMED_LAYER, SAID_HEAD, TOLD_LAYER, gaze_loss
 from training.labels import WHERE, clip_labels, with_gone
@@ -193,8 +194,8 @@ def test_the_loss_teaches_heads_to_look_where_the_answer_is(tokenizer):
         input_ids=pack.ids,
         attention_mask={"full_attention": packed_mask(pack.owners, prefix)},
         position_ids=pack.offsets + prefix,
-        past_key_values=cache,
         output_attentions=True,
+        **{cache_argument(model.model.language_model): cache},
     ).attentions
     cache, _ = read_video(model, tokenizer, tokens, BASIS_LAYER)
     _, _, states = packed_logits(model, cache, pack)
