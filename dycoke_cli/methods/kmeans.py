@@ -3,6 +3,10 @@
 Source: the SimpleCluster preprint (2026), from a description of it; neither its text nor code was at hand. Taken here:
 base 10,000 for the rotary frequencies; the first centres lie evenly spread in raster order; ten rounds at most; a
 cluster that loses all its tokens gets the token that fits worst where it is.
+
+A CPU and a GPU add the terms of a float32 product in another order, and one choice made another way moves centres and
+with them every later choice. So that both keep the same tokens, what float32 cannot tell apart is decided in float64,
+and what float64 cannot tell apart either, in favour of what comes first.
 """
 
 from dataclasses import dataclass
@@ -18,6 +22,9 @@ from dycoke_cli.methods.first_stage import FirstStage
 from dycoke_cli.tokens import VisualTokens
 
 BASE = 10_000.0
+ROWS = 1024  # tokens whose likeness to every centre is held in float64 at once
+CLOSE = 1e-5  # cosine similarities nearer than this may change their order with the order of a float32 sum
+EQUAL = 2.0**-30  # those nearer than this count as equal: float64 sums differ by less, whatever their order
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Kmeans(FirstStage):
         count = rounded(self.retain, len(tokens))
         if count == len(tokens):
             return tokens
-        units = F.normalize(tokens.by_frame().flatten(0, 1).float(), dim=-1)
+        units = F.normalize(tokens.by_frame().flatten(0, 1).double(), dim=-1)
         units = rotate(units, torch.stack([tokens.frame, tokens.row, tokens.col]))
         owner, fit = cluster(units, count, self.rounds)
         medoids = find_medoids(owner, fit, count)
@@ -56,13 +63,13 @@ class Kmeans(FirstStage):
 def rotate(units: Tensor, places: Tensor) -> Tensor:
     """Turn each third of the channels by the angles of one coordinate.
 
-    units: (tokens, hidden); places: (3, tokens). Channel i of the first half of a third pairs with channel i of its
-    second half; channels that do not divide by six stay as they are.
+    units: (tokens, hidden) float64; places: (3, tokens). Channel i of the first half of a third pairs with channel
+    i of its second half; channels that do not divide by six stay as they are.
     """
     half = units.shape[1] // 6
     if half == 0:
         return units
-    frequency = BASE ** (-torch.arange(half, device=units.device) / half)
+    frequency = BASE ** (-torch.arange(half, device=units.device, dtype=torch.float64) / half)
     turned = []
     for axis, place in enumerate(places):
         first, second = units[:, 2 * half * axis : 2 * half * (axis + 1)].split(half, dim=1)
@@ -72,21 +79,40 @@ def rotate(units: Tensor, places: Tensor) -> Tensor:
 
 
 def cluster(units: Tensor, count: int, rounds: int) -> tuple[Tensor, Tensor]:
-    """Assign unit vectors (tokens, hidden) to `count` clusters, none empty.
+    """Assign unit vectors (tokens, hidden) float64 to `count` clusters, none empty.
 
-    Returns the cluster of each token (tokens,) int64 and its cosine similarity to the centre (tokens,).
+    Returns the cluster of each token (tokens,) int64, and its cosine similarity to the centre (tokens,) as a float64
+    multiple of EQUAL.
     """
     centres = units[torch.arange(count, device=units.device) * len(units) // count]
-    owner = (units @ centres.T).argmax(dim=1)
+    owner = nearest(units, centres)
     for _ in range(rounds):
         sums = sum_by_group(units, owner, count)
         used = torch.bincount(owner, minlength=count) > 0
         centres = torch.where(used[:, None], F.normalize(sums, dim=-1), centres)
-        before, owner = owner, (units @ centres.T).argmax(dim=1)
+        before, owner = owner, nearest(units, centres)
         if torch.equal(owner, before):
             break
-    fit = (units * centres[owner]).sum(dim=1)
+    fit = _rounded((units * centres[owner]).sum(dim=1))
     return _fill_empty(owner, fit, count), fit
+
+
+def nearest(units: Tensor, centres: Tensor) -> Tensor:
+    """Find the centre that each unit vector is most like, the first of equal ones.
+
+    units: (tokens, hidden) float64; centres: (clusters, hidden) float64. Returns (tokens,) int64.
+    """
+    similarity = units.float() @ centres.float().T
+    owner = similarity.argmax(dim=1)
+    best = similarity.gather(1, owner[:, None])
+    unsettled = ((similarity > best - CLOSE).sum(dim=1) > 1).nonzero()[:, 0]
+    for some in unsettled.split(ROWS):
+        owner[some] = _rounded(units[some] @ centres.T).argmax(dim=1)
+    return owner
+
+
+def _rounded(similarity: Tensor) -> Tensor:
+    return (similarity / EQUAL).round() * EQUAL
 
 
 def _fill_empty(owner: Tensor, fit: Tensor, count: int) -> Tensor:

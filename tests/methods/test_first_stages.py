@@ -107,12 +107,34 @@ def test_kmeans_fills_empty_clusters() -> None:
     assert sorted(owner[find_medoids(owner, fit, 3)].tolist()) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("still", [False, True])
+def test_kmeans_keeps_the_same_tokens_in_whatever_order_sums_are_made(still: bool) -> None:
+    """Another order of channels is another order of the terms of every product, as on a GPU; 600 tokens, 300 clusters.
+
+    Half of the clusters have two tokens, which are equally like their mean: rounding alone used to choose between them.
+    """
+    generator = torch.Generator().manual_seed(3)
+    units = F.normalize(torch.randn(600, 1000, generator=generator).double(), dim=-1)
+    if still:
+        units = F.normalize(units[:60].repeat(10, 1) + 1e-6 * units, dim=-1)
+    owner, fit = cluster(units, 300, 10)
+    for _ in range(4):
+        other_owner, other_fit = cluster(units[:, torch.randperm(1000, generator=generator)].contiguous(), 300, 10)
+        assert torch.equal(other_owner, owner)
+        assert torch.equal(find_medoids(other_owner, other_fit, 300), find_medoids(owner, fit, 300))
+
+
+def test_kmeans_takes_the_first_of_two_that_are_equally_like_their_mean() -> None:
+    tokens = video([at(0, 1), at(20, 2), at(90, 3), at(110, 4)])
+    assert make_method("kmeans", {"retain": "0.5"}).compress(tokens).survivor.tolist() == [0, 0, 2, 2]
+
+
 def test_kmeans_turns_by_place() -> None:
     """Six channels: one pair a coordinate, turned by one radian a step; likeness depends on the distance alone."""
-    units = F.normalize(torch.tensor([[1.0, 0, 1, 0, 1, 0], [1.0, 0, 1, 0, 1, 0]]), dim=-1)
+    units = F.normalize(torch.tensor([[1, 0, 1, 0, 1, 0], [1, 0, 1, 0, 1, 0]], dtype=torch.float64), dim=-1)
     turned = rotate(units, torch.tensor([[1, 3], [0, 0], [2, 1]]))
     c, s = math.cos, math.sin
-    torch.testing.assert_close(turned[0] * 3**0.5, torch.tensor([c(1), s(1), 1.0, 0.0, c(2), s(2)]))
+    torch.testing.assert_close(turned[0] * 3**0.5, torch.tensor([c(1), s(1), 1, 0, c(2), s(2)], dtype=torch.float64))
     assert float(turned[0] @ turned[1]) == pytest.approx((c(2) + 1 + c(1)) / 3)
 
 
