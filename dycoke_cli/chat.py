@@ -10,7 +10,7 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.errors import UsageError
 from dycoke_cli.listener import Listener
-from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading
+from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, shortfalls, start_reading
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.arriving import FramesReplacedError
 from dycoke_cli.video.guard import VideoReader
@@ -78,7 +78,7 @@ class Chat:
 
     def use_method(self, text: str) -> None:
         """Go on with another method, `NAME` or `NAME:key=value,...`."""
-        from dycoke_cli.evaluation.arm import split_arm
+        from dycoke_cli.naming import split_arm
 
         name, options = split_arm(text)
         settings = self.settings.model_copy(update={"method": name, "options": options, "retain": None})
@@ -125,6 +125,8 @@ class Chat:
             for warning in frames.info.warnings:
                 listener.notice(warning)
             clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
+            for line in shortfalls(frames, settings, clip.duration_s):
+                listener.notice(line)
             again = replace(opened, methods=[method], frames=frames, clip=clip, pending=pending, look=look)
             self._begin(again, settings)
 

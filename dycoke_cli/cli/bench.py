@@ -107,8 +107,7 @@ def bench_command(
 
 def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> "Plan":
     """Read the arms and the sizes."""
-    from dycoke_cli.bench.plan import Wish, planned, target_plan, whole_numbers, with_generate
-    from dycoke_cli.cli.arms import read_arms
+    from dycoke_cli.cli.arms import read_arms, with_generate
 
     names, stock = with_generate(given["methods"] or [])
     if given["methods"] is None:
@@ -118,6 +117,8 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
         settings, arms = read_arms(flags, names, given["option"] or [], False, config)
     else:
         settings, arms = read_arms(flags, [], [], False, config)[0], []
+    from dycoke_cli.bench.plan import Wish, planned, target_plan, whole_numbers
+
     if given["targets"]:
         return target_plan(settings, given["repeat"])
     counted = {key: whole_numbers(f"--{key.replace('_', '-')}", given[key]) for key in LISTS}

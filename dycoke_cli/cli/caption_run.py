@@ -99,7 +99,7 @@ def _captioned(
     from dycoke_cli.checkpoints import DEMO_NOTICE
     from dycoke_cli.present.captions import CaptionProgress
 
-    if plan.todo and job.settings.model == "demo":
+    if plan.todo and job.settings.model == "demo" and request.settings.model == "auto":
         _notice(console, DEMO_NOTICE)
     if plan.kept:
         _notice(console, f"{len(plan.kept)} of {_videos(len(plan.kept) + len(plan.todo))} are kept from before")

@@ -83,9 +83,9 @@ def eval_command(
     terminal = Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True)
     with terminal, Ledger(output, ANSWERS) as ledger:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
+        settings, arms = read_arms(flags, methods or [], option or [], baseline, config)
         from dycoke_cli.evaluation.run import Evaluation
 
-        settings, arms = read_arms(flags, methods or [], option or [], baseline, config)
         evaluation = Evaluation(asked, arms, settings)
         try:
             evaluation.run(ledger, terminal.listener)

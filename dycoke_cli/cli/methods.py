@@ -23,6 +23,10 @@ def methods_command(
     """
     from rich.console import Console
 
+    from dycoke_cli.naming import check_method
+
+    if name:
+        check_method(name, {})
     from dycoke_cli.methods.catalogue import describe
     from dycoke_cli.present.catalogue import method_page, methods_table
 
