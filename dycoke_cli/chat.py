@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli import checkpoints
 from dycoke_cli.ask import Outcome
+from dycoke_cli.asked import check_question
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.errors import UsageError
@@ -60,6 +61,7 @@ class Chat:
 
     def ask(self, question: str, listener: Listener, stopped: "Callable[[], bool]" = lambda: False) -> "Turn":
         """Answer a question, telling `listener`; see `Conversation.ask`."""
+        check_question(question)
         turn = self.conversation.ask(question, listener, stopped)
         answer = turn.answer
         self.said.append(Said(question, answer.answer, self.method_text, self.frames, answer.finish))

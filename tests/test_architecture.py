@@ -15,6 +15,7 @@ ROOT = PACKAGE.parent
 # What a part may import of the project, besides itself.
 ALLOWED = {
     "errors": set(),
+    "asked": {"errors"},
     "answer": set(),
     "textstream": set(),
     "fingerprint": set(),
@@ -154,6 +155,7 @@ ALLOWED = {
     },
     "captioning": {
         "answer",
+        "asked",
         "batch_session",
         "checkpoints",
         "clip",
@@ -193,6 +195,7 @@ ALLOWED = {
     },
     "evaluation": {
         "answer",
+        "asked",
         "opening",
         "checkpoints",
         "clip",

@@ -2,13 +2,13 @@
 
 import json
 import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.completion import option_values
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.settings import Settings
@@ -73,6 +73,7 @@ def ask_command(
     else the small bundled demo, which knows nothing but drawn shapes.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    from dycoke_cli.asked import check_question
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
     from dycoke_cli.sample import resolve
@@ -83,6 +84,8 @@ def ask_command(
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):
         raise UsageError("the question is empty", 'Ask something: dycoke ask video.mp4 "what happens?"')
+    for question in questions:
+        check_question(question)
     from dycoke_cli.ask import ask
     from dycoke_cli.present.records import ask_record, check_writable, trace_record, write_whole
 
@@ -94,8 +97,7 @@ def ask_command(
         outcome = ask(video, questions, settings, baseline, traced, terminal.listener)
         terminal.finish(outcome)
     if as_json:
-        sys.stdout.write(json.dumps(ask_record(outcome), ensure_ascii=False) + "\n")
-        sys.stdout.flush()  # here, where a full disk is still reported
+        write_json(ask_record(outcome))
     if trace is not None:
         write_whole(trace, json.dumps(trace_record(outcome)) + "\n")
     if report is not None:

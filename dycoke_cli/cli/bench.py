@@ -1,6 +1,5 @@
 """`dycoke bench`: parse, call, present."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import json_text, write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.bench.case import Findings
@@ -158,13 +158,13 @@ def show(
 
     summary = summarise(findings)
     held = verdicts(summary, decoding)
-    record = json.dumps(bench_record(summary, held), ensure_ascii=False)
+    record = bench_record(summary, held)
     if output is not None:
-        write_whole(output, record + "\n")
+        write_whole(output, json_text(record, "utf-8") + "\n")
         if listener is not None:
             listener.notice(f"Everything that was measured is in {output}")
     if as_json:
-        sys.stdout.write(record + "\n")
+        write_json(record)
     else:
         console = Console(highlight=False)
         for part in bench_tables(summary):

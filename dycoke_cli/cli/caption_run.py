@@ -1,9 +1,10 @@
 """`dycoke caption` once its options are read: call, tell, present."""
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING
+
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +63,7 @@ def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
 
     forecast = forecast_of(job, plan)
     if as_json:
-        sys.stdout.write(json.dumps({"schema": SCHEMA, "dry_run": True, **forecast.described}) + "\n")
+        write_json({"schema": SCHEMA, "dry_run": True, **forecast.described})
     else:
         console = Console(highlight=False)
         for part in forecast_table(forecast):
@@ -128,7 +129,7 @@ def _show(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> 
         described = {
             "output": str(request.file), "questions": list(job.questions), "model": settings.model, "method": method
         }  # fmt: skip
-        sys.stdout.write(json.dumps(summary_record(summary, described)) + "\n")
+        write_json(summary_record(summary, described))
     else:
         console = Console(highlight=False)
         for part in summary_table(summary):

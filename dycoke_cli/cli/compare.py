@@ -1,6 +1,5 @@
 """`dycoke compare`: parse, call, present."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.completion import methods as methods_offered
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
@@ -137,6 +137,7 @@ def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings",
 def _asked(video: str | None, question: str | None) -> tuple[str, str]:
     """Give the video and the question, the bundled ones without any. Raises UsageError for one without the other."""
     from dycoke_cli import sample
+    from dycoke_cli.asked import check_question
     from dycoke_cli.errors import UsageError
 
     if video is None:
@@ -145,6 +146,7 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
         raise UsageError(
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'
         )
+    check_question(question)
     return sample.resolve(video), question
 
 
@@ -159,7 +161,7 @@ def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
 
     summaries = summarise(comparison)
     if as_json:
-        sys.stdout.write(json.dumps(comparison_record(comparison, summaries), ensure_ascii=False) + "\n")
+        write_json(comparison_record(comparison, summaries))
     elif as_csv == STDOUT:
         sys.stdout.write(comparison_csv(summaries))
     else:

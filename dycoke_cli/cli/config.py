@@ -1,12 +1,12 @@
 """`dycoke config`: what the settings are and where they come from, a file to begin with, and where it lies."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 config_app = typer.Typer(help="Show where settings come from, or begin a file of them.")
 
@@ -40,7 +40,7 @@ def show_command(
         )
     if as_json:
         record = {key: {"value": value, "origin": origins[key]} for key, value in values.items()}
-        typer.echo(json.dumps({"schema": 1, "settings": record}, ensure_ascii=False))
+        write_json({"schema": 1, "settings": record})
         return
     from rich.console import Console
 

@@ -1,6 +1,5 @@
 """`dycoke eval`: parse, call, present."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.evaluation.arm import Arm
@@ -121,7 +121,7 @@ def _show(summary: "Summary", described: dict[str, Any] | None) -> None:
             console.print(table)
     else:
         record = {"schema": SCHEMA, **described, **summary_record(summary)}
-        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        write_json(record)
     sys.stdout.flush()  # here, where a full disk is still reported
 
 

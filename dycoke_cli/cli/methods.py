@@ -1,12 +1,12 @@
 """`dycoke methods`: what can be asked for with -M, and with which options."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from dycoke_cli.cli import completion
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 
 def methods_command(
@@ -32,7 +32,7 @@ def methods_command(
 
     methods = describe(name or "")
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "methods": methods}, ensure_ascii=False))
+        write_json({"schema": 1, "methods": methods})
         return
     console = Console(highlight=False)
     for page in [method_page(method) for method in methods] if name else [methods_table(methods)]:

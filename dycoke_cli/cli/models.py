@@ -1,12 +1,11 @@
 """`dycoke models`: what there is, what is on this disk, and fetching what is not."""
 
-import json
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A known name or a hub id; NAME@REVISION for a certain one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
@@ -28,7 +27,7 @@ def list_command(as_json: AsJson = False, debug: opt.Debug = False) -> None:
 
     models = known_models()
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "models": models_record(models)}, ensure_ascii=False))
+        write_json({"schema": 1, "models": models_record(models)})
     else:
         Console(highlight=False).print(models_table(models))
 
@@ -58,8 +57,10 @@ def pull_command(name: Name, as_json: AsJson = False, quiet: opt.Quiet = False, 
     found: dict[str, Any] = {"hub_id": pulled.hub_id, "revision": pulled.revision, "path": str(pulled.folder)}
     counts = {"bytes": pulled.bytes_total, "bytes_fetched": pulled.bytes_fetched}
     record = {"schema": 1, "name": name, **found, **counts}
-    sys.stdout.write((json.dumps(record) if as_json else str(pulled.folder)) + "\n")
-    sys.stdout.flush()
+    if as_json:
+        write_json(record)
+    else:
+        typer.echo(str(pulled.folder))
 
 
 @models_app.command("path")

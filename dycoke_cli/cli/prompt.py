@@ -19,6 +19,11 @@ class PipedLines:
 
     interactive = False
 
+    def __init__(self) -> None:
+        reconfigure = getattr(sys.stdin, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="surrogateescape")  # what is not text is refused as a question, and not before
+
     def read(self) -> str | None:
         """Give the next line, None after the last one."""
         line = sys.stdin.readline()

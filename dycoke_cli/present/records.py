@@ -71,9 +71,9 @@ def check_writable(path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file completely or not at all. Raises UsageError where the folder does not allow it."""
+    """Write a file in UTF-8 completely or not at all. Raises UsageError where the folder does not allow it."""
     try:
-        replace_whole(path, [text.encode()])
+        replace_whole(path, [text.encode("utf-8", "replace")])  # names of files may hold what is no Unicode
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"
