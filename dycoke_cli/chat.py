@@ -12,6 +12,7 @@ from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.errors import UsageError
 from dycoke_cli.listener import Listener
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, shortfalls, start_reading
+from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.arriving import FramesReplacedError
 from dycoke_cli.video.guard import VideoReader
@@ -45,7 +46,8 @@ class Chat:
     conversation: "Conversation"
 
     def __init__(self, video: str, settings: Settings, listener: Listener) -> None:
-        self.video, self.listener = video, listener
+        self.video = video = readable_path(video)
+        self.listener = listener
         self.said: list[Said] = []
         cache = open_cache(settings)
         with opening_video(video, settings, listener, lambda: [_method(settings)], cache) as opened:

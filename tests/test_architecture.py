@@ -16,6 +16,7 @@ ROOT = PACKAGE.parent
 ALLOWED = {
     "errors": set(),
     "asked": {"errors"},
+    "place": {"errors", "sample", "video"},
     "answer": set(),
     "textstream": set(),
     "fingerprint": set(),
@@ -189,6 +190,7 @@ ALLOWED = {
         "measure",
         "methods",
         "naming",
+        "place",
         "session",
         "settings",
         "video",
@@ -208,6 +210,7 @@ ALLOWED = {
         "loading",
         "methods",
         "naming",
+        "place",
         "session",
         "settings",
         "video",

@@ -76,10 +76,10 @@ def ask_command(
     from dycoke_cli.asked import check_question
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.sample import resolve
+    from dycoke_cli.place import readable_path
     from dycoke_cli.settings import merged, parse_options, user_file
 
-    video = resolve(video)
+    video = readable_path(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):

@@ -84,6 +84,7 @@ def bench_command(
     flags: dict[str, Any] = {key: value for key, value in given.items() if key in opt.SETTINGS and key != "frames"}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.place import readable_path
     from dycoke_cli.present.records import check_writable
 
     if output is None and RESULTS.is_dir():
@@ -95,6 +96,8 @@ def bench_command(
             raise UsageError(f"{name} is {value}: it is 1 or more", f"Use {name} 1 or above, or leave it out")
     if video == "-":
         raise UsageError("--video - can be read only once, and every run reads it", "Name a file")
+    if video is not None:
+        given["video"] = readable_path(video)
     own = [key for key in ("shape", "methods", "option", "frames", "visual_tokens", "new_tokens", "video", "layers",
                            "threads") if given[key] is not None]  # fmt: skip
     if targets and own:

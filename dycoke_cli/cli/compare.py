@@ -139,6 +139,7 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
     from dycoke_cli import sample
     from dycoke_cli.asked import check_question
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.place import readable_path
 
     if video is None:
         return str(sample.VIDEO), sample.QUESTION
@@ -147,7 +148,7 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'
         )
     check_question(question)
-    return sample.resolve(video), question
+    return readable_path(video), question
 
 
 def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:

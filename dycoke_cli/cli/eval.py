@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def eval_command(
     questions: Annotated[
-        Path, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
+        str, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
     ],
     preset: opt.Preset = None,
     model: opt.Model = None,
@@ -72,9 +72,11 @@ def eval_command(
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.evaluation.matching import checked_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
+    from dycoke_cli.place import local_path
 
-    asked = read_questions(questions, checked_match(match))
-    refuse_missing_videos(asked, questions)
+    file = Path(local_path(questions))
+    asked = read_questions(file, checked_match(match))
+    refuse_missing_videos(asked, file)
     from dycoke_cli.evaluation.record import ANSWERS
     from dycoke_cli.evaluation.summary import summarise
     from dycoke_cli.ledger import Ledger
@@ -94,7 +96,7 @@ def eval_command(
         records = evaluation.records(ledger)
     summary = summarise(records, [arm.label for arm in arms], len(evaluation.tasks))
     if records:
-        _show(summary, _described(questions, evaluation, arms) if as_json else None)
+        _show(summary, _described(file, evaluation, arms) if as_json else None)
     _end(summary, stopped)
 
 

@@ -10,6 +10,7 @@ from dycoke_cli.errors import InputError, UsageError, VideoError
 from dycoke_cli.evaluation.item import EXAMPLE, Item, read_items
 from dycoke_cli.evaluation.matching import LETTERS, Match, checked_match, chosen_option, normalised
 from dycoke_cli.evaluation.question import Question
+from dycoke_cli.place import video_path
 from dycoke_cli.video.source import check_source
 
 SHOWN = 20  # missing videos that an error names
@@ -56,7 +57,14 @@ def _question(item: Item, folder: Path, match: Match) -> Question:
     compared = _match(item) if "match" in values else match
     options = _options(item) if "options" in values else ()
     accepted = (_right_option(item, options),) if options else _texts(item, "answer")
-    return Question(video, folder / video, text, accepted, options, kind, compared)
+    return Question(video, _path(item, video, folder), text, accepted, options, kind, compared)
+
+
+def _path(item: Item, video: str, folder: Path) -> Path:
+    try:
+        return Path(video_path(video, str(folder)))
+    except (InputError, VideoError) as error:
+        item.fail(error.message.rstrip("."), error.remedy)
 
 
 def _check_text(item: Item, text: str) -> None:
