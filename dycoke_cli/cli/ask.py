@@ -76,10 +76,10 @@ def ask_command(
     from dycoke_cli.asked import check_question
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.place import readable_path
+    from dycoke_cli.place import video_path
     from dycoke_cli.settings import merged, parse_options, user_file
 
-    video = readable_path(video)
+    video = video_path(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):
@@ -87,11 +87,10 @@ def ask_command(
     for question in questions:
         check_question(question)
     from dycoke_cli.ask import ask
-    from dycoke_cli.present.records import ask_record, check_writable, trace_record, write_whole
+    from dycoke_cli.present.outputs import check_outputs
+    from dycoke_cli.present.records import ask_record, trace_record, write_whole
 
-    for file in (trace, report):
-        if file is not None:
-            check_writable(file)  # before the work, not after it
+    check_outputs({"--trace": trace, "--report": report}, [video, config])  # before the work, not after it
     traced = trace is not None or report is not None
     with Terminal(quiet=quiet, stats=stats, answers=not as_json, several=len(questions) > 1) as terminal:
         outcome = ask(video, questions, settings, baseline, traced, terminal.listener)

@@ -85,19 +85,18 @@ def bench_command(
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
     from dycoke_cli.place import readable_path
-    from dycoke_cli.present.records import check_writable
+    from dycoke_cli.present.outputs import check_outputs
 
     if output is None and RESULTS.is_dir():
         output = RESULTS / "bench.json"
-    if output is not None:
-        check_writable(output)  # before the work, not after it
     for name, value in (("--repeat", repeat), ("--threads", threads), ("--new-tokens", new_tokens)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}: it is 1 or more", f"Use {name} 1 or above, or leave it out")
     if video == "-":
         raise UsageError("--video - can be read only once, and every run reads it", "Name a file")
     if video is not None:
-        given["video"] = readable_path(video)
+        given["video"] = video = readable_path(video)
+    check_outputs({"--output": output}, [video, config])  # before the work, not after it
     own = [key for key in ("shape", "methods", "option", "frames", "visual_tokens", "new_tokens", "video", "layers",
                            "threads") if given[key] is not None]  # fmt: skip
     if targets and own:

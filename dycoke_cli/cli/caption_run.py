@@ -27,10 +27,16 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
     from dycoke_cli.captioning.plan import plan_of
     from dycoke_cli.captioning.sidecar import left_alone
     from dycoke_cli.captioning.summary import summarise
+    from dycoke_cli.present.outputs import check_writable
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     share = request.share(os.environ)
     items = _items(request, share, console)
+    if not dry_run:
+        # Before a model is looked for, which may be a download.
+        check_writable(share.output(request.file) if share else request.file)
+        if request.sidecars is not None:
+            request.sidecars.check(items)
     job = request.job()
     if dry_run:
         known = known_beside(request.file)
@@ -39,8 +45,6 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
         return
     with Output(request.file, share) as output:
         plan = plan_of(items, output.known, job.recipe, request.retry_errors, request.overwrite, request.limit)
-        if request.sidecars is not None:
-            request.sidecars.check(items)
         if not output.locked:
             _notice(console, "This disk knows no locks: do not start a second run on the same output.")
         tally, stopped = _captioned(request, job, plan, output, console)

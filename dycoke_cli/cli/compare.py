@@ -90,7 +90,7 @@ def compare_command(
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.comparison.sweep import grid
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.present.records import check_writable
+    from dycoke_cli.present.outputs import check_outputs
 
     video, question = _asked(video, question)
     if sweep and len(methods or []) > 1:
@@ -99,9 +99,8 @@ def compare_command(
         raise UsageError(f"--repeat is {repeat}: there would be nothing to show", "Ask for one run or more")
     if as_csv == STDOUT and as_json:
         raise UsageError("--json and --csv - both want stdout", "Name a file for --csv")
-    for file in (None if as_csv == STDOUT else as_csv, report):
-        if file is not None:
-            check_writable(Path(file))  # before the work, not after it
+    csv_file = None if as_csv == STDOUT else as_csv
+    check_outputs({"--csv": csv_file, "--report": report}, [video, config])  # before the work, not after it
     swept = list(grid(sweep or []))
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds

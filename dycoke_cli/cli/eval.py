@@ -73,8 +73,10 @@ def eval_command(
     from dycoke_cli.evaluation.matching import checked_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
     from dycoke_cli.place import local_path
+    from dycoke_cli.present.outputs import check_outputs
 
     file = Path(local_path(questions))
+    check_outputs({"--output": output}, [file, config])
     asked = read_questions(file, checked_match(match))
     refuse_missing_videos(asked, file)
     from dycoke_cli.evaluation.record import ANSWERS

@@ -1,6 +1,5 @@
 """A run as JSON: the object of `ask --json` and the file of `--trace`."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,12 +61,6 @@ def trace_record(outcome: "Outcome") -> dict[str, Any]:
     if len(traces) > 1:
         record["answers"] = [{"steps": trace.steps, "scores": trace.scores, "pieces": trace.pieces} for trace in traces]
     return record
-
-
-def check_writable(path: Path) -> None:
-    """Raise UsageError where `write_whole` would."""
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{str(path)!r} cannot be written", "Name a file in a folder that exists and is yours")
 
 
 def write_whole(path: Path, text: str) -> None:
