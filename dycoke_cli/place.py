@@ -21,7 +21,7 @@ _WEB = re.compile(r"(https?|ftps?)://", re.IGNORECASE)
 _FILE = re.compile(r"file:(?://([^/]*))?(/.*)?", re.IGNORECASE | re.DOTALL)
 
 
-def readable_path(written: str) -> str:
+def readable_path(written: str | os.PathLike[str]) -> str:
     """Give the path of a video that can be opened, before anything is loaded for it. Raises VideoError, InputError."""
     path = video_path(written)
     if path != STDIN:
@@ -30,12 +30,13 @@ def readable_path(written: str) -> str:
     return path
 
 
-def video_path(written: str, folder: str = "") -> str:
+def video_path(written: str | os.PathLike[str], folder: str = "") -> str:
     """Give the path that is meant for a video, or a folder of them; `-` stays.
 
     folder: what relative paths are relative to. Raises VideoError for a web address and for a pattern that fits
     something, InputError for another machine's file.
     """
+    written = os.fspath(written)
     if (written == STDIN and not folder) or os.path.lexists(os.path.join(folder, written)):
         return os.path.join(folder, written)
     if _ADDRESS.match(written) and not _FILE.match(written):

@@ -41,6 +41,7 @@ def test_what_means_a_file_of_this_machine_is_its_path(home: Path) -> None:
             assert Path(resolved(written)) == file
     for written in ("-", "names/a b.mp4", "none.mp4", "~nobody-of-that-name/x.mp4", "file:x.mp4", "none*.mp4", ""):
         assert video_path(written) == written
+    assert video_path(Path("x.mp4")) == "x.mp4"
     assert video_path("x.mp4", "folder") == os.path.join("folder", "x.mp4")
     assert video_path("~/x.mp4", "folder") == str(home / "x.mp4")
 
@@ -83,12 +84,16 @@ def test_an_address_of_the_web_has_to_be_fetched() -> None:
         video_path("file://server/share/v.mp4")
 
 
-def test_a_folder_of_videos_is_for_caption(home: Path) -> None:
-    """`ask` takes a folder of pictures, and says which command takes this one; an empty one is told apart."""
+def test_a_folder_of_videos_is_for_caption(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ask` takes a folder of pictures, and says which command takes this one; and the other way round."""
     message, remedy = _refused(lambda: readable_path("names"))
     assert message == "'names' is a folder with one video and without pictures."
     assert remedy.endswith("caption all: dycoke caption names")
     (home / "none").mkdir()
+    (home / "pictures").mkdir()
+    (home / "pictures" / "1.png").touch()
+    assert run(["caption", "pictures"]) == 3
+    assert "dycoke ask pictures QUESTION" in capsys.readouterr().err
     assert "caption" not in _refused(lambda: readable_path("none"))[1]
 
 

@@ -1,6 +1,7 @@
 """`dycoke caption` once its options are read: call, tell, present."""
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
 def _items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
     """Find this run's share of the videos, and tell of what was left out. Raises InputError where there is none."""
     from dycoke_cli.errors import InputError
+    from dycoke_cli.video.album import list_pictures
 
     found = request.find()
     if found.again:
@@ -86,7 +88,10 @@ def _items(request: "Request", share: "Shard | None", console: "Console") -> "li
         _notice(console, f"{_videos(found.below)} in folders below are left out: add --recursive for them")
     if not found.items:
         named = ", ".join(repr(str(place)) for place in request.places)
-        raise InputError(f"no videos are in {named}", "Name another folder, or its endings with --ext")
+        remedy = "Name another folder, or its endings with --ext"
+        if pictures := [place for place in request.places if place.is_dir() and list_pictures(str(place))]:
+            remedy = f"Its pictures are one video for: dycoke ask {shlex.quote(str(pictures[0]))} QUESTION"
+        raise InputError(f"no videos are in {named}", remedy)
     if share is None:
         return list(found.items)
     mine = [item for item in found.items if share.holds(item)]

@@ -70,6 +70,7 @@ def init_command(
 ) -> None:
     """Write a dycoke.yaml with every setting, its meaning and default, all commented out."""
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.present.outputs import check_writable
     from dycoke_cli.present.records import write_whole
     from dycoke_cli.present.settings import settings_template
     from dycoke_cli.settings import Settings
@@ -83,6 +84,7 @@ def init_command(
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{str(path.parent)!r} cannot be made: {error.strerror}", "Leave out --user") from None
+    check_writable(path)
     write_whole(path, settings_template(Settings.model_validate({}).model_dump(), _meanings()))
     typer.echo(str(path))
 
