@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.answer import Answer
+from dycoke_cli.asked import check_question
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.listener import Listener
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
@@ -50,6 +51,8 @@ def ask(
     Raises a DyCokeError for whatever a user can act on.
     """
     video = readable_path(video)
+    for question in questions:
+        check_question(question)
     spans = Spans()
     listener = spans.listening(listener or Listener())
 

@@ -129,7 +129,7 @@ class Chat:
             for warning in frames.info.warnings:
                 listener.notice(warning)
             clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
-            for line in shortfalls(frames, settings, clip.duration_s):
+            for line in shortfalls(frames, settings, sampling, clip.duration_s):
                 listener.notice(line)
             again = replace(opened, methods=[method], frames=frames, clip=clip, pending=pending, look=look)
             self._begin(again, settings)

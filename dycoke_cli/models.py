@@ -63,8 +63,8 @@ def find(name: str) -> Path | None:
     """Find a model's folder without a download; None for one that is not on this disk. Raises ModelError."""
     if name == "demo":
         return DEMO
-    if (folder := Path(os.path.expanduser(name))).is_dir():
-        return folder
+    if os.path.isdir(folder := os.path.expanduser(name)):
+        return Path(folder)
     return cached_folder(*address(name))
 
 

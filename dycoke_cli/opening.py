@@ -109,7 +109,7 @@ def opening_video(
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
         frames = pending.coming()
         clip = Clip.of(frames, settings.start, settings.end, pending)
-        _tell_of(frames, clip, settings, listener)
+        _tell_of(frames, clip, settings, sampling, listener)
         yield Opened(name, model, chosen, frames, clip, load_model_s, pending, look)
 
 
@@ -131,31 +131,30 @@ def _garbage_left() -> Iterator[None]:
             gc.enable()
 
 
-def _tell_of(frames: Frames, clip: Clip, settings: Settings, listener: Listener) -> None:
+def _tell_of(frames: Frames, clip: Clip, settings: Settings, sampling: Sampling, listener: Listener) -> None:
     """Pass on what there is to know about the frames before an answer from them is believed."""
     for warning in frames.info.warnings:
         listener.notice(warning)
-    for line in shortfalls(frames, settings, clip.duration_s):
+    for line in shortfalls(frames, settings, sampling, clip.duration_s):
         listener.notice(line)
 
 
-def shortfalls(frames: Frames, settings: Settings, window_s: float) -> Iterator[str]:
+def shortfalls(frames: Frames, settings: Settings, sampling: Sampling, window_s: float) -> Iterator[str]:
     """Say where the frames are fewer than were asked for, and why: the video has no more, or a limit cuts them.
 
-    window_s: how long the part of the video lasts that they are from.
+    sampling: what the settings came to. window_s: how long the part of the video lasts that they are from.
     """
     info = frames.info
     if settings.frames is not None and len(frames) < settings.frames:
-        cut = settings.max_frames == len(frames)
+        cut = sampling.max_frames == len(frames)
         yield f"{settings.frames} frames were asked for; {'--max-frames leaves' if cut else 'there are'} {len(frames)}"
-    if settings.fps is None or os.path.isdir(info.path) or not info.fps > 0:
+    if sampling.fps is None or not info.fps > 0:
         return
-    if settings.fps > info.fps * (1 + RATE_SLACK):
-        yield f"{settings.fps:g} frames a second were asked for; the video has {info.fps:.4g}"
-    rate = min(settings.fps, info.fps)
+    if sampling.fps > info.fps * (1 + RATE_SLACK):
+        yield f"{sampling.fps:g} frames a second were asked for; the video has {info.fps:.4g}"
+    rate = min(sampling.fps, info.fps)
     wanted = math.floor((window_s - 1 / info.fps) * rate + RATE_SLACK) + 1
-    limit = settings.max_frames or len(frames)
-    if wanted > len(frames) + 1 and len(frames) >= limit:
+    if wanted > len(frames) == sampling.max_frames:
         whose = "--max-frames" if settings.max_frames else "the model's limit, which --max-frames can raise,"
         yield f"{rate:.4g} frames a second would be about {wanted}; {whose} leaves {len(frames)}, spread evenly"
 

@@ -147,6 +147,6 @@ def test_fewer_frames_than_asked_for_are_told_of_with_the_reason(
     assert len(chosen) == taken
     info = VideoInfo("v.mp4", 8.0, 25.0, 200, 64, 48, "pyav", "asked for")
     frames = Frames(None, tuple(chosen.tolist()), tuple((chosen / 25).tolist()), info)
-    lines = list(opening.shortfalls(frames, Settings(**settings), 8.0))
+    lines = list(opening.shortfalls(frames, Settings(**settings), wanted, 8.0))
     assert len(lines) == len(told), lines
     assert all(words in line for words, line in zip(told, lines, strict=True))

@@ -18,10 +18,22 @@ def read_arms(
     config: Path | None,
     swept: Sequence[Mapping[str, str]] = ({},),
 ) -> "tuple[Settings, list[Arm]]":
-    """Read the settings and the methods; a file's options belong to the method that it names, as everywhere.
+    """Read the settings and the methods; see `arm_settings` and `arms_of`. Raises UsageError, ModelError."""
+    chosen = arm_settings(flags, methods, option, config, swept)
+    return chosen[-1], arms_of(chosen, baseline)
 
-    baseline: `full` comes first, unless it is among the methods. swept: options of a single method, each set of them
-    an arm of its own. Raises UsageError, and ModelError for what can be no model.
+
+def arm_settings(
+    flags: Mapping[str, Any],
+    methods: Sequence[str],
+    option: Sequence[str],
+    config: Path | None,
+    swept: Sequence[Mapping[str, str]] = ({},),
+) -> "list[Settings]":
+    """Read the settings of each arm without torch; a file's options belong to the method that it names, as everywhere.
+
+    swept: options of a single method, each set of them an arm of its own. Raises UsageError, and ModelError for what
+    can be no model.
     """
     from dycoke_cli.errors import UsageError
     from dycoke_cli.naming import parse_options, split_arm
@@ -46,7 +58,14 @@ def read_arms(
         from dycoke_cli.models import find
 
         find(settings.model)
-    # Only now, as it takes torch: what does not exist was refused above.
+    return chosen
+
+
+def arms_of(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
+    """Make the methods, for which torch is imported.
+
+    baseline: `full` comes first, unless it is among them. Raises UsageError.
+    """
     from dycoke_cli.evaluation.arm import Arm, refuse_twins
 
     arms = [Arm.of(settings.method, settings.options) for settings in chosen]
@@ -54,7 +73,7 @@ def read_arms(
     if baseline and full not in arms:
         arms.insert(0, replace(full, baseline=True))
     refuse_twins(arms)
-    return settings, arms
+    return arms
 
 
 def with_generate(names: Sequence[str]) -> tuple[list[str], bool]:

@@ -73,7 +73,6 @@ def ask_command(
     else the small bundled demo, which knows nothing but drawn shapes.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
-    from dycoke_cli.asked import check_question
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
     from dycoke_cli.place import video_path
@@ -84,8 +83,6 @@ def ask_command(
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):
         raise UsageError("the question is empty", 'Ask something: dycoke ask video.mp4 "what happens?"')
-    for question in questions:
-        check_question(question)
     from dycoke_cli.ask import ask
     from dycoke_cli.present.outputs import check_outputs
     from dycoke_cli.present.records import ask_record, trace_record, write_whole

@@ -86,10 +86,11 @@ def compare_command(
     --baseline (or -M full) adds.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
-    from dycoke_cli.cli.arms import read_arms
+    from dycoke_cli.cli.arms import arm_settings, arms_of
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.comparison.sweep import grid
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.place import readable_path
     from dycoke_cli.present.outputs import check_outputs
 
     video, question = _asked(video, question)
@@ -101,10 +102,11 @@ def compare_command(
         raise UsageError("--json and --csv - both want stdout", "Name a file for --csv")
     csv_file = None if as_csv == STDOUT else as_csv
     check_outputs({"--csv": csv_file, "--report": report}, [video, config])  # before the work, not after it
-    swept = list(grid(sweep or []))
+    chosen = arm_settings({**flags, **GREEDY}, methods or [], option or [], config, list(grid(sweep or [])))
+    settings, video = chosen[-1], readable_path(video)
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
-        settings, arms = read_arms({**flags, **GREEDY}, methods or [], option or [], baseline, config, swept)
+        arms = arms_of(chosen, baseline)
         from dycoke_cli.comparison.run import compare
 
         traced = report is not None
@@ -138,7 +140,7 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
     from dycoke_cli import sample
     from dycoke_cli.asked import check_question
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.place import readable_path
+    from dycoke_cli.place import video_path
 
     if video is None:
         return str(sample.VIDEO), sample.QUESTION
@@ -147,7 +149,7 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'
         )
     check_question(question)
-    return readable_path(video), question
+    return video_path(video), question
 
 
 def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:

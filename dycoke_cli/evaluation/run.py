@@ -144,7 +144,8 @@ class Evaluation:
         for warning in frames.info.warnings:
             listener.notice(f"{tasks[0].question.video}: {warning}")
         clip = Clip.of(frames, self.settings.start, self.settings.end, pending.seconds)
-        for line in shortfalls(frames, self.settings, clip.duration_s):
+        sampling = self._sampling(tasks[0].question.path)
+        for line in shortfalls(frames, self.settings, sampling, clip.duration_s):
             if line not in self.told:  # once, and not for every video
                 listener.notice(f"{tasks[0].question.video}: {line}")
                 self.told.add(line)
