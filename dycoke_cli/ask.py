@@ -7,9 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.answer import Answer
+from dycoke_cli.asked import check_question
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.listener import Listener
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
+from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 from dycoke_cli.spans import Span, Spans, StartUp
 from dycoke_cli.video.arriving import FramesReplacedError
@@ -48,6 +50,9 @@ def ask(
     baseline: run once more without compression, on the same engine, frames and dtype. trace: record which tokens.
     Raises a DyCokeError for whatever a user can act on.
     """
+    video = readable_path(video)
+    for question in questions:
+        check_question(question)
     spans = Spans()
     listener = spans.listening(listener or Listener())
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli import checkpoints
 from dycoke_cli.ask import Outcome
+from dycoke_cli.asked import check_question
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.errors import UsageError
 from dycoke_cli.listener import Listener
-from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading
+from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, shortfalls, start_reading
+from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.arriving import FramesReplacedError
 from dycoke_cli.video.guard import VideoReader
@@ -44,7 +46,8 @@ class Chat:
     conversation: "Conversation"
 
     def __init__(self, video: str, settings: Settings, listener: Listener) -> None:
-        self.video, self.listener = video, listener
+        self.video = video = readable_path(video)
+        self.listener = listener
         self.said: list[Said] = []
         cache = open_cache(settings)
         with opening_video(video, settings, listener, lambda: [_method(settings)], cache) as opened:
@@ -60,6 +63,7 @@ class Chat:
 
     def ask(self, question: str, listener: Listener, stopped: "Callable[[], bool]" = lambda: False) -> "Turn":
         """Answer a question, telling `listener`; see `Conversation.ask`."""
+        check_question(question)
         turn = self.conversation.ask(question, listener, stopped)
         answer = turn.answer
         self.said.append(Said(question, answer.answer, self.method_text, self.frames, answer.finish))
@@ -78,7 +82,7 @@ class Chat:
 
     def use_method(self, text: str) -> None:
         """Go on with another method, `NAME` or `NAME:key=value,...`."""
-        from dycoke_cli.evaluation.arm import split_arm
+        from dycoke_cli.naming import split_arm
 
         name, options = split_arm(text)
         settings = self.settings.model_copy(update={"method": name, "options": options, "retain": None})
@@ -125,6 +129,8 @@ class Chat:
             for warning in frames.info.warnings:
                 listener.notice(warning)
             clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
+            for line in shortfalls(frames, settings, sampling, clip.duration_s):
+                listener.notice(line)
             again = replace(opened, methods=[method], frames=frames, clip=clip, pending=pending, look=look)
             self._begin(again, settings)
 

@@ -14,7 +14,7 @@ from dycoke_cli.hub.cache import cached_folder
 from dycoke_cli.models import DEMO as DEMO
 from dycoke_cli.models import HUB_IDS as HUB_IDS
 from dycoke_cli.models import NAMES as NAMES
-from dycoke_cli.models import address, find
+from dycoke_cli.models import address, fetch, find
 
 if TYPE_CHECKING:
     from dycoke_cli.families.family import Outline
@@ -157,9 +157,7 @@ def _folder(name: str) -> Path:
     found = find(name)
     if found is not None:
         return found
-    from dycoke_cli.hub.pull import pull
-
-    return pull(*address(name)).folder
+    return fetch(name).folder
 
 
 def _cuda_room() -> int:

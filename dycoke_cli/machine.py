@@ -31,7 +31,7 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
 def _cpu_name() -> str:
     """Name the processor; Python itself only knows its architecture on Linux."""
     try:
-        lines = _CPU_INFO.read_text().splitlines()
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,11 +1,15 @@
 """The models that have names: where their files come from, how large they are, and where they are on this disk."""
 
+import difflib
+import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dycoke_cli.errors import ModelError
 from dycoke_cli.hub.cache import cached_folder
+from dycoke_cli.hub.pull import Pulled, pull
 from dycoke_cli.sizes import KNOWN, Sizes, stored_sizes
 
 DEMO = Path(__file__).parent / "demo"
@@ -50,7 +54,8 @@ def address(name: str) -> tuple[str, str | None]:
     hub_id = HUB_IDS.get(plain, plain)
     possible = re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id) and not name.startswith((".", "/", "~"))
     if not possible or (at and not re.fullmatch(r"[\w./-]+", revision)) or ".." in revision:
-        raise ModelError(f"no model is called {name!r}", f"Choose {', '.join(NAMES)}, a folder, or a hub id owner/name")
+        choose = f"Choose {', '.join(NAMES)}, a folder, or a hub id owner/name"
+        raise ModelError(f"no model is called {name!r}", _meant(plain, (*NAMES, *_models_beside(name))) or choose)
     return hub_id, revision or None
 
 
@@ -58,6 +63,35 @@ def find(name: str) -> Path | None:
     """Find a model's folder without a download; None for one that is not on this disk. Raises ModelError."""
     if name == "demo":
         return DEMO
-    if Path(name).is_dir():
-        return Path(name)
+    if os.path.isdir(folder := os.path.expanduser(name)):
+        return Path(folder)
     return cached_folder(*address(name))
+
+
+def fetch(name: str, notice: Callable[[str], None] = lambda line: None) -> Pulled:
+    """Fetch a model from the hub; see `pull`. Raises ModelError, with the known id that a hub id may have meant."""
+    hub_id, revision = address(name)
+    try:
+        return pull(hub_id, revision, notice)
+    except ModelError as error:
+        meant = None if hub_id in HUB_IDS.values() else _meant(hub_id, HUB_IDS.values())
+        if meant is None:
+            raise
+        raise ModelError(error.message, f"{meant} {error.remedy}") from error
+
+
+def _meant(name: str, known: Iterable[str]) -> str | None:
+    """Ask whether the nearest known name was meant; None where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f"Did you mean {close[0]!r}?" if close else None
+
+
+def _models_beside(name: str) -> list[str]:
+    """Name the models in the folder that a path leads to, as one would have to write them."""
+    parent, _ = os.path.split(name)
+    try:
+        with os.scandir(os.path.expanduser(parent) or ".") as entries:
+            models = [entry.name for entry in entries if os.path.isfile(os.path.join(entry.path, "config.json"))]
+    except (OSError, ValueError):
+        return []
+    return [os.path.join(parent, model) for model in models]

@@ -1,6 +1,7 @@
 """The way to a first answer: the video is decoded while the model loads and looks at the first frames."""
 
 import gc
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dycoke_cli.families.family import Family, Outline, Size
     from dycoke_cli.methods import Method
 
+RATE_SLACK = 0.01  # rates of containers are rounded, and 29.97 is what 30 is often called
 FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
 OPENING_S = 2.0  # how long to wait to hear that a file is no video before a model is loaded for it
 
@@ -83,8 +85,6 @@ def opening_video(
         if entry is None:
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
             pending.wait_until_opened(OPENING_S)
-        if name == "demo":
-            listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
         listener.phase("load_model")
         began = time.perf_counter()
@@ -94,6 +94,8 @@ def opening_video(
             from dycoke_cli.device import out_of_memory_explained
 
             chosen = methods()
+            if name == "demo" and settings.model == "auto":  # whoever names it knows it
+                listener.notice(checkpoints.DEMO_NOTICE)
             source = pending or entry
             with out_of_memory_explained():
                 model = load_model(checkpoint, settings, chosen, source.size if source else None)
@@ -106,8 +108,8 @@ def opening_video(
         if pending is None:
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
         frames = pending.coming()
-        _tell_of(frames, settings, listener)
         clip = Clip.of(frames, settings.start, settings.end, pending)
+        _tell_of(frames, clip, settings, sampling, listener)
         yield Opened(name, model, chosen, frames, clip, load_model_s, pending, look)
 
 
@@ -129,12 +131,32 @@ def _garbage_left() -> Iterator[None]:
             gc.enable()
 
 
-def _tell_of(frames: Frames, settings: Settings, listener: Listener) -> None:
+def _tell_of(frames: Frames, clip: Clip, settings: Settings, sampling: Sampling, listener: Listener) -> None:
     """Pass on what there is to know about the frames before an answer from them is believed."""
     for warning in frames.info.warnings:
         listener.notice(warning)
+    for line in shortfalls(frames, settings, sampling, clip.duration_s):
+        listener.notice(line)
+
+
+def shortfalls(frames: Frames, settings: Settings, sampling: Sampling, window_s: float) -> Iterator[str]:
+    """Say where the frames are fewer than were asked for, and why: the video has no more, or a limit cuts them.
+
+    sampling: what the settings came to. window_s: how long the part of the video lasts that they are from.
+    """
+    info = frames.info
     if settings.frames is not None and len(frames) < settings.frames:
-        listener.notice(f"{settings.frames} frames were asked for; there are {len(frames)}")
+        cut = sampling.max_frames == len(frames)
+        yield f"{settings.frames} frames were asked for; {'--max-frames leaves' if cut else 'there are'} {len(frames)}"
+    if sampling.fps is None or not info.fps > 0:
+        return
+    if sampling.fps > info.fps * (1 + RATE_SLACK):
+        yield f"{sampling.fps:g} frames a second were asked for; the video has {info.fps:.4g}"
+    rate = min(sampling.fps, info.fps)
+    wanted = math.floor((window_s - 1 / info.fps) * rate + RATE_SLACK) + 1
+    if wanted > len(frames) == sampling.max_frames:
+        whose = "--max-frames" if settings.max_frames else "the model's limit, which --max-frames can raise,"
+        yield f"{rate:.4g} frames a second would be about {wanted}; {whose} leaves {len(frames)}, spread evenly"
 
 
 def start_reading(reader: VideoReader, video: str, settings: Settings, default_frames: int) -> PendingFrames:
@@ -151,7 +173,8 @@ def sampling_of(settings: Settings, default_frames: int, rated: bool = False) ->
     start, end = (None if text is None else parse_time(text) for text in (settings.start, settings.end))
     fps = None if rated else settings.fps
     frames = settings.frames if settings.frames or fps else default_frames
-    return Sampling(frames, fps, settings.max_frames or default_frames, start, end, settings.sample)
+    limit = settings.max_frames or (default_frames if fps else None)  # whoever counts frames means all of them
+    return Sampling(frames, fps, limit, start, end, settings.sample)
 
 
 def load_model(

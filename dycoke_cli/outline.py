@@ -19,6 +19,7 @@ class OptionOutline:
     """An option of a method as its source has it."""
 
     name: str
+    takes: str  # its annotation
     default: str  # empty where the source computes it
     words: tuple[str, ...]  # what it takes, where only certain words will do
     meaning: str
@@ -60,7 +61,8 @@ def _outline(name: str, kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> M
         for node in ancestor.body if ancestor.decorator_list else ():
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
                 option, meaning = node.target.id, meanings.get(node.target.id, "")
-                found[option] = OptionOutline(option, _constant(node.value), _words(node.annotation), meaning)
+                takes, default = ast.unparse(node.annotation), _constant(node.value)
+                found[option] = OptionOutline(option, takes, default, _words(node.annotation), meaning)
     summary = (ast.get_docstring(kind) or "").split("\n\n")[0]
     return MethodOutline(name, " ".join(summary.split()), tuple(found.values()))
 

@@ -1,6 +1,5 @@
 """Every setting of a run, merged from defaults, files, presets, the environment and flags, each with its origin."""
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.naming import check_method, nearest
+from dycoke_cli.naming import parse_options as parse_options
 from dycoke_cli.presets import DEFAULT_METHOD, PRESETS
 from dycoke_cli.settings_file import nearest_file, read_file, user_file
 
@@ -105,7 +106,9 @@ def merged(
         weaker = min(("frames", "fps"), key=lambda key: rank[origins[key]])
         del values[weaker]
         origins[weaker] = "default"
-    return _validated(values, origins), origins
+    settings = _validated(values, origins)
+    _refuse_no_method(settings, origins)
+    return settings, origins
 
 
 def _with_preset(layers: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -148,8 +151,8 @@ def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:
             continue
         if source == ENVIRONMENT:
             known = [_origin(source, field) for field in Settings.model_fields]
-            raise UsageError(f"{_origin(source, key)} is set, and is no setting", _nearest(_origin(source, key), known))
-        raise UsageError(f"{source} sets {key!r}, which is no setting", _nearest(key, Settings.model_fields))
+            raise UsageError(f"{_origin(source, key)} is set, and is no setting", nearest(_origin(source, key), known))
+        raise UsageError(f"{source} sets {key!r}, which is no setting", nearest(key, Settings.model_fields))
 
 
 def _validated(values: dict[str, Any], origins: dict[str, str]) -> Settings:
@@ -162,8 +165,18 @@ def _validated(values: dict[str, Any], origins: dict[str, str]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         key, problem = str(first["loc"][0]), first["msg"].split(",")[0].lower()
-        remedy = _nearest(str(first["input"]), choices(key)) if choices(key) else _help_for(key)
+        remedy = nearest(str(first["input"]), choices(key)) if choices(key) else _help_for(key)
         raise UsageError(f"{key} is {first['input']!r} (from {origins[key]}): {problem}", remedy) from None
+
+
+def _refuse_no_method(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse a method or an option that does not exist before anything heavy is imported for it."""
+    for key, options in (("method", {}), ("options", settings.options)):
+        try:
+            check_method(settings.method, options)
+        except UsageError as error:
+            elsewhere = "" if origins[key] in ("default", FLAG) else f" (from {origins[key]})"
+            raise UsageError(f"{error.message}{elsewhere}", error.remedy) from None
 
 
 def _help_for(key: str) -> str:
@@ -179,19 +192,3 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             key = name.removeprefix(PREFIX).lower()
             found[key] = parse_options(text.replace(",", " ").split()) if key == "options" else text
     return found
-
-
-def parse_options(pairs: list[str]) -> dict[str, str]:
-    """Read `key=value` pairs. Raises UsageError for anything else."""
-    options = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key and equals and value):
-            raise UsageError(f"option {pair!r} is not key=value", "Write it like -o k=0.7")
-        options[key.strip()] = value.strip()
-    return options
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(sorted(known))}"

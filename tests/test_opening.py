@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dycoke_cli import opening
@@ -15,6 +16,7 @@ from dycoke_cli.ask import Outcome, ask
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.settings import Settings
 from dycoke_cli.video import child as child_module
+from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.video.clips import clip, worker_after
 from tests.video.test_arriving import REFUTED, SLOW
 
@@ -120,3 +122,31 @@ def test_ask_imports_no_more_than_it_needs() -> None:
     modules = set(json.loads(done.stdout.splitlines()[-1]))
     assert "transformers.models.siglip.modeling_siglip" in modules
     assert modules & {*UNNEEDED, *FRONT_DOORS} == set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "taken", "told"),
+    [
+        ({"fps": 1e5, "max_frames": 500}, 200, ["100000 frames a second were asked for; the video has 25"]),
+        ({"fps": 25.0, "max_frames": 200}, 200, []),
+        ({"fps": 1.0}, 8, []),
+        ({"fps": 2.0, "max_frames": 4}, 4, ["would be about 16; --max-frames leaves 4"]),
+        ({"fps": 4.0}, 16, ["would be about 32; the model's limit"]),
+        ({"fps": 50.0}, 16, ["the video has 25", "would be about 200; the model's limit"]),
+        ({"frames": 500}, 200, ["500 frames were asked for; there are 200"]),
+        ({"frames": 64, "max_frames": 10}, 10, ["64 frames were asked for; --max-frames leaves 10"]),
+        ({"frames": 64}, 64, []),
+    ],
+)
+def test_fewer_frames_than_asked_for_are_told_of_with_the_reason(
+    settings: dict[str, Any], taken: int, told: list[str]
+) -> None:
+    """A rate above the video's own, a limit, a video that has no more; what is as asked is not worth a word."""
+    wanted = opening.sampling_of(Settings(**settings), default_frames=16)
+    chosen = wanted.choose(np.arange(200) / 25, 8.0)
+    assert len(chosen) == taken
+    info = VideoInfo("v.mp4", 8.0, 25.0, 200, 64, 48, "pyav", "asked for")
+    frames = Frames(None, tuple(chosen.tolist()), tuple((chosen / 25).tolist()), info)
+    lines = list(opening.shortfalls(frames, Settings(**settings), wanted, 8.0))
+    assert len(lines) == len(told), lines
+    assert all(words in line for words, line in zip(told, lines, strict=True))

@@ -44,8 +44,9 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
     from dycoke_cli.bench.source import source_of, synthetic_rows
     from dycoke_cli.comparison.result import STOCK
     from dycoke_cli.device import choose_device, choose_dtype
-    from dycoke_cli.evaluation.arm import Arm, split_arm
+    from dycoke_cli.evaluation.arm import Arm
     from dycoke_cli.memory import free_bytes
+    from dycoke_cli.naming import split_arm
     from dycoke_cli.settings import Settings
 
     settings = Settings(**spec["settings"])

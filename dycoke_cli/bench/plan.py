@@ -8,7 +8,6 @@ import torch
 from dycoke_cli.bench.case import Case
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH
-from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.device import choose_device
 from dycoke_cli.errors import UsageError
 from dycoke_cli.evaluation.arm import Arm
@@ -83,11 +82,6 @@ def target_plan(settings: Settings, repeats: int = 3) -> Plan:
     if device.type == "cuda":
         return Plan(Shape(GPU.shape), (GPU.case, GPU_BATCH.case), arms, True, repeats, settings)
     return Plan(Shape(CPU.shape), (CPU.case,), arms, True, repeats, settings, threads=CPU.threads)
-
-
-def with_generate(names: Sequence[str]) -> tuple[list[str], bool]:
-    """Take transformers' `generate` out of the names of arms: the methods, and whether it was among them."""
-    return [name for name in names if name != STOCK], STOCK in names
 
 
 def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:

@@ -7,11 +7,7 @@ from pathlib import Path
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.errors import InputError, UsageError
-
-ENDINGS = (
-    "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "rm",
-    "ts", "vob", "webm", "wmv"
-)  # fmt: skip
+from dycoke_cli.video.source import VIDEO_ENDINGS as ENDINGS
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dycoke_cli import checkpoints
+from dycoke_cli.asked import check_question
 from dycoke_cli.captioning.cores import cores
 from dycoke_cli.captioning.folder import Found, find_videos, parse_endings
 from dycoke_cli.captioning.item import Item
@@ -104,6 +105,7 @@ def asked_questions(prompt: str | None, file: Path | None, usual: str) -> tuple[
     if file is None:
         if prompt is not None and not prompt.strip():
             raise UsageError("the prompt is empty", 'Ask for something: --prompt "describe the video."')
+        check_question(prompt or usual)
         return (prompt or usual,)
     if prompt is not None:
         raise UsageError("--prompt and --questions exclude each other", "Give one of the two")

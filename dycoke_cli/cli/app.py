@@ -18,6 +18,7 @@ from dycoke_cli.cli.doctor import doctor_command
 from dycoke_cli.cli.eval import eval_command
 from dycoke_cli.cli.methods import methods_command
 from dycoke_cli.cli.models import models_app
+from dycoke_cli.cli.streams import replace_what_cannot_be_encoded
 from dycoke_cli.errors import DyCokeError
 
 INTERRUPTED = 130
@@ -65,6 +66,7 @@ def run(arguments: list[str] | None = None) -> int:
 
     Every failure ends as one line that says what and which value, and one that says what to do.
     """
+    replace_what_cannot_be_encoded()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments
     if COMPLETION in os.environ:

@@ -18,21 +18,33 @@ def read_arms(
     config: Path | None,
     swept: Sequence[Mapping[str, str]] = ({},),
 ) -> "tuple[Settings, list[Arm]]":
-    """Read the settings and the methods; a file's options belong to the method that it names, as everywhere.
+    """Read the settings and the methods; see `arm_settings` and `arms_of`. Raises UsageError, ModelError."""
+    chosen = arm_settings(flags, methods, option, config, swept)
+    return chosen[-1], arms_of(chosen, baseline)
 
-    baseline: `full` comes first, unless it is among the methods. swept: options of a single method, each set of them
-    an arm of its own. Raises UsageError.
+
+def arm_settings(
+    flags: Mapping[str, Any],
+    methods: Sequence[str],
+    option: Sequence[str],
+    config: Path | None,
+    swept: Sequence[Mapping[str, str]] = ({},),
+) -> "list[Settings]":
+    """Read the settings of each arm without torch; a file's options belong to the method that it names, as everywhere.
+
+    swept: options of a single method, each set of them an arm of its own. Raises UsageError, and ModelError for what
+    can be no model.
     """
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.evaluation.arm import Arm, refuse_twins, split_arm
-    from dycoke_cli.settings import merged, parse_options, user_file
+    from dycoke_cli.naming import parse_options, split_arm
+    from dycoke_cli.settings import merged, user_file
 
     if option and len(methods) > 1:
         raise UsageError(
             f"-o {option[0]} could belong to any of {len(methods)} methods",
             f"Write it like -M {methods[0]}:{option[0]}",
         )
-    arms = []
+    chosen = []
     named: list[tuple[str | None, dict[str, str]]] = [split_arm(text) for text in methods]
     for name, own in named or [(None, {})]:
         options = {**parse_options(list(option)), **own}
@@ -41,9 +53,31 @@ def read_arms(
                 raise UsageError(f"option {both[0]!r} is both set and swept", "Leave one of the two out")
             given = {**options, **values}
             settings, _ = merged({**flags, "method": name, "options": given or None}, config, user_file=user_file())
-            arms.append(Arm.of(settings.method, settings.options))
+            chosen.append(settings)
+    if "model" in flags and settings.model != "auto":
+        from dycoke_cli.models import find
+
+        find(settings.model)
+    return chosen
+
+
+def arms_of(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
+    """Make the methods, for which torch is imported.
+
+    baseline: `full` comes first, unless it is among them. Raises UsageError.
+    """
+    from dycoke_cli.evaluation.arm import Arm, refuse_twins
+
+    arms = [Arm.of(settings.method, settings.options) for settings in chosen]
     full = Arm.of("full", {})
     if baseline and full not in arms:
         arms.insert(0, replace(full, baseline=True))
     refuse_twins(arms)
-    return settings, arms
+    return arms
+
+
+def with_generate(names: Sequence[str]) -> tuple[list[str], bool]:
+    """Take transformers' `generate` out of the names of arms: the methods, and whether it was among them."""
+    from dycoke_cli.naming import STOCK
+
+    return [name for name in names if name != STOCK], STOCK in names

@@ -2,13 +2,13 @@
 
 import json
 import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.completion import option_values
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.settings import Settings
@@ -75,27 +75,25 @@ def ask_command(
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.sample import resolve
+    from dycoke_cli.place import video_path
     from dycoke_cli.settings import merged, parse_options, user_file
 
-    video = resolve(video)
+    video = video_path(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):
         raise UsageError("the question is empty", 'Ask something: dycoke ask video.mp4 "what happens?"')
     from dycoke_cli.ask import ask
-    from dycoke_cli.present.records import ask_record, check_writable, trace_record, write_whole
+    from dycoke_cli.present.outputs import check_outputs
+    from dycoke_cli.present.records import ask_record, trace_record, write_whole
 
-    for file in (trace, report):
-        if file is not None:
-            check_writable(file)  # before the work, not after it
+    check_outputs({"--trace": trace, "--report": report}, [video, config])  # before the work, not after it
     traced = trace is not None or report is not None
     with Terminal(quiet=quiet, stats=stats, answers=not as_json, several=len(questions) > 1) as terminal:
         outcome = ask(video, questions, settings, baseline, traced, terminal.listener)
         terminal.finish(outcome)
     if as_json:
-        sys.stdout.write(json.dumps(ask_record(outcome), ensure_ascii=False) + "\n")
-        sys.stdout.flush()  # here, where a full disk is still reported
+        write_json(ask_record(outcome))
     if trace is not None:
         write_whole(trace, json.dumps(trace_record(outcome)) + "\n")
     if report is not None:

@@ -1,6 +1,5 @@
 """`dycoke bench`: parse, call, present."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import json_text, write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.bench.case import Findings
@@ -84,17 +84,19 @@ def bench_command(
     flags: dict[str, Any] = {key: value for key, value in given.items() if key in opt.SETTINGS and key != "frames"}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.present.records import check_writable
+    from dycoke_cli.place import readable_path
+    from dycoke_cli.present.outputs import check_outputs
 
     if output is None and RESULTS.is_dir():
         output = RESULTS / "bench.json"
-    if output is not None:
-        check_writable(output)  # before the work, not after it
     for name, value in (("--repeat", repeat), ("--threads", threads), ("--new-tokens", new_tokens)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}: it is 1 or more", f"Use {name} 1 or above, or leave it out")
     if video == "-":
         raise UsageError("--video - can be read only once, and every run reads it", "Name a file")
+    if video is not None:
+        given["video"] = video = readable_path(video)
+    check_outputs({"--output": output}, [video, config])  # before the work, not after it
     own = [key for key in ("shape", "methods", "option", "frames", "visual_tokens", "new_tokens", "video", "layers",
                            "threads") if given[key] is not None]  # fmt: skip
     if targets and own:
@@ -107,8 +109,7 @@ def bench_command(
 
 def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> "Plan":
     """Read the arms and the sizes."""
-    from dycoke_cli.bench.plan import Wish, planned, target_plan, whole_numbers, with_generate
-    from dycoke_cli.cli.arms import read_arms
+    from dycoke_cli.cli.arms import read_arms, with_generate
 
     names, stock = with_generate(given["methods"] or [])
     if given["methods"] is None:
@@ -118,6 +119,8 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
         settings, arms = read_arms(flags, names, given["option"] or [], False, config)
     else:
         settings, arms = read_arms(flags, [], [], False, config)[0], []
+    from dycoke_cli.bench.plan import Wish, planned, target_plan, whole_numbers
+
     if given["targets"]:
         return target_plan(settings, given["repeat"])
     counted = {key: whole_numbers(f"--{key.replace('_', '-')}", given[key]) for key in LISTS}
@@ -157,13 +160,13 @@ def show(
 
     summary = summarise(findings)
     held = verdicts(summary, decoding)
-    record = json.dumps(bench_record(summary, held), ensure_ascii=False)
+    record = bench_record(summary, held)
     if output is not None:
-        write_whole(output, record + "\n")
+        write_whole(output, json_text(record, "utf-8") + "\n")
         if listener is not None:
             listener.notice(f"Everything that was measured is in {output}")
     if as_json:
-        sys.stdout.write(record + "\n")
+        write_json(record)
     else:
         console = Console(highlight=False)
         for part in bench_tables(summary):

@@ -1,11 +1,11 @@
 """`dycoke cache`: what the encoded videos on this disk are, and how to be rid of them."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 cache_app = typer.Typer(help="Show or clear the encoded videos kept on this disk.")
 
@@ -47,7 +47,7 @@ def info_command(
         ]
         total = sum(entry.bytes for entry in entries)
         record = {"schema": 1, "folder": str(cache.folder), "bytes": total, "limit_bytes": cache.limit}
-        typer.echo(json.dumps({**record, "enabled": settings.cache, "videos": videos}, ensure_ascii=False))
+        write_json({**record, "enabled": settings.cache, "videos": videos})
         return
     from rich.console import Console
 

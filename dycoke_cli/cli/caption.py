@@ -12,7 +12,7 @@ PROMPT = "describe the video."
 
 def caption_command(
     places: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER", help="A folder of videos; several, or single videos, are fine.")
+        list[str], typer.Argument(metavar="FOLDER", help="A folder of videos; several, or single videos, are fine.")
     ],
     prompt: Annotated[
         str | None, typer.Option(metavar="TEXT", help=f"What the model is asked. (default: {PROMPT})")
@@ -93,12 +93,13 @@ def caption_command(
     from dycoke_cli.captioning.request import Request, asked_questions
     from dycoke_cli.captioning.sidecar import Sidecars
     from dycoke_cli.cli.caption_run import carry_out
+    from dycoke_cli.place import video_path
     from dycoke_cli.settings import merged, parse_options, user_file
 
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
     request = Request(
-        places=tuple(places),
+        places=tuple(Path(video_path(place)) for place in places),
         settings=settings,
         questions=asked_questions(prompt, questions, PROMPT),
         captioned=questions is None,

@@ -1,9 +1,11 @@
 """`dycoke caption` once its options are read: call, tell, present."""
 
-import json
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
+
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,10 +28,16 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
     from dycoke_cli.captioning.plan import plan_of
     from dycoke_cli.captioning.sidecar import left_alone
     from dycoke_cli.captioning.summary import summarise
+    from dycoke_cli.present.outputs import check_writable
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     share = request.share(os.environ)
     items = _items(request, share, console)
+    if not dry_run:
+        # Before a model is looked for, which may be a download.
+        check_writable(share.output(request.file) if share else request.file)
+        if request.sidecars is not None:
+            request.sidecars.check(items)
     job = request.job()
     if dry_run:
         known = known_beside(request.file)
@@ -38,8 +46,6 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
         return
     with Output(request.file, share) as output:
         plan = plan_of(items, output.known, job.recipe, request.retry_errors, request.overwrite, request.limit)
-        if request.sidecars is not None:
-            request.sidecars.check(items)
         if not output.locked:
             _notice(console, "This disk knows no locks: do not start a second run on the same output.")
         tally, stopped = _captioned(request, job, plan, output, console)
@@ -62,7 +68,7 @@ def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
 
     forecast = forecast_of(job, plan)
     if as_json:
-        sys.stdout.write(json.dumps({"schema": SCHEMA, "dry_run": True, **forecast.described}) + "\n")
+        write_json({"schema": SCHEMA, "dry_run": True, **forecast.described})
     else:
         console = Console(highlight=False)
         for part in forecast_table(forecast):
@@ -73,6 +79,7 @@ def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
 def _items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
     """Find this run's share of the videos, and tell of what was left out. Raises InputError where there is none."""
     from dycoke_cli.errors import InputError
+    from dycoke_cli.video.album import list_pictures
 
     found = request.find()
     if found.again:
@@ -81,7 +88,10 @@ def _items(request: "Request", share: "Shard | None", console: "Console") -> "li
         _notice(console, f"{_videos(found.below)} in folders below are left out: add --recursive for them")
     if not found.items:
         named = ", ".join(repr(str(place)) for place in request.places)
-        raise InputError(f"no videos are in {named}", "Name another folder, or its endings with --ext")
+        remedy = "Name another folder, or its endings with --ext"
+        if pictures := [place for place in request.places if place.is_dir() and list_pictures(str(place))]:
+            remedy = f"Its pictures are one video for: dycoke ask {shlex.quote(str(pictures[0]))} QUESTION"
+        raise InputError(f"no videos are in {named}", remedy)
     if share is None:
         return list(found.items)
     mine = [item for item in found.items if share.holds(item)]
@@ -99,7 +109,7 @@ def _captioned(
     from dycoke_cli.checkpoints import DEMO_NOTICE
     from dycoke_cli.present.captions import CaptionProgress
 
-    if plan.todo and job.settings.model == "demo":
+    if plan.todo and job.settings.model == "demo" and request.settings.model == "auto":
         _notice(console, DEMO_NOTICE)
     if plan.kept:
         _notice(console, f"{len(plan.kept)} of {_videos(len(plan.kept) + len(plan.todo))} are kept from before")
@@ -128,7 +138,7 @@ def _show(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> 
         described = {
             "output": str(request.file), "questions": list(job.questions), "model": settings.model, "method": method
         }  # fmt: skip
-        sys.stdout.write(json.dumps(summary_record(summary, described)) + "\n")
+        write_json(summary_record(summary, described))
     else:
         console = Console(highlight=False)
         for part in summary_table(summary):

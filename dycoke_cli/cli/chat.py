@@ -64,14 +64,14 @@ def chat_command(
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.sample import resolve
+    from dycoke_cli.place import video_path
     from dycoke_cli.settings import merged, parse_options, user_file
 
     if video == "-":
         raise UsageError(
             "the video would come from stdin, and so would the questions", "Save the video to a file first"
         )
-    video = resolve(video)
+    video = video_path(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
     from dycoke_cli.chat import Chat

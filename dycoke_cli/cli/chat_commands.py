@@ -2,13 +2,15 @@
 
 import difflib
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from dycoke_cli.chat import Chat
 from dycoke_cli.errors import UsageError
-from dycoke_cli.present.records import check_writable, trace_record, write_whole
+from dycoke_cli.present.outputs import check_writable
+from dycoke_cli.present.records import trace_record, write_whole
 
 HELP = {
     "/method": "[NAME[:K=V,...]]  another method from here on, as dycoke:k=0.5; alone: the one that runs",
@@ -30,7 +32,7 @@ class ChatCommands:
 
     def __init__(self, chat: Chat, tell: Callable[[str], None]) -> None:
         self.chat, self.tell = chat, tell
-        self.written: set[Path] = set()
+        self.written: dict[Path, str] = {}  # and by which command
         self.trace_file: Path | None = None
         self.tracing = False
 
@@ -74,8 +76,10 @@ class ChatCommands:
     def _save(self, rest: str) -> None:
         from dycoke_cli.present.transcript import transcript
 
-        path = self._file(rest, "/save talk.md")
-        self._write(path, lambda: write_whole(path, transcript(self.chat.said, self.chat.video, self.chat.opened.name)))
+        path = self._file("/save", rest, "talk.md")
+        self._write(
+            "/save", path, lambda: write_whole(path, transcript(self.chat.said, self.chat.video, self.chat.opened.name))
+        )
 
     def _trace(self, rest: str) -> None:
         if rest in ("", "off"):
@@ -88,10 +92,9 @@ class ChatCommands:
             self.tracing = True
             self.answered()
             return
-        path = self._file(rest, "/trace trace.json")
-        check_writable(path)
+        path = self._file("/trace", rest, "trace.json")
         self.trace_file, self.tracing = path, True
-        self.written.add(path)
+        self.written[path] = "/trace"
         if self._turns("the trace"):
             self._write_trace(path)
         self.tell(f"trace: {path}")
@@ -103,14 +106,18 @@ class ChatCommands:
     def _report(self, rest: str) -> None:
         from dycoke_cli.present.report import ask_runs, write_report
 
-        path = self._file(rest, "/report talk.html")
+        path = self._file("/report", rest, "talk.html")
         if not self._turns("the report"):
             raise UsageError("there is nothing to report yet", "Ask something first")
         chat, outcome = self.chat, self.chat.outcome()
         settings = chat.settings.model_copy(update={"model": chat.opened.name})
         command = shlex.join(["dycoke", "chat", *settings.as_flags(), chat.video])
         shown = settings.model_dump(exclude={"cache", "cache_size"})
-        self._write(path, lambda: write_report(path, ask_runs(outcome), outcome.frames, outcome.model, shown, command))
+        self._write(
+            "/report",
+            path,
+            lambda: write_report(path, ask_runs(outcome), outcome.frames, outcome.model, shown, command),
+        )
 
     def _turns(self, what: str) -> int:
         """Count the turns that share method and frames, and say which ones are left out."""
@@ -119,15 +126,20 @@ class ChatCommands:
             self.tell(f"{chat.since} earlier turns had another method or other frames: {what} leaves them out")
         return len(chat.conversation.turns) - chat.since
 
-    def _file(self, text: str, example: str) -> Path:
+    def _file(self, command: str, text: str, example: str) -> Path:
+        """Give the file that a command may write. Raises UsageError for one that is somebody else's."""
         if not text:
-            raise UsageError("a file is missing", f"Write it like {example}")
-        path = Path(text).expanduser().absolute()
-        if path.exists() and path not in self.written:
+            raise UsageError("a file is missing", f"Write it like {command} {example}")
+        path = Path(os.path.expanduser(text)).absolute()
+        other = self.written.get(path, command)
+        if other != command:
+            raise UsageError(f"{str(path)!r} is what {other} writes", "Name another file")
+        if os.path.lexists(path) and path not in self.written:
             raise UsageError(f"{str(path)!r} is there already", "Name another file, or remove that one first")
+        check_writable(path)
         return path
 
-    def _write(self, path: Path, write: Callable[[], None]) -> None:
+    def _write(self, command: str, path: Path, write: Callable[[], None]) -> None:
         write()
-        self.written.add(path)
+        self.written[path] = command
         self.tell(f"{path} written")

@@ -1,6 +1,5 @@
 """`dycoke compare`: parse, call, present."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.completion import methods as methods_offered
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
@@ -86,11 +86,12 @@ def compare_command(
     --baseline (or -M full) adds.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
-    from dycoke_cli.cli.arms import read_arms
+    from dycoke_cli.cli.arms import arm_settings, arms_of
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.comparison.sweep import grid
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.present.records import check_writable
+    from dycoke_cli.place import readable_path
+    from dycoke_cli.present.outputs import check_outputs
 
     video, question = _asked(video, question)
     if sweep and len(methods or []) > 1:
@@ -99,13 +100,13 @@ def compare_command(
         raise UsageError(f"--repeat is {repeat}: there would be nothing to show", "Ask for one run or more")
     if as_csv == STDOUT and as_json:
         raise UsageError("--json and --csv - both want stdout", "Name a file for --csv")
-    for file in (None if as_csv == STDOUT else as_csv, report):
-        if file is not None:
-            check_writable(Path(file))  # before the work, not after it
-    swept = list(grid(sweep or []))
+    csv_file = None if as_csv == STDOUT else as_csv
+    check_outputs({"--csv": csv_file, "--report": report}, [video, config])  # before the work, not after it
+    chosen = arm_settings({**flags, **GREEDY}, methods or [], option or [], config, list(grid(sweep or [])))
+    settings, video = chosen[-1], readable_path(video)
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
-        settings, arms = read_arms({**flags, **GREEDY}, methods or [], option or [], baseline, config, swept)
+        arms = arms_of(chosen, baseline)
         from dycoke_cli.comparison.run import compare
 
         traced = report is not None
@@ -137,7 +138,9 @@ def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings",
 def _asked(video: str | None, question: str | None) -> tuple[str, str]:
     """Give the video and the question, the bundled ones without any. Raises UsageError for one without the other."""
     from dycoke_cli import sample
+    from dycoke_cli.asked import check_question
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.place import video_path
 
     if video is None:
         return str(sample.VIDEO), sample.QUESTION
@@ -145,7 +148,8 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
         raise UsageError(
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'
         )
-    return sample.resolve(video), question
+    check_question(question)
+    return video_path(video), question
 
 
 def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
@@ -159,7 +163,7 @@ def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
 
     summaries = summarise(comparison)
     if as_json:
-        sys.stdout.write(json.dumps(comparison_record(comparison, summaries), ensure_ascii=False) + "\n")
+        write_json(comparison_record(comparison, summaries))
     elif as_csv == STDOUT:
         sys.stdout.write(comparison_csv(summaries))
     else:

@@ -1,12 +1,12 @@
 """`dycoke config`: what the settings are and where they come from, a file to begin with, and where it lies."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 config_app = typer.Typer(help="Show where settings come from, or begin a file of them.")
 
@@ -40,7 +40,7 @@ def show_command(
         )
     if as_json:
         record = {key: {"value": value, "origin": origins[key]} for key, value in values.items()}
-        typer.echo(json.dumps({"schema": 1, "settings": record}, ensure_ascii=False))
+        write_json({"schema": 1, "settings": record})
         return
     from rich.console import Console
 
@@ -70,6 +70,7 @@ def init_command(
 ) -> None:
     """Write a dycoke.yaml with every setting, its meaning and default, all commented out."""
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.present.outputs import check_writable
     from dycoke_cli.present.records import write_whole
     from dycoke_cli.present.settings import settings_template
     from dycoke_cli.settings import Settings
@@ -83,6 +84,7 @@ def init_command(
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{str(path.parent)!r} cannot be made: {error.strerror}", "Leave out --user") from None
+    check_writable(path)
     write_whole(path, settings_template(Settings.model_validate({}).model_dump(), _meanings()))
     typer.echo(str(path))
 

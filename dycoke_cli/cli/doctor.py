@@ -1,11 +1,11 @@
 """`dycoke doctor`: try what dycoke needs on this machine, and say what to do about what does not work."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 BROKEN = 1
 
@@ -40,7 +40,7 @@ def doctor_command(
             terminal.progress("Trying what is left", 0, 0)
     if as_json:
         system = f"{platform.system()} {platform.machine()}"
-        typer.echo(json.dumps(findings_record(findings, __version__, system), ensure_ascii=False))
+        write_json(findings_record(findings, __version__, system))
     else:
         console.print(verdict(findings), soft_wrap=True)
     if any(finding.status == "broken" for finding in findings):

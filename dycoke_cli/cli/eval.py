@@ -1,6 +1,5 @@
 """`dycoke eval`: parse, call, present."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.evaluation.arm import Arm
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def eval_command(
     questions: Annotated[
-        Path, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
+        str, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
     ],
     preset: opt.Preset = None,
     model: opt.Model = None,
@@ -72,9 +72,13 @@ def eval_command(
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.evaluation.matching import checked_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
+    from dycoke_cli.place import local_path
+    from dycoke_cli.present.outputs import check_outputs
 
-    asked = read_questions(questions, checked_match(match))
-    refuse_missing_videos(asked, questions)
+    file = Path(local_path(questions))
+    check_outputs({"--output": output}, [file, config])
+    asked = read_questions(file, checked_match(match))
+    refuse_missing_videos(asked, file)
     from dycoke_cli.evaluation.record import ANSWERS
     from dycoke_cli.evaluation.summary import summarise
     from dycoke_cli.ledger import Ledger
@@ -83,9 +87,9 @@ def eval_command(
     terminal = Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True)
     with terminal, Ledger(output, ANSWERS) as ledger:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
+        settings, arms = read_arms(flags, methods or [], option or [], baseline, config)
         from dycoke_cli.evaluation.run import Evaluation
 
-        settings, arms = read_arms(flags, methods or [], option or [], baseline, config)
         evaluation = Evaluation(asked, arms, settings)
         try:
             evaluation.run(ledger, terminal.listener)
@@ -94,7 +98,7 @@ def eval_command(
         records = evaluation.records(ledger)
     summary = summarise(records, [arm.label for arm in arms], len(evaluation.tasks))
     if records:
-        _show(summary, _described(questions, evaluation, arms) if as_json else None)
+        _show(summary, _described(file, evaluation, arms) if as_json else None)
     _end(summary, stopped)
 
 
@@ -121,7 +125,7 @@ def _show(summary: "Summary", described: dict[str, Any] | None) -> None:
             console.print(table)
     else:
         record = {"schema": SCHEMA, **described, **summary_record(summary)}
-        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        write_json(record)
     sys.stdout.flush()  # here, where a full disk is still reported
 
 

@@ -1,12 +1,12 @@
 """`dycoke methods`: what can be asked for with -M, and with which options."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from dycoke_cli.cli import completion
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 
 def methods_command(
@@ -23,12 +23,16 @@ def methods_command(
     """
     from rich.console import Console
 
+    from dycoke_cli.naming import check_method
+
+    if name:
+        check_method(name, {})
     from dycoke_cli.methods.catalogue import describe
     from dycoke_cli.present.catalogue import method_page, methods_table
 
     methods = describe(name or "")
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "methods": methods}, ensure_ascii=False))
+        write_json({"schema": 1, "methods": methods})
         return
     console = Console(highlight=False)
     for page in [method_page(method) for method in methods] if name else [methods_table(methods)]:

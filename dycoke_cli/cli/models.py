@@ -1,12 +1,11 @@
 """`dycoke models`: what there is, what is on this disk, and fetching what is not."""
 
-import json
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from dycoke_cli.cli import options as opt
+from dycoke_cli.cli.streams import write_json
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A known name or a hub id; NAME@REVISION for a certain one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
@@ -28,7 +27,7 @@ def list_command(as_json: AsJson = False, debug: opt.Debug = False) -> None:
 
     models = known_models()
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "models": models_record(models)}, ensure_ascii=False))
+        write_json({"schema": 1, "models": models_record(models)})
     else:
         Console(highlight=False).print(models_table(models))
 
@@ -44,23 +43,24 @@ def pull_command(name: Name, as_json: AsJson = False, quiet: opt.Quiet = False, 
     from rich.text import Text
 
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.models import address
+    from dycoke_cli.models import address, fetch
 
     if name == "demo":
         raise UsageError("'demo' comes with dycoke", "Nothing is to be fetched")
-    hub_id, revision = address(name)
+    address(name)  # refused before the hub client is imported
     from huggingface_hub.utils import disable_progress_bars
-
-    from dycoke_cli.hub.pull import pull
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     if quiet or not console.is_terminal:
         disable_progress_bars()
-    pulled = pull(hub_id, revision, lambda line: console.print(Text(line), soft_wrap=True))
-    record: dict[str, Any] = {"name": name, "hub_id": hub_id, "revision": pulled.revision, "path": str(pulled.folder)}
+    pulled = fetch(name, lambda line: console.print(Text(line), soft_wrap=True))
+    found: dict[str, Any] = {"hub_id": pulled.hub_id, "revision": pulled.revision, "path": str(pulled.folder)}
     counts = {"bytes": pulled.bytes_total, "bytes_fetched": pulled.bytes_fetched}
-    sys.stdout.write((json.dumps({"schema": 1, **record, **counts}) if as_json else str(pulled.folder)) + "\n")
-    sys.stdout.flush()
+    record = {"schema": 1, "name": name, **found, **counts}
+    if as_json:
+        write_json(record)
+    else:
+        typer.echo(str(pulled.folder))
 
 
 @models_app.command("path")

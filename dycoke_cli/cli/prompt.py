@@ -19,6 +19,9 @@ class PipedLines:
 
     interactive = False
 
+    def __init__(self) -> None:
+        _read_any_bytes()
+
     def read(self) -> str | None:
         """Give the next line, None after the last one."""
         line = sys.stdin.readline()
@@ -35,6 +38,7 @@ class KeyboardPrompt:
     interactive = True
 
     def __init__(self) -> None:
+        _read_any_bytes()
         self.readline = _readline()
         self.history = _history_file()
         if self.readline is not None:
@@ -77,6 +81,13 @@ class KeyboardPrompt:
             handle = os.open(self.history, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with os.fdopen(handle, "a", encoding="utf-8", errors="replace") as file:
                 file.write(json.dumps(text) + "\n")
+
+
+def _read_any_bytes() -> None:
+    """Let stdin give what is not text: it is refused as a question, and not before."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)  # a stream of a caller's own may have none
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")
 
 
 def _line(prompt: str) -> str:

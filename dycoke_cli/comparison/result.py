@@ -5,9 +5,8 @@ from typing import Any
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.comparison.depth import Computed
+from dycoke_cli.naming import STOCK as STOCK
 from dycoke_cli.video.frames import Frames
-
-STOCK = "generate"  # the label of transformers' own
 
 
 @dataclass(frozen=True)

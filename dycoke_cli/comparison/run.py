@@ -15,6 +15,7 @@ from dycoke_cli.listener import Listener
 from dycoke_cli.machine import machine_facts
 from dycoke_cli.methods import Full, Method
 from dycoke_cli.opening import FEW_FRAMES, describe, open_video
+from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def compare(
     its time is in every run's.
     Raises a DyCokeError for whatever a user can act on; what an arm cannot do, before any arm runs.
     """
-    opened = open_video(video, settings, listener, lambda: [arm.method for arm in arms])
+    opened = open_video(readable_path(video), settings, listener, lambda: [arm.method for arm in arms])
     model, frames, clip = opened.model, opened.frames, opened.clip
     contenders = [_ours(model, clip, arm, question, settings, trace) for arm in arms]
     refuse_twins([replace(arm, method=kept) for arm, (_, kept) in zip(arms, contenders, strict=True)])

@@ -5,7 +5,7 @@ from typing import Literal
 
 from dycoke_cli import sample
 from dycoke_cli.doctor.finding import Finding, ok
-from dycoke_cli.doctor.installation import decord_expected
+from dycoke_cli.doctor.installation import decord_package
 from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.video.guard import read_frames
 from dycoke_cli.video.sampling import Sampling
@@ -27,9 +27,11 @@ def check_decord() -> Finding:
     try:
         return _decoded("decord")
     except UsageError as error:
-        if "not installed" in error.message and not decord_expected():
+        package = decord_package()
+        if "not installed" in error.message and package is None:
             return ok("decord", "there is none for this platform; PyAV reads everything")
-        return Finding("decord", "warning", one_line(error), "PyAV reads everything instead; or: pip install decord")
+        remedy = f"PyAV reads everything instead; or: pip install {package or 'decord'}"
+        return Finding("decord", "warning", one_line(error), remedy)
     except DyCokeError as error:
         remedy = "PyAV is used where decord fails; --decoder pyav keeps away from it"
         return Finding("decord", "warning", one_line(error), remedy)

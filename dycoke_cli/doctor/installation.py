@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
 
 from packaging.requirements import Requirement
@@ -13,8 +14,15 @@ from dycoke_cli.errors import UsageError
 
 NAME = "dycoke"
 WITHOUT_METADATA = "dycoke runs from its source: no metadata says which packages it needs"
+# Which decord there is for which platform, as pyproject.toml asks for it: without metadata nothing else says so.
 # PyAV reads what these read; `decoders.py` says whether one works.
-OPTIONAL = {"decord", "decord2", "eva-decord"}
+DECORDS = (
+    "decord; (sys_platform == 'linux' and platform_machine == 'x86_64')"
+    " or (sys_platform == 'win32' and platform_machine == 'AMD64')",
+    "eva-decord; sys_platform == 'darwin' and python_version < '3.12'",
+    "decord2; sys_platform == 'linux' and platform_machine == 'aarch64'",
+)
+OPTIONAL = {Requirement(text).name for text in DECORDS}
 
 
 def check_python(wanted: str | None = None) -> Finding:
@@ -62,11 +70,15 @@ def check_settings() -> Finding:
     return ok("settings", f"from {', '.join(sources)}" if sources else "defaults", sources=sources)
 
 
-def decord_expected() -> bool:
-    """Say whether dycoke's metadata asks for a decord on this platform."""
-    metadata = _metadata()
-    named = [Requirement(text) for text in (metadata.requires or [])] if metadata is not None else []
-    return any(r.name in OPTIONAL and (r.marker is None or r.marker.evaluate({"extra": ""})) for r in named)
+def decord_package(platform: Mapping[str, str] | None = None) -> str | None:
+    """Name the package that brings decord to a platform, None where there is none.
+
+    platform: values of the markers in DECORDS; those of this machine without.
+    """
+    for requirement in map(Requirement, DECORDS):
+        if requirement.marker is not None and requirement.marker.evaluate(dict(platform or {})):
+            return requirement.name
+    return None
 
 
 def _metadata() -> Distribution | None:

@@ -7,7 +7,6 @@ from typing import Any
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import Method
 from dycoke_cli.methods.options import make_method, method_options
-from dycoke_cli.settings import parse_options
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,6 @@ class Arm:
     def described(self) -> dict[str, Any]:
         """The arm in records: every option, defaults included."""
         return {"label": self.label, "name": self.method.name, "options": method_options(self.method)}
-
-
-def split_arm(text: str) -> tuple[str, dict[str, str]]:
-    """Read `NAME` or `NAME:key=value,key=value`. Raises UsageError."""
-    name, colon, written = text.partition(":")
-    if not name or (colon and not written):
-        raise UsageError(f"{text!r} is no method", "Write it like -M dycoke or -M dycoke:k=0.5,p=0.9")
-    return name, parse_options(written.split(",")) if written else {}
 
 
 def refuse_twins(arms: Sequence[Arm]) -> None:

@@ -5,10 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dycoke_cli.asked import check_question
 from dycoke_cli.errors import InputError, UsageError, VideoError
 from dycoke_cli.evaluation.item import EXAMPLE, Item, read_items
 from dycoke_cli.evaluation.matching import LETTERS, Match, checked_match, chosen_option, normalised
 from dycoke_cli.evaluation.question import Question
+from dycoke_cli.place import video_path
 from dycoke_cli.video.source import check_source
 
 SHOWN = 20  # missing videos that an error names
@@ -51,10 +53,25 @@ def _question(item: Item, folder: Path, match: Match) -> Question:
     values = item.values
     video, text = _text(item, "video"), _text(item, "question")
     kind = _text(item, "type") if "type" in values else None
+    _check_text(item, text)
     compared = _match(item) if "match" in values else match
     options = _options(item) if "options" in values else ()
     accepted = (_right_option(item, options),) if options else _texts(item, "answer")
-    return Question(video, folder / video, text, accepted, options, kind, compared)
+    return Question(video, _path(item, video, folder), text, accepted, options, kind, compared)
+
+
+def _path(item: Item, video: str, folder: Path) -> Path:
+    try:
+        return Path(video_path(video, str(folder)))
+    except (InputError, VideoError) as error:
+        item.fail(error.message.rstrip("."), error.remedy)
+
+
+def _check_text(item: Item, text: str) -> None:
+    try:
+        check_question(text)
+    except UsageError as error:
+        item.fail(error.message, error.remedy)
 
 
 def _match(item: Item) -> Match:
@@ -93,6 +110,7 @@ def _options(item: Item) -> tuple[str, ...]:
         options = tuple(found[2] for found in lettered if found)
     seen: dict[str, str] = {}
     for option in options:
+        _check_text(item, option)
         if (same := normalised(option)) in seen:
             item.fail(f"options {seen[same]!r} and {option!r} cannot be told apart", "Leave one out")
         seen[same] = option

@@ -14,7 +14,7 @@ from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
 from dycoke_cli.ledger import Ledger
 from dycoke_cli.listener import Listener
-from dycoke_cli.opening import load_model, sampling_of, start_reading
+from dycoke_cli.opening import load_model, sampling_of, shortfalls, start_reading
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.pending import PendingFrames
@@ -35,6 +35,7 @@ class Evaluation:
 
     def __init__(self, questions: Sequence[Question], arms: Sequence[Arm], settings: Settings) -> None:
         self.settings = settings
+        self.told: set[str] = set()  # notices
         self.name = checkpoints.choose() if settings.model == "auto" else settings.model
         self.checkpoint = checkpoints.locate(self.name)
         self.device = choose_device(settings.device)
@@ -117,7 +118,7 @@ class Evaluation:
             return error
 
     def _load(self, tasks: Sequence[Task], listener: Listener) -> "Family":
-        if self.name == "demo":
+        if self.name == "demo" and self.settings.model == "auto":
             listener.notice(checkpoints.DEMO_NOTICE)
         listener.progress("Loading the model", 0, 0)
         loading.refuse_broken_torchvision()
@@ -143,6 +144,11 @@ class Evaluation:
         for warning in frames.info.warnings:
             listener.notice(f"{tasks[0].question.video}: {warning}")
         clip = Clip.of(frames, self.settings.start, self.settings.end, pending.seconds)
+        sampling = self._sampling(tasks[0].question.path)
+        for line in shortfalls(frames, self.settings, sampling, clip.duration_s):
+            if line not in self.told:  # once, and not for every video
+                listener.notice(f"{tasks[0].question.video}: {line}")
+                self.told.add(line)
         from dycoke_cli.session import Session
 
         arms = dict.fromkeys(task.arm for task in tasks)

@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from dycoke_cli.errors import ModelError
 
 AGAIN = "Run the command again: it goes on where it stopped"
+CONNECT = (
+    "Check the network, and HTTPS_PROXY where one leads through a proxy; without a network copy the model's folder "
+    "here and give --model FOLDER, and HF_HUB_OFFLINE=1 keeps dycoke from trying"
+)
 
 
 def refuse_offline(hub_id: str) -> None:
@@ -15,13 +19,16 @@ def refuse_offline(hub_id: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise ModelError(
             f"{hub_id!r} is not on this disk, and HF_HUB_OFFLINE forbids fetching it",
-            "Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE",
+            "Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or copy the model's folder here and give --model FOLDER",
         )
 
 
 @contextmanager
-def explained(hub_id: str, revision: str | None) -> Iterator[None]:
-    """Turn what goes wrong while talking to the hub into a ModelError that says what to do."""
+def explained(hub_id: str, revision: str | None, unreachable: str = CONNECT) -> Iterator[None]:
+    """Turn what goes wrong while talking to the hub into a ModelError that says what to do.
+
+    unreachable: what to do where the hub cannot be reached.
+    """
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -52,11 +59,11 @@ def explained(hub_id: str, revision: str | None) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None:  # the disk's, not the network's
             raise ModelError(f"{str(error.filename)!r} cannot be written: {error.strerror}", "Make room") from None
-        raise _unreachable(hub_id, error) from error
+        raise _unreachable(hub_id, error, unreachable) from error
     except Exception as error:  # the hub client raises whatever its HTTP library does
-        raise _unreachable(hub_id, error) from error
+        raise _unreachable(hub_id, error, unreachable) from error
 
 
-def _unreachable(hub_id: str, error: Exception) -> ModelError:
+def _unreachable(hub_id: str, error: Exception, remedy: str) -> ModelError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return ModelError(f"{hub_id!r} cannot be fetched: {reason}", AGAIN)
+    return ModelError(f"{hub_id!r} cannot be fetched: {reason}", remedy)

@@ -34,7 +34,7 @@ def pull(hub_id: str, revision: str | None = None, notice: Callable[[str], None]
     """
     refuse_offline(hub_id)
     with explained(hub_id, revision):
-        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub import HfApi
 
         info = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
         commit = str(info.sha)
@@ -42,6 +42,10 @@ def pull(hub_id: str, revision: str | None = None, notice: Callable[[str], None]
         missing = [file for file in files if not _blob(hub_id, file).exists()]
         total, fetched = (sum(file.size or 0 for file in some) for some in (files, missing))
         _refuse_full_disk(hub_id, fetched)
+    # From here on something may have arrived, and the next run begins with it.
+    with explained(hub_id, revision, AGAIN):
+        from huggingface_hub import snapshot_download
+
         if missing:
             notice(f"Fetching {hub_id} at {commit[:12]}: {len(missing)} files, {_gb(fetched)}")
         for file in missing:

@@ -6,8 +6,9 @@ from typing import Any, get_args, get_origin
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import METHODS
-from dycoke_cli.methods.options import nearest, option_types
+from dycoke_cli.methods.options import option_types
 from dycoke_cli.methods.protocol import Method, ModelFacts
+from dycoke_cli.naming import nearest
 from dycoke_cli.outline import OPTION_LINE
 from dycoke_cli.tokens import Grid
 

@@ -104,13 +104,15 @@ def clock(seconds: float) -> str:
 
 def summary_table(summary: "Summary") -> list[RenderableType]:
     """Make what is printed at the end."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column("", style="dim", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
     for label, value in _rows(summary):
         table.add_row(label, value)
     parts: list[RenderableType] = [table]
-    if summary.failures:
+    if not summary.failures:
+        parts.append(Text(""))
+    else:
         failures = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         failures.add_column("failed", no_wrap=True)
         failures.add_column("videos", justify="right", no_wrap=True)
@@ -144,7 +146,7 @@ def forecast_table(forecast: "Forecast") -> list[RenderableType]:
     names = [Text(visible(id)) for id in forecast.todo[:SHOWN]]
     if len(forecast.todo) > SHOWN:
         names.append(Text(f"and {len(forecast.todo) - SHOWN:,} more"))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column("", style="dim", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
     rows = [("would be captioned", f"{len(forecast.todo):,}"), ("kept from before", f"{forecast.kept:,}")]
@@ -161,7 +163,7 @@ def forecast_table(forecast: "Forecast") -> list[RenderableType]:
     ]
     for row in rows:
         table.add_row(*row)
-    return [*names, table]
+    return [*names, *([Text("")] if names else []), table]
 
 
 def summary_record(summary: "Summary", described: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ QUOTED = "Budgets are what --retain takes for 32 frames and a model of 28 layers
 
 def methods_table(methods: list[dict[str, Any]]) -> RenderableType:
     """Show every method in a row."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("method", style="bold", no_wrap=True)
     table.add_column("acts", min_width=11)
     table.add_column("options and defaults", overflow="fold")
@@ -23,7 +23,7 @@ def methods_table(methods: list[dict[str, Any]]) -> RenderableType:
         options = " ".join(f"{option['name']}={_value(option['default'])}" for option in method["options"])
         table.add_row(method["name"], _acts(method), options, _budget(method), method["source"])
     notes = f"{QUOTED} Methods that act at different moments go together: -M vidcom2+dynamic."
-    return Group(table, Text(notes, style="dim"))
+    return Group(table, Text(""), Text(notes, style="dim"))
 
 
 def method_page(method: dict[str, Any]) -> RenderableType:

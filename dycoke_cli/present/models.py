@@ -36,7 +36,7 @@ def models_record(models: "Sequence[NamedModel]") -> list[dict[str, Any]]:
 
 def models_table(models: "Sequence[NamedModel]") -> RenderableType:
     """Show every model in a row."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("model", style="bold", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     for name in FORMATS:
@@ -46,7 +46,7 @@ def models_table(models: "Sequence[NamedModel]") -> RenderableType:
         sizes = [_gib(_bytes(model, name)) for name in FORMATS]
         here = "bundled" if model.hub_id is None else (model.revision or "yes")[:12] if model.folder else "no"
         table.add_row(model.name, _count(model), *sizes, here)
-    return Group(table, Text(NOTE, style="dim"))
+    return Group(table, Text(""), Text(NOTE, style="dim"))
 
 
 def _bytes(model: "NamedModel", name: str) -> int | None:

@@ -1,6 +1,5 @@
 """A run as JSON: the object of `ask --json` and the file of `--trace`."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,16 +63,10 @@ def trace_record(outcome: "Outcome") -> dict[str, Any]:
     return record
 
 
-def check_writable(path: Path) -> None:
-    """Raise UsageError where `write_whole` would."""
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{str(path)!r} cannot be written", "Name a file in a folder that exists and is yours")
-
-
 def write_whole(path: Path, text: str) -> None:
-    """Write a file completely or not at all. Raises UsageError where the folder does not allow it."""
+    """Write a file in UTF-8 completely or not at all. Raises UsageError where the folder does not allow it."""
     try:
-        replace_whole(path, [text.encode()])
+        replace_whole(path, [text.encode("utf-8", "replace")])  # names of files may hold what is no Unicode
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"

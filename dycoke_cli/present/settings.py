@@ -19,7 +19,7 @@ WIDTH = 100
 
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str], folder: Path, home: Path) -> Table:
     """Show every setting in a row, those that somebody set in bold; paths relative to the folder or home."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("setting", no_wrap=True)
     table.add_column("value", overflow="fold", max_width=36)
     table.add_column("from", overflow="fold")

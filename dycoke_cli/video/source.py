@@ -2,11 +2,16 @@
 
 import errno
 import os
+import shlex
 import stat
 
 from dycoke_cli.errors import VideoError
 from dycoke_cli.video.album import list_pictures
 
+VIDEO_ENDINGS = (
+    "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "rm",
+    "ts", "vob", "webm", "wmv"
+)  # fmt: skip
 _KINDS = {
     stat.S_IFIFO: ("a pipe", "Save its content to a file first."),
     stat.S_IFSOCK: ("a socket", "Give a video file."),
@@ -49,12 +54,28 @@ def pictures_in(path: str) -> list[str] | None:
     except OSError as error:
         raise _unreachable(path, error) from None
     if not found:
+        if videos := list_videos(path):
+            several = f"{len(videos)} videos" if len(videos) > 1 else "one video"
+            raise VideoError(
+                f"{shown(path)} is a folder with {several} and without pictures.",
+                f"Give one video, as {shown(os.path.join(path, videos[0]))}, or caption all: "
+                f"dycoke caption {shlex.quote(path)}",
+                reason="not_a_file",
+            )
         raise VideoError(
             f"{shown(path)} is a folder without pictures.",
             "Give one video file, or a folder of pictures such as jpg or png.",
             reason="not_a_file",
         )
     return found
+
+
+def list_videos(folder: str) -> list[str]:
+    """Names the videos of a folder, told by their endings; hidden files are left out. Raises OSError."""
+    wanted = tuple(f".{ending}" for ending in VIDEO_ENDINGS)
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in entries if entry.name.lower().endswith(wanted) and entry.is_file()]
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def shown(path: str | os.PathLike[str]) -> str:

@@ -35,15 +35,22 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, out, err
 
 
-def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Piped: the answer and a newline on stdout, the demo's warning on stderr, no panel."""
-    code, out, err = ask(capsys, CUBE, QUESTION, "-m", "demo")
+    monkeypatch.setattr("dycoke_cli.checkpoints.choose", lambda: "demo")
+    code, out, err = ask(capsys, CUBE, QUESTION)
     assert code == 0
     assert "red" in out.lower()
     assert out.count("\n") == 1
     assert "mean nothing" in err
     assert "--model llava-ov-0.5b" in err
     assert "visual tokens" not in err
+
+
+def test_whoever_names_the_demo_is_not_told_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only who was given it unasked needs to know."""
+    code, out, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "-n", "4", "--max-new-tokens", "2")
+    assert (code, err, out.count("\n")) == (0, "", 1)
 
 
 def test_quiet_says_nothing_but_the_answer(capsys: pytest.CaptureFixture[str]) -> None:

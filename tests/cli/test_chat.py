@@ -170,6 +170,20 @@ def test_mistakes_are_told_and_keep_the_conversation(typed: Runner, line: str, w
     assert Path("there.txt").read_text() == "mine"
 
 
+def test_a_file_is_written_by_one_command_of_a_chat(typed: Runner) -> None:
+    """A report in the trace's place would be lost with the next answer."""
+    code, out, err = typed(QUESTION, "/trace t.json", "/report t.json", "/save t.json", QUESTION)
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert err.count("t.json' is what /trace writes") == 2
+    assert Path("t.json").read_text().startswith("{")
+
+
+def test_a_home_that_is_not_there_is_a_folder_that_is_not_there(typed: Runner) -> None:
+    """`~nobody/` is told as a place that cannot be written."""
+    code, _, err = typed("/save ~nobody-of-that-name/t.md", QUESTION)
+    assert (code, "cannot be written" in err, "unexpected" in err) == (0, True, False)
+
+
 def test_a_mistake_in_a_pipe_ends_with_its_exit_code(chat: Runner) -> None:
     """What was answered before stays answered."""
     code, out, err = chat(QUESTION, "/frames many", "not asked")

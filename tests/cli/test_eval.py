@@ -99,9 +99,10 @@ def test_json_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["items"][-1]["expected"] == ["B. a ring"]
 
 
-def test_the_table_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Accuracy by type and method with n and interval; one method has no differences; stderr has the notice alone."""
-    code, out, err = evaluate(capsys, "-M", "dycoke:k=0.5")
+    monkeypatch.setattr("dycoke_cli.checkpoints.choose", lambda: "demo")
+    code, out, err = evaluate(capsys, "-M", "dycoke:k=0.5", "-m", "auto")
     assert code == 0, err
     rows = [line.split() for line in out.splitlines()]
     assert "Accuracy of dycoke:k=0.5" in out

@@ -49,6 +49,29 @@ def test_what_is_not_there(arguments: list[str], code: int, words: str, capsys: 
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("lava-ov-0.5b", "llava-ov-0.5b"),
+        ("llava-vdeo-7b@main", "llava-video-7b"),
+        ("dmo", "demo"),
+        ("mymodl", "mymodel"),
+        ("./mymodl", "./mymodel"),
+        ("far-away", None),
+    ],
+)
+def test_a_misspelt_model_is_told_the_nearest_name(
+    name: str, meant: str | None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A known one, or a model's folder beside; where nothing is near, what there is to choose from."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel").mkdir()
+    (tmp_path / "mymodel" / "config.json").write_text("{}")
+    assert run(["models", "path", name]) == 4
+    remedy = capsys.readouterr().err.splitlines()[1].strip()
+    assert remedy == f"Did you mean {meant!r}?" if meant else remedy.startswith("Choose demo, ")
+
+
 def test_the_path_of_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     """The bundled folder, alone on stdout."""
     assert run(["models", "path", "demo"]) == 0

@@ -3,6 +3,7 @@
 import socket
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from packaging.requirements import Requirement
 
 from dycoke_cli import models, sample
 from dycoke_cli.doctor import engine
@@ -17,7 +19,8 @@ from dycoke_cli.doctor.child import examine_one
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
 from dycoke_cli.doctor.engine import Card, judge_cuda
 from dycoke_cli.doctor.hub import check_cache, check_hub
-from dycoke_cli.doctor.installation import check_packages, check_python, check_settings
+from dycoke_cli.doctor.installation import DECORDS, check_packages, check_python, check_settings, decord_package
+from dycoke_cli.errors import UsageError
 
 GB = 10**9
 
@@ -64,6 +67,45 @@ def test_decoders_read_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "libavcodec.so.58" in finding.message
     monkeypatch.setattr(sample, "VIDEO", tmp_path / "cube.mp4")
     assert check_pyav().status == "broken"
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "python", "package"),
+    [
+        ("linux", "x86_64", "3.11", "decord"),
+        ("win32", "AMD64", "3.13", "decord"),
+        ("linux", "aarch64", "3.13", "decord2"),
+        ("darwin", "arm64", "3.11", "eva-decord"),
+        ("darwin", "arm64", "3.12", None),
+        ("win32", "ARM64", "3.12", None),
+    ],
+)
+def test_a_decord_that_is_not_installed_is_told_from_one_that_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, python: str, package: str | None
+) -> None:
+    """Where there is one it is a warning with the name of its package, with or without metadata of dycoke."""
+    platform = {"sys_platform": system, "platform_machine": machine, "python_version": python}
+    assert decord_package(platform) == package
+    monkeypatch.setattr("dycoke_cli.doctor.decoders.decord_package", lambda: decord_package(platform))
+
+    def missing(*_: object) -> None:
+        raise UsageError("decord is not installed here.", "Use --decoder auto or --decoder pyav.")
+
+    monkeypatch.setattr("dycoke_cli.doctor.decoders.read_frames", missing)
+    finding = check_decord()
+    if package is None:
+        assert (finding.status, "none for this platform" in finding.message) == ("ok", True)
+    else:
+        assert (finding.status, "is not installed" in finding.message) == ("warning", True)
+        assert finding.remedy.endswith(f"pip install {package}")
+
+
+def test_the_decords_are_those_that_the_project_asks_for() -> None:
+    """The table stands in for metadata, so it says the same as pyproject.toml."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [Requirement(text) for text in project["dependencies"]]
+    named = {r.name: str(r.marker) for r in asked if "decord" in r.name}
+    assert {r.name: str(r.marker) for r in map(Requirement, DECORDS)} == named
 
 
 def test_a_torchvision_of_another_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

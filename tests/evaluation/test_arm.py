@@ -3,8 +3,9 @@
 import pytest
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.evaluation.arm import Arm, refuse_twins, split_arm
+from dycoke_cli.evaluation.arm import Arm, refuse_twins
 from dycoke_cli.methods import Dycoke, Full
+from dycoke_cli.naming import split_arm
 
 
 def test_methods_with_their_own_options() -> None:

@@ -191,8 +191,31 @@ def test_offline(hub: Hub, pull_apart: Pull, switch: str) -> None:
 
 
 def test_nobody_answers(pull_apart: Pull) -> None:
-    """A network that is not there."""
-    refused(pull_apart(HF_ENDPOINT="http://127.0.0.1:9"), repr(MODEL), "cannot be fetched")
+    """A network that is not there: nothing has begun that could go on, and there are three ways out."""
+    done = pull_apart(HF_ENDPOINT="http://127.0.0.1:9")
+    refused(done, repr(MODEL), "cannot be fetched")
+    assert "where it stopped" not in done.stderr
+    assert all(words in done.stderr for words in ("HTTPS_PROXY", "HF_HUB_OFFLINE", "--model FOLDER"))
+
+
+def test_a_connection_that_ends_on_the_way_can_go_on(hub: Hub, pull: Pull, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has arrived by then stays, and running again is the remedy."""
+    from huggingface_hub import file_download
+
+    def dropped(*_: object, **__: object) -> None:
+        raise ConnectionError("the connection was dropped")
+
+    monkeypatch.setattr(file_download, "http_get", dropped)
+    done = pull()
+    refused(done, "dropped")
+    assert "where it stopped" in done.stderr
+
+
+def test_a_hub_id_near_a_known_one_is_told_it(hub: Hub, pull: Pull) -> None:
+    """Where the hub has no such model; one that is near nothing is not guessed at."""
+    near = "llava-hf/llava-onevision-qwen2-0.5b-ov-h"
+    assert f"Did you mean '{near}f'?" in pull("pull", near).stderr
+    assert "Did you mean" not in pull("pull", "owner/another").stderr
 
 
 def test_a_full_disk_is_seen_before_the_download(monkeypatch: pytest.MonkeyPatch) -> None:

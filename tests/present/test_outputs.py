@@ -1,0 +1,143 @@
+"""What cannot be written, or would be lost by writing, is found before the work."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dycoke_cli.cli.app import run
+from dycoke_cli.errors import UsageError
+from dycoke_cli.present.outputs import check_outputs, check_writable
+from dycoke_cli.present.records import write_whole
+
+ROOT = Path(__file__).parents[2]
+CUBE = ROOT / "sample_videos" / "cube.mp4"
+QUESTIONS = ROOT / "dycoke_cli" / "sample" / "questions.yaml"
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder with one video, and no configuration of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(CUBE, "v.mp4")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no/such/r.html", "its folder does not exist"),
+        ("v.mp4/r.html", "its folder does not exist"),
+        (".", "it is a folder"),
+        ("", "it is a folder"),
+        ("protected", "it is write-protected"),
+        ("x" * 300, "cannot be written"),
+        ("nul\0", "not a possible name"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_with_the_reason(name: str, told: str) -> None:
+    """Missing and wrong folders, protected files, impossible names."""
+    Path("protected").write_text("mine")
+    Path("protected").chmod(0o444)
+    with pytest.raises(UsageError, match=told):
+        check_writable(Path(name))
+    assert Path("protected").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_what_is_no_ordinary_file_is_never_replaced() -> None:
+    """A pipe or a device would be gone, and a file in its place."""
+    os.mkfifo("pipe")
+    for path in (Path("pipe"), Path(os.devnull)):
+        with pytest.raises(UsageError, match="no ordinary file"):
+            check_writable(path)
+
+
+def test_a_look_leaves_nothing_behind(folder: Path) -> None:
+    """Neither a file nor half of one; what it finds writable can be written, and replaced."""
+    before = sorted(folder.iterdir())
+    check_writable(folder / "r.html")
+    assert sorted(folder.iterdir()) == before
+    for text in ("one", "two"):
+        check_writable(folder / "r.html")
+        write_whole(folder / "r.html", text)
+    assert (folder / "r.html").read_text() == "two"
+
+
+def test_a_disk_that_refuses_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights alone do not tell."""
+
+    def refused(**_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("dycoke_cli.present.outputs.tempfile", SimpleNamespace(TemporaryFile=refused))
+    with pytest.raises(UsageError, match="Read-only file system"):
+        check_writable(Path("r.html"))
+
+
+def test_one_file_for_two_outputs_is_refused(folder: Path) -> None:
+    """By whatever path: the second would replace the first."""
+    Path("x").mkdir()
+    with pytest.raises(UsageError, match="--trace and --report both name"):
+        check_outputs({"--trace": "r.html", "--report": folder / "x" / ".." / "r.html"})
+    check_outputs({"--trace": "t.json", "--report": "r.html", "--csv": None})
+
+
+def test_an_input_is_no_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The video, a link to it, a picture of the folder that is looked at, what is piped in."""
+    os.link("v.mp4", "same.mp4")
+    Path("pictures").mkdir()
+    Path("pictures", "1.png").write_bytes(b"a picture")
+    for output, given in (("v.mp4", "v.mp4"), ("same.mp4", str(folder / "v.mp4")), ("pictures/1.png", "pictures")):
+        with pytest.raises(UsageError, match=r"--report names .*, which is read"):
+            check_outputs({"--report": output}, [given, None])
+    check_outputs({"--report": "pictures/r.html"}, ["pictures", "absent.yaml"])
+    with open("v.mp4", "rb") as file:
+        facts = os.fstat(file.fileno())
+        monkeypatch.setattr("dycoke_cli.present.outputs.os.fstat", lambda number: facts)
+        with pytest.raises(UsageError, match="which is read"):
+            check_outputs({"--report": "v.mp4"}, ["-"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ask", "v.mp4", "q", "--trace", "X"],
+        ["ask", "v.mp4", "q", "--report", "X"],
+        ["compare", "v.mp4", "q", "--csv", "X"],
+        ["compare", "v.mp4", "q", "--report", "X"],
+        ["bench", "--video", "v.mp4", "--output", "X"],
+        ["caption", ".", "--output", "X"],
+        ["caption", ".", "--shard", "1/2", "--output", "X"],
+        ["eval", str(QUESTIONS), "--output", "X"],
+    ],
+    ids=lambda value: f"{value[0]} {value[-2]}",
+)
+def test_every_command_looks_at_its_files_first(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a model is looked for, which may be a download; the video of the command stays as it is."""
+    monkeypatch.setattr("dycoke_cli.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
+    for name in ("no/such/file", "v.mp4"):
+        if name == "v.mp4" and arguments[0] in ("caption", "eval"):
+            continue  # its lines are looked at: nothing but an output of the same command is written to
+        assert run([name if word == "X" else word for word in arguments]) == 2
+        err = capsys.readouterr().err
+        assert "cannot be written" in err or "which is read" in err
+    assert Path("v.mp4").read_bytes() == CUBE.read_bytes()
+    assert sorted(os.listdir()) == ["v.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter there")
+def test_a_sidecar_that_cannot_be_written_is_found_before_a_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two videos that would share a text, too."""
+    monkeypatch.setattr("dycoke_cli.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
+    shutil.copy(CUBE, "v.mkv")
+    assert run(["caption", ".", "--sidecar"]) == 2
+    assert "would share the text" in capsys.readouterr().err

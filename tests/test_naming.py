@@ -1,0 +1,89 @@
+"""How methods are written: what their source says is what they say themselves, and is known at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dycoke_cli import naming
+from dycoke_cli.errors import UsageError
+from dycoke_cli.methods import METHODS
+from dycoke_cli.methods.options import _takes, make_method
+from dycoke_cli.settings import merged
+
+ROOT = Path(__file__).parents[1]
+WRONG: list[tuple[str, dict[str, str], str]] = [
+    ("dycok", {}, "Did you mean 'dycoke'?"),
+    ("vidcom2+dynamc", {}, "Did you mean 'dynamic'?"),
+    ("", {}, "Choose from"),
+    ("full+full", {}, "Name each stage once"),
+    ("dycoke", {"kk": "1"}, "Did you mean 'k'?"),
+    ("full", {"k": "1"}, "full has no options"),
+    ("dycoke", {"k": "a"}, "Write it like k=1"),
+    ("dycoke", {"l": "1.5"}, "Write it like l=1"),
+    ("dycoke", {"variant": "papr"}, "Did you mean 'paper'?"),
+    ("vidcom2+dynamic", {"dynamic.pp": "1"}, "Did you mean 'dynamic.p'?"),
+    ("fastv+dynamic", {"l": "3"}, "Say which one: fastv.l or dynamic.l"),
+]
+
+
+def test_the_source_says_what_every_option_takes() -> None:
+    """As the classes do."""
+    assert naming._outlined() == {name: _takes(kind) for name, kind in METHODS.items()}
+
+
+@pytest.mark.parametrize(("name", "options", "remedy"), WRONG)
+def test_what_does_not_exist_is_refused_from_the_source_as_by_the_method(
+    name: str, options: dict[str, str], remedy: str
+) -> None:
+    """The same message and the same remedy, whoever finds it."""
+    with pytest.raises(UsageError) as early:
+        naming.check_method(name, options)
+    with pytest.raises(UsageError) as late:
+        make_method(name, options)
+    assert (early.value.message, early.value.remedy) == (late.value.message, late.value.remedy)
+    assert remedy in early.value.remedy
+
+
+def test_a_wrong_method_of_a_file_or_a_variable_is_named_with_it(tmp_path: Path) -> None:
+    """Whoever reads the message did not write the name on this command line."""
+    file = tmp_path / "dycoke.yaml"
+    file.write_text("method: dycok\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"'dycok' \(from .*dycoke\.yaml\)"):
+        merged({}, file, environment={})
+    with pytest.raises(UsageError, match=r"no option 'q' \(from DYCOKE_OPTIONS\)"):
+        merged({}, environment={"DYCOKE_OPTIONS": "q=1"}, folder=tmp_path.parent)
+    assert merged({"method": "full"}, file, environment={})[0].method == "full"
+
+
+def test_a_misspelt_method_or_model_is_refused_before_torch(tmp_path: Path) -> None:
+    """In every command that takes one, with the nearest name, and before any notice."""
+    video = ROOT / "sample_videos" / "cube.mp4"
+    questions = ROOT / "dycoke_cli" / "sample" / "questions.yaml"
+    commands = [
+        ["ask", str(video), "q", "-M", "dycok"],
+        ["ask", str(video), "q", "-m", "dem"],
+        ["chat", str(video), "-M", "vidcom2+dynamc"],
+        ["caption", str(video.parent), "-o", "kk=1"],
+        ["caption", str(video.parent), "-m", "lava-ov-0.5b"],
+        ["eval", str(questions), "-M", "dycoke:kk=1"],
+        ["eval", str(questions), "-m", "llava-vdeo-7b"],
+        ["compare", "-M", "full", "-M", "dycok"],
+        ["compare", "--sweep", "kk=1,2"],
+        ["compare", "-m", "lava-ov-0.5b"],
+        ["bench", "-M", "generate", "-M", "ful"],
+        ["methods", "dycok"],
+    ]
+    code = (
+        "import sys; from dycoke_cli.cli.app import run\n"
+        f"for command in {commands!r}:\n"
+        "    code = run(command)\n"
+        "    print(code, 'torch' in sys.modules, flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    models = {place for place, command in enumerate(commands) if "-m" in command}
+    assert done.stdout.splitlines() == [f"{4 if place in models else 2} False" for place in range(len(commands))]
+    told = done.stderr.splitlines()
+    assert len(told) == 2 * len(commands), done.stderr
+    assert all("Did you mean" in remedy for remedy in told[1::2]), done.stderr
