@@ -1,0 +1,85 @@
+"""What a config.json may ask for: no more layers and no more numbers than the weights hold, and no code."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from dycoke_cli.errors import ModelError
+from dycoke_cli.weight_files import FLOATS, StoredWeight
+
+LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth")
+# Names of code and of other files, and a classifier's labels, each of which would be made. No answer takes any of it.
+LEFT_OUT = {
+    "auto_map",
+    "attn_implementation",
+    "custom_pipelines",
+    "distributed_config",
+    "experts_implementation",
+    "fusion_config",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "per_layer_config",
+    "transformers_weights",
+}
+SPARE = 2  # times as many numbers may be missing as are there; which ones they are is found out while they are loaded
+PACKED = 8  # numbers in the smallest that a quantised checkpoint stores
+
+
+def harmless(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what would make transformers load code or other files, here and in the parts."""
+    return {
+        key: harmless(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in LEFT_OUT and not key.startswith("_")
+    }
+
+
+def refuse_more_layers(config: Mapping[str, Any], weights: Mapping[str, StoredWeight]) -> None:
+    """Raise ModelError where a part of a config.json has more layers than there are weights."""
+    for key, value in _numbers(config):
+        if key in LAYERS and value > len(weights):
+            raise _too_much(f"{key}={_shown(value)}", f"{len(weights)} weights")
+
+
+def refuse_other_numbers(config: Mapping[str, Any], weights: Mapping[str, StoredWeight]) -> None:
+    """Raise ModelError for weights that are whole numbers in a checkpoint that is not quantised."""
+    if config.get("quantization_config"):
+        return
+    for name, weight in weights.items():
+        if weight.dtype not in FLOATS and not name.endswith("position_ids"):
+            raise ModelError(f"{weight.file} holds {name!r} as {weight.dtype}, which are no weights' numbers")
+
+
+def refuse_larger(architecture: Any, config: Any, weights: Mapping[str, StoredWeight]) -> None:
+    """Raise ModelError where a model takes far more numbers than the weights hold.
+
+    architecture: a transformers class, config: its configuration; built without memory for its numbers, and counted.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = architecture(deepcopy(config))
+    wanted = sum(weight.numel() for weight in model.parameters())
+    held = sum(weight.numbers for weight in weights.values())
+    spare = SPARE * (PACKED if getattr(config, "quantization_config", None) else 1)
+    if wanted > spare * held:
+        raise _too_much(f"{wanted} numbers", f"{held}")
+
+
+def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield every whole number of a configuration and of its parts."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        elif isinstance(value, int):
+            yield key, value
+
+
+def _too_much(asked: str, held: str) -> ModelError:
+    return ModelError(f"config.json asks for {asked}, and the files hold {held}: they do not belong together")
+
+
+def _shown(value: int) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:3]}... ({len(text)} digits)"
