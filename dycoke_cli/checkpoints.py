@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.config_limits import harmless, refuse_larger
+from dycoke_cli.config_limits import harmless, refuse_larger, refuse_other_parts
 from dycoke_cli.errors import ModelError
 from dycoke_cli.hub.cache import FILES as FILES
 from dycoke_cli.hub.cache import cached_folder
@@ -132,6 +132,7 @@ def _model_config(checkpoint: Checkpoint) -> Any:
                 if original
                 else transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
             )
+            refuse_other_parts(made)
             refuse_larger(getattr(transformers, architecture(checkpoint)), made, stored_weights(checkpoint.folder))
         except (ModelError, MemoryError):
             raise

@@ -8,6 +8,22 @@ from dycoke_cli.errors import ModelError
 from dycoke_cli.weight_files import FLOATS, StoredWeight
 
 LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth")
+# What each part of a model has at least one of.
+SIZES = (
+    *LAYERS,
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_heads",
+    "num_key_value_heads",
+    "patch_size",
+    "spatial_merge_size",
+    "spatial_pool_stride",
+    "temporal_patch_size",
+    "vocab_size",
+)
+# The vision towers of models that transformers would build with any.
+TOWERS = {"llava_onevision": "siglip_vision_model", "llava_next_video": "clip_vision_model"}
 # Names of code and of other files, and a classifier's labels, each of which would be made. No answer takes any of it.
 LEFT_OUT = {
     "auto_map",
@@ -35,9 +51,11 @@ def harmless(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def refuse_more_layers(config: Mapping[str, Any], weights: Mapping[str, StoredWeight]) -> None:
-    """Raise ModelError where a part of a config.json has more layers than there are weights."""
+def refuse_sizes(config: Mapping[str, Any], weights: Mapping[str, StoredWeight]) -> None:
+    """Raise ModelError where a part of a config.json has none of something, or more layers than there are weights."""
     for key, value in _numbers(config):
+        if key in SIZES and value < 1:
+            raise ModelError(f"config.json has {key}={_shown(value)}, and no model has so few")
         if key in LAYERS and value > len(weights):
             raise _too_much(f"{key}={_shown(value)}", f"{len(weights)} weights")
 
@@ -49,6 +67,19 @@ def refuse_other_numbers(config: Mapping[str, Any], weights: Mapping[str, Stored
     for name, weight in weights.items():
         if weight.dtype not in FLOATS and not name.endswith("position_ids"):
             raise ModelError(f"{weight.file} holds {name!r} as {weight.dtype}, which are no weights' numbers")
+
+
+def refuse_other_parts(config: Any) -> None:
+    """Raise ModelError where the parts of a transformers configuration are none that dycoke runs."""
+    tower, text = config.vision_config.model_type, config.text_config
+    if tower != TOWERS.get(config.model_type, tower):
+        raise ModelError(
+            f"config.json has a vision tower {str(tower)!r}, which dycoke cannot run in a {config.model_type!r} model",
+            f"Use a model with {TOWERS[config.model_type]!r}",
+        )
+    heads, shared = text.num_attention_heads, text.num_key_value_heads
+    if heads % shared:
+        raise ModelError(f"config.json has num_attention_heads={heads}, which share num_key_value_heads={shared}")
 
 
 def refuse_larger(architecture: Any, config: Any, weights: Mapping[str, StoredWeight]) -> None:

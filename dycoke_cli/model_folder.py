@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dycoke_cli.config_limits import refuse_more_layers, refuse_other_numbers
+from dycoke_cli.config_limits import refuse_other_numbers, refuse_sizes
 from dycoke_cli.errors import ModelError
 from dycoke_cli.model_file import damaged, file_size, read_object
 from dycoke_cli.models import DEMO
@@ -28,7 +28,7 @@ OTHER_FILES = ("fast_tokenizer_files", "gguf_file")  # of tokenizer_config.json:
 def look_through(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise ModelError for files that are missing, damaged, or do not belong together."""
     weights = stored_weights(folder)
-    refuse_more_layers(config, weights)
+    refuse_sizes(config, weights)
     refuse_other_numbers(config, weights)
     if not isinstance(config.get("quantization_config") or {}, dict):
         raise damaged(folder / "config.json", "its quantization_config is no JSON object")

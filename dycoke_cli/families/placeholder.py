@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from dycoke_cli.errors import UsageError
+from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.families.family import OnProgress, Pictures, Size
-from dycoke_cli.families.loaded import LoadedModel
+from dycoke_cli.families.loaded import OTHER_FILES, LoadedModel
 from dycoke_cli.families.picture import Channels, PictureSettings
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
@@ -40,8 +40,18 @@ class PlaceholderModel(LoadedModel):
 
     @classmethod
     def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
-        """Join a loaded model with what its folder says about frames."""
-        return replace(cls.outlined(model.config, folder), model=model, tokenizer=tokenizer)
+        """Join a loaded model with what its folder says about frames.
+
+        Raises ModelError where the tokenizer does not have the token that stands for visual tokens.
+        """
+        made = replace(cls.outlined(model.config, folder), model=model, tokenizer=tokenizer)
+        inside = 0 <= made.placeholder < model.config.get_text_config().vocab_size
+        if not inside or made.tokenize(made.text("", [0.0])).count(made.placeholder) != 1:
+            raise ModelError(
+                f"config.json has {made.placeholder} for the token that stands for a video, and the tokenizer has not",
+                OTHER_FILES,
+            )
+        return made
 
     @property
     def facts(self) -> ModelFacts:
