@@ -32,6 +32,7 @@ import transformers
 from dycoke_cli import checkpoints
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ModelError
+from dycoke_cli.fingerprint import folder_fingerprint
 from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke
 from dycoke_cli.opening import load_model
@@ -125,8 +126,10 @@ def change_header(rng: random.Random, folder: Path) -> None:
                                          entry["shape"][::-1], [*entry["shape"], 1]))  # fmt: skip
         case 4:
             begin, end = entry["data_offsets"]
-            entry["data_offsets"] = rng.choice(([end, begin], [begin, 2**62], [-8, end], [begin + 4, end + 4], [0, 4],
-                                                [begin], [begin, end, end], "x", None, [str(begin), end], [0.0, 4.0]))  # fmt: skip
+            entry["data_offsets"] = rng.choice(
+                ([end, begin], [begin, 2**62], [-8, end], [begin + 4, end + 4], [0, 4],
+                 [begin], [begin, end, end], "x", None, [str(begin), end], [0.0, 4.0])
+            )  # fmt: skip
         case 5:
             text = json.dumps(header)[:-1] + "," + json.dumps({name: entry})[1:]
         case 6:
@@ -307,6 +310,7 @@ def outcome(folder: Path, shown: Clip) -> str:
     method = Dycoke()
     try:
         checkpoint = checkpoints.locate(str(folder))
+        folder_fingerprint(checkpoint.folder, checkpoints.FILES)
         model = load_model(checkpoint, SETTINGS, [method], (90, 120))
         list(Session(model, shown, method, SETTINGS).answers(["what?"], Listener()))
     except ModelError as error:

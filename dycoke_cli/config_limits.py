@@ -80,6 +80,9 @@ def refuse_other_parts(config: Any) -> None:
     heads, shared = text.num_attention_heads, text.num_key_value_heads
     if heads % shared:
         raise ModelError(f"config.json has num_attention_heads={heads}, which share num_key_value_heads={shared}")
+    width, heads = config.vision_config.hidden_size, getattr(config.vision_config, "num_heads", 1)
+    if width % heads:
+        raise ModelError(f"config.json has num_heads={heads} in a vision tower with hidden_size={width}")
 
 
 def refuse_larger(architecture: Any, config: Any, weights: Mapping[str, StoredWeight]) -> None:

@@ -145,11 +145,16 @@ def _refuse_spill(name: str, model: Any) -> None:
 
 
 def _tokenizer(folder: Path) -> Any:
-    """Load the tokenizer exactly as its file says; the family's own class would put Qwen2's rules in place of it."""
+    """Load the tokenizer exactly as its file says; the family's own class would put Qwen2's rules in place of it.
+
+    It is tried, because some of its settings are looked at only when it is used.
+    """
     from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else Qwen2Tokenizer
-    return kind.from_pretrained(folder, local_files_only=True)
+    tokenizer = kind.from_pretrained(folder, local_files_only=True)
+    tokenizer.decode(tokenizer("a", add_special_tokens=False)["input_ids"], skip_special_tokens=True)
+    return tokenizer
 
 
 def _refuse_gaps(checkpoint: Checkpoint, report: dict[str, Any]) -> None:

@@ -21,20 +21,20 @@ SETTINGS = (
     "preprocessor_config.json",
     "video_preprocessor_config.json",
 )
-LONG = ("tokenizer.json", "vocab.json", "merges.txt", "chat_template.jinja")  # read once is enough
+# What is read of a model anywhere, by transformers or for a fingerprint; long ones once is enough.
+READ = ("*.json", "*.safetensors", "merges.txt", "*.jinja")
 OTHER_FILES = ("fast_tokenizer_files", "gguf_file")  # of tokenizer_config.json: names of files to read besides
 
 
 def look_through(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise ModelError for files that are missing, damaged, or do not belong together."""
+    _refuse_what_is_no_file(folder)
     weights = stored_weights(folder)
     refuse_sizes(config, weights)
     refuse_other_numbers(config, weights)
     if not isinstance(config.get("quantization_config") or {}, dict):
         raise damaged(folder / "config.json", "its quantization_config is no JSON object")
     settings = {name: read_object(folder / name) for name in SETTINGS if (folder / name).exists()}
-    for name in (name for name in LONG if (folder / name).exists()):
-        file_size(folder / name)
     for key in OTHER_FILES:
         if key in settings.get("tokenizer_config.json", {}):
             raise damaged(folder / "tokenizer_config.json", f"its {key} names other files, which are not read")
@@ -42,6 +42,15 @@ def look_through(folder: Path, config: Mapping[str, Any]) -> None:
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).exists():
                 raise ModelError(f"{str(folder)!r} holds no tokenizer: neither tokenizer.json nor {name}")
+
+
+def _refuse_what_is_no_file(folder: Path) -> None:
+    """A pipe would be waited for, and a device read without end."""
+    for path in sorted(path for pattern in READ for path in folder.glob(pattern)):
+        try:
+            file_size(path)
+        except FileNotFoundError:
+            raise damaged(path, "it is a link to a file that is not there") from None
 
 
 def again(folder: Path) -> str:

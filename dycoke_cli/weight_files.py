@@ -151,7 +151,9 @@ def _header(path: Path) -> dict[str, StoredWeight]:
         raise ModelError(f"{path.name} of {str(path.parent)!r} is missing") from None
     except OSError as error:
         raise unreadable(path, error) from None
-    entries.pop("__metadata__", None)
+    words = entries.pop("__metadata__", {})
+    if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+        raise damaged(path, f"its header says of '__metadata__' what cannot be: {str(words)[:80]}")
     return _checked(path, entries, size - 8 - length)
 
 

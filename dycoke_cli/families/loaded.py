@@ -51,9 +51,12 @@ class LoadedModel:
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens that end an answer."""
+        """The tokens that end an answer. Raises ModelError where generation_config.json has something else there."""
         configured = self.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
+        if any(token is not None and type(token) is not int for token in ids):
+            told = f"generation_config.json has eos_token_id={str(configured)[:80]}, which are no tokens"
+            raise ModelError(told, "Fetch or copy the model again")
         ids = [*ids, self.tokenizer.convert_tokens_to_ids(self.end_of_turn)]
         return frozenset(token for token in ids if token is not None)
 
