@@ -80,6 +80,10 @@ def refuse_other_parts(config: Any) -> None:
     heads, shared = text.num_attention_heads, text.num_key_value_heads
     if heads % shared:
         raise ModelError(f"config.json has num_attention_heads={heads}, which share num_key_value_heads={shared}")
+    layers = getattr(config.vision_config, "num_hidden_layers", 0)
+    chosen = getattr(config, "vision_feature_layer", -1)
+    if any(not -1 - layers <= layer <= layers for layer in (chosen if isinstance(chosen, list) else [chosen])):
+        raise ModelError(f"config.json has vision_feature_layer={chosen} of a vision tower with {layers} layers")
     width, heads = config.vision_config.hidden_size, getattr(config.vision_config, "num_heads", 1)
     if width % heads:
         raise ModelError(f"config.json has num_heads={heads} in a vision tower with hidden_size={width}")

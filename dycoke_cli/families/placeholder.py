@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.errors import ModelError, UsageError
-from dycoke_cli.families.family import OnProgress, Pictures, Size
+from dycoke_cli.families.family import HD, OnProgress, Pictures, Size
 from dycoke_cli.families.loaded import OTHER_FILES, LoadedModel
 from dycoke_cli.families.picture import Channels, PictureSettings
 from dycoke_cli.methods.protocol import ModelFacts
@@ -35,8 +35,14 @@ class PlaceholderModel(LoadedModel):
 
     @classmethod
     def outlined(cls, config: Any, folder: Path) -> Self:
-        """Join a configuration with what its folder says about frames: an `Outline`, nothing to run."""
-        return cls(SimpleNamespace(config=config), None, PictureSettings.read(folder, cls.mean, cls.std))
+        """Join a configuration with what its folder says about frames: an `Outline`, nothing to run.
+
+        Raises ModelError for one that leaves nothing of a frame.
+        """
+        made = cls(SimpleNamespace(config=config), None, PictureSettings.read(folder, cls.mean, cls.std))
+        if min(made.grid(2, HD)) < 1:
+            raise ModelError(f"config.json of {str(folder)!r} leaves no visual token of a frame")
+        return made
 
     @classmethod
     def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
