@@ -1,20 +1,26 @@
 """Names become files, and files tell what model they are."""
 
-import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from dycoke_cli.config_limits import harmless, refuse_larger, refuse_other_parts
 from dycoke_cli.errors import ModelError
 from dycoke_cli.hub.cache import FILES as FILES
 from dycoke_cli.hub.cache import cached_folder
+from dycoke_cli.model_file import read_object
+from dycoke_cli.model_folder import look_through, remedied
 from dycoke_cli.models import DEMO as DEMO
 from dycoke_cli.models import HUB_IDS as HUB_IDS
 from dycoke_cli.models import NAMES as NAMES
 from dycoke_cli.models import address, fetch, find
+from dycoke_cli.weight_files import stored_weights
 
 if TYPE_CHECKING:
     from dycoke_cli.families.family import Outline
@@ -63,20 +69,40 @@ class Checkpoint:
         known_by_name = "llava-video" in f"{self.name} {self.config.get('_name_or_path', '')}".lower()
         return bool(self.config.get("add_time_instruction")) or known_by_name
 
+    @property
+    def is_original(self) -> bool:
+        """Recognise the lmms-lab format by what is in it: `model_type` there says "llava", "llava_qwen" or "qwen2"."""
+        return "mm_vision_tower" in self.config or self.config.get("architectures") == ["LlavaQwenForCausalLM"]
+
+    @property
+    def family(self) -> str | None:
+        """The `model_type` of a family that is not LLaVA-OneVision's or LLaVA-Video's; None for these."""
+        kind = self.config.get("model_type")
+        return kind if isinstance(kind, str) and kind in FAMILIES and not self.is_original else None
+
+    @cached_property
+    def model_config(self) -> Any:
+        """The transformers configuration with its defaults, no larger than the weights. Raises ModelError."""
+        return _model_config(self)
+
 
 def locate(name: str) -> Checkpoint:
     """Find the files of a model: `demo`, a known name, a local folder or a hub id; download what is not on disk.
 
-    Raises ModelError when there is no such model, it cannot be fetched, or it is no model.
+    The files are looked through, not read: that all are there, whole, and belong together as far as their headers say.
+    Raises ModelError when there is no such model, it cannot be fetched, it is no model or one that dycoke cannot run,
+    and for damaged files.
     """
     folder = _folder(name)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{str(folder)!r} has no config.json, so it is no model", "Name a model's folder") from None
-    except ValueError as error:
-        raise ModelError(f"config.json of {name!r} is damaged: {error}", "Fetch the model again") from None
-    return Checkpoint(name, folder, config)
+    with remedied(folder):
+        try:
+            checkpoint = Checkpoint(name, folder, read_object(folder / "config.json"))
+        except FileNotFoundError:
+            told = f"{str(folder)!r} has no config.json, so it is no model"
+            raise ModelError(told, "Name a model's folder") from None
+        _refuse_unknown(checkpoint)
+        look_through(folder, checkpoint.config)
+    return checkpoint
 
 
 def choose() -> str:
@@ -91,26 +117,46 @@ def on_disk(name: str) -> bool:
     return cached_folder(*address(name)) is not None
 
 
-def model_config(checkpoint: Checkpoint) -> Any:
-    """Build the transformers configuration of a supported checkpoint, with its defaults filled in.
-
-    Raises ModelError for an unsupported architecture, and for a damaged config.json.
-    """
-    from transformers import CONFIG_MAPPING
+def _model_config(checkpoint: Checkpoint) -> Any:
+    """Build the transformers configuration of a checkpoint. Raises ModelError for one that is damaged."""
+    import transformers
 
     from dycoke_cli.families import original_llava
 
-    config = checkpoint.config
-    if original_llava.is_original(config):
-        return original_llava.model_config(config)
-    if config.get("model_type") in ("llava_onevision", *FAMILIES):
+    config = harmless(checkpoint.config)
+    original = checkpoint.is_original
+    with remedied(checkpoint.folder), quiet():
         try:
-            return CONFIG_MAPPING[config["model_type"]].from_dict(config)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise not_loaded(checkpoint.name, error, "Fetch the model again") from error
-    kind = config.get("model_type") or config.get("architectures")
+            made = (
+                original_llava.model_config(config)
+                if original
+                else transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+            )
+            refuse_other_parts(made)
+            refuse_larger(getattr(transformers, architecture(checkpoint)), made, stored_weights(checkpoint.folder))
+        except (ModelError, MemoryError):
+            raise
+        except Exception as error:  # whatever the checks and the arithmetic of transformers raise
+            told = f"config.json of {str(checkpoint.folder)!r} describes no model: {_reason(error)}"
+            raise ModelError(told) from error
+    return made
+
+
+def architecture(checkpoint: Checkpoint) -> str:
+    """Name the transformers class of a checkpoint's model."""
+    if checkpoint.family is not None:
+        return str(family_class(checkpoint).architecture)
+    return "LlavaOnevisionForConditionalGeneration"
+
+
+def _refuse_unknown(checkpoint: Checkpoint) -> None:
+    """Raise ModelError for an architecture that no family runs."""
+    kind = checkpoint.config.get("model_type")
+    if checkpoint.is_original or checkpoint.family or kind == "llava_onevision":
+        return
+    kind = kind or checkpoint.config.get("architectures")
     raise ModelError(
-        f"{checkpoint.name!r} is a {kind!r} model, which dycoke cannot run",
+        f"{checkpoint.name!r} is a {str(kind)[:80]!r} model, which dycoke cannot run",
         "Use a LLaVA-OneVision or LLaVA-Video checkpoint, in transformers or lmms-lab format, or a Qwen2.5-VL, "
         "Qwen3-VL, InternVL3 or LLaVA-NeXT-Video one in transformers format",
     )
@@ -122,9 +168,10 @@ def outline(checkpoint: Checkpoint, **layout: Any) -> "Outline":
     layout: as in `loading.load`; left out where a family has no choice. Raises ModelError for an unsupported
     architecture.
     """
-    config = model_config(checkpoint)
-    if checkpoint.config.get("model_type") in FAMILIES:
-        counted: Outline = family_class(checkpoint).outlined(config, checkpoint.folder)
+    config = checkpoint.model_config
+    if checkpoint.family is not None:
+        with remedied(checkpoint.folder):
+            counted: Outline = family_class(checkpoint).outlined(config, checkpoint.folder)
         return counted
     from dycoke_cli.families.llava import Llava
 
@@ -142,15 +189,38 @@ def video_layout(checkpoint: Checkpoint) -> "VideoLayout":
     from dycoke_cli.families import original_llava
     from dycoke_cli.families.layout import VideoLayout
 
-    if original_llava.is_original(checkpoint.config):
+    if checkpoint.is_original:
         return original_llava.video_layout(checkpoint.config)
     return VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
 
 
 def not_loaded(name: str, error: Exception, remedy: str) -> ModelError:
     """Say in one line why a model cannot be loaded."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ModelError(f"{name!r} cannot be loaded: {reason}", remedy)
+    return ModelError(f"{name!r} cannot be loaded: {_reason(error)}", remedy)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' own bars and reports off the terminal; what matters is raised as ModelError."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _reason(error: Exception) -> str:
+    """Give an error's first line; strict configurations have theirs in what caused them."""
+    for told in (str(error.__cause__ or ""), str(error)):
+        if told.strip():
+            return told.strip().splitlines()[0]
+    return type(error).__name__
 
 
 def _folder(name: str) -> Path:

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.checkpoints import FAMILIES, Checkpoint, family_class, model_config, not_loaded, video_layout
-from dycoke_cli.errors import ModelError, OutOfMemoryError, UsageError
+from dycoke_cli.checkpoints import Checkpoint, architecture, family_class, not_loaded, quiet, video_layout
+from dycoke_cli.errors import DyCokeError, ModelError, OutOfMemoryError, UsageError
+from dycoke_cli.model_folder import again, remedied
 
 if TYPE_CHECKING:
     import torch
@@ -32,12 +33,13 @@ def load(
     VideoLayout to use instead of the checkpoint's own. All three are for LLaVA alone.
     Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
     """
-    if checkpoint.config.get("model_type") not in FAMILIES:
+    if checkpoint.family is None:
         return _llava(checkpoint, device, dtype, quantize, spread, **layout)
     _refuse_what_is_for_llava(checkpoint.name, quantize, spread, layout)
     kind = family_class(checkpoint)
-    model, tokenizer = _read(checkpoint, kind.architecture, dtype, config=model_config(checkpoint))
-    family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
+    model, tokenizer = _read(checkpoint, dtype, config=checkpoint.model_config)
+    with remedied(checkpoint.folder):
+        family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
     return family
 
 
@@ -54,13 +56,13 @@ def _llava(
     from dycoke_cli.families.llava import Llava
     from dycoke_cli.quantization import quantization_config
 
-    options: dict[str, Any] = {"config": model_config(checkpoint)}
-    if original_llava.is_original(checkpoint.config):
+    options: dict[str, Any] = {"config": checkpoint.model_config}
+    if checkpoint.is_original:
         options["key_mapping"] = original_llava.KEY_MAPPING
     if quantize is not None:
         options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
     options |= _placing(device, quantize, spread)
-    model, tokenizer = _read(checkpoint, "LlavaOnevisionForConditionalGeneration", dtype, **options)
+    model, tokenizer = _read(checkpoint, dtype, **options)
     if spread:
         _refuse_spill(checkpoint.name, model)
     elif "device_map" not in options:
@@ -75,29 +77,40 @@ def _refuse_what_is_for_llava(name: str, quantize: str | None, spread: bool, lay
         raise UsageError(f"--{flag} is for LLaVA-OneVision and LLaVA-Video, which {name!r} is not", "Leave it out")
 
 
-def _read(checkpoint: Checkpoint, architecture: str, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
+def _read(checkpoint: Checkpoint, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
     """Load model and tokenizer of a folder, whole or not at all."""
     import transformers
 
-    with _quiet():
-        try:
-            # Weights of another shape are let through here, to be refused by name below.
-            model, report = getattr(transformers, architecture).from_pretrained(
-                checkpoint.folder,
-                dtype=dtype,
-                output_loading_info=True,
-                local_files_only=True,
-                ignore_mismatched_sizes=True,
-                **options,
-            )
-            tokenizer = _tokenizer(checkpoint.folder)
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            quantized = "quantization_config" in options
-            remedy = "Try it without --quantize" if quantized else "Fetch the model again"
-            raise not_loaded(checkpoint.name, error, remedy) from error
-    _refuse_gaps(checkpoint.name, report)
+    remedy = "Try it without --quantize" if "quantization_config" in options else again(checkpoint.folder)
+    with quiet(), _explained(checkpoint.name, remedy):
+        tokenizer = _tokenizer(checkpoint.folder)
+        # Weights of another shape are let through here, to be refused by name below.
+        model, report = getattr(transformers, architecture(checkpoint)).from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            output_loading_info=True,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+    _refuse_gaps(checkpoint, report)
     _refuse_windows(checkpoint.name, model.config.text_config)
     return model.eval(), tokenizer
+
+
+@contextmanager
+def _explained(name: str, remedy: str) -> Iterator[None]:
+    """Turn what reading a model's files raises into a ModelError, but for memory that runs out."""
+    from dycoke_cli.device import out_of_memory_explained
+
+    try:
+        with out_of_memory_explained():
+            yield
+    except DyCokeError:
+        raise
+    except Exception as error:  # whatever transformers, safetensors and tokenizers raise for files that are damaged
+        raise not_loaded(name, error, remedy) from error
 
 
 def _refuse_windows(name: str, config: Any) -> None:
@@ -132,14 +145,19 @@ def _refuse_spill(name: str, model: Any) -> None:
 
 
 def _tokenizer(folder: Path) -> Any:
-    """Load the tokenizer exactly as its file says; the family's own class would put Qwen2's rules in place of it."""
+    """Load the tokenizer exactly as its file says; the family's own class would put Qwen2's rules in place of it.
+
+    It is tried, because some of its settings are looked at only when it is used.
+    """
     from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else Qwen2Tokenizer
-    return kind.from_pretrained(folder, local_files_only=True)
+    tokenizer = kind.from_pretrained(folder, local_files_only=True)
+    tokenizer.decode(tokenizer("a", add_special_tokens=False)["input_ids"], skip_special_tokens=True)
+    return tokenizer
 
 
-def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
+def _refuse_gaps(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
     """A layer left at random, or a weight left unused, would answer nonsense without a word."""
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         # Mismatched ones come with their shapes.
@@ -147,7 +165,8 @@ def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
         if keys:
             shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
             what = kind.replace("_keys", "")
-            raise ModelError(f"{name!r} does not fit its config.json, {what} weights: {shown}", "Fetch the model again")
+            told = f"{checkpoint.name!r} does not fit its config.json, {what} weights: {shown}"
+            raise ModelError(told, again(checkpoint.folder))
 
 
 def refuse_broken_torchvision() -> None:
@@ -161,19 +180,3 @@ def refuse_broken_torchvision() -> None:
             "the installed torchvision does not fit torch, and keeps transformers from working",
             "dycoke does not need it: run `pip uninstall torchvision`, or install the build made for your torch",
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' own bars and reports off the terminal; what matters is raised as ModelError."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

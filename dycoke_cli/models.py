@@ -40,12 +40,20 @@ class NamedModel:
 
 def known_models() -> list[NamedModel]:
     """List all models with names, smallest first."""
-    models = [NamedModel("demo", None, stored_sizes(DEMO), DEMO)]
+    models = [NamedModel("demo", None, _sizes_of(DEMO), DEMO)]
     for name, hub_id in HUB_IDS.items():
         folder = cached_folder(hub_id)
-        sizes = KNOWN.get(name) or (stored_sizes(folder) if folder is not None else None)
+        sizes = KNOWN.get(name) or (_sizes_of(folder) if folder is not None else None)
         models.append(NamedModel(name, hub_id, sizes, folder))
     return sorted(models, key=lambda model: model.sizes.parameters if model.sizes else 0)
+
+
+def _sizes_of(folder: Path) -> Sizes | None:
+    """Count what is on this disk; None where it is damaged, which whoever loads it is told."""
+    try:
+        return stored_sizes(folder)
+    except ModelError:
+        return None
 
 
 def address(name: str) -> tuple[str, str | None]:

@@ -226,10 +226,7 @@ def _check_room(
     from dycoke_cli.room import plan, refuse_what_cannot_fit
     from dycoke_cli.sizes import stored_sizes
 
-    try:
-        sizes = stored_sizes(checkpoint.folder)
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # damaged weights: loading them says what is wrong
+    sizes = stored_sizes(checkpoint.folder)
     frames = settings.frames or (settings.max_frames if settings.fps else None) or checkpoint.default_frames
     wanted = plan(checkpoint.name, outline, sizes, methods, frames, size or HD, settings, device, dtype.itemsize)
     refuse_what_cannot_fit(wanted, known_free_bytes(device, every=settings.device_map == "auto"))

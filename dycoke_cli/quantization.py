@@ -21,7 +21,7 @@ def quantization_config(name: str, config: dict[str, Any], dtype: torch.dtype) -
     int8: torchao, one scale a row, computed in `dtype`. int4: bitsandbytes' nf4, one scale for 64 weights. Both run on
     CUDA and on a CPU. Raises ModelError where a library is missing or the checkpoint is quantised already.
     """
-    if "quantization_config" in config:
+    if config.get("quantization_config"):
         kind = config["quantization_config"].get("quant_method", "unknown")
         raise ModelError(f"the checkpoint is quantised already ({kind})", "Load it without --quantize")
     needed = ("accelerate", "bitsandbytes") if name == "int4" else ("torchao",)

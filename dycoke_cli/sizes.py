@@ -1,11 +1,10 @@
 """How many numbers a model holds, and how many bytes they take: arithmetic over its shape, or over its files."""
 
-import json
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 from dycoke_cli.flops import TextShape
+from dycoke_cli.weight_files import stored_weights
 
 QUANTIZED = ("int8", "int4")
 BLOCK = 64  # weights that share one float32 scale in int4
@@ -67,20 +66,14 @@ def llava_sizes(text: TextShape, vision: VisionShape, tied: bool) -> Sizes:
 
 
 def stored_sizes(folder: Path) -> Sizes:
-    """Count what the safetensors files of a model hold, from their headers alone. Raises OSError, ValueError."""
+    """Count what the safetensors files of a model hold, from their headers alone. Raises ModelError."""
     linear = rows = other = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            shape = entry["shape"]
-            if len(shape) == 2 and ".layers." in name and "vis" not in name:
-                linear += math.prod(shape)
-                rows += shape[0]
-            else:
-                other += math.prod(shape)
+    for name, weight in stored_weights(folder).items():
+        if len(weight.shape) == 2 and ".layers." in name and "vis" not in name:
+            linear += weight.numbers
+            rows += weight.shape[0]
+        else:
+            other += weight.numbers
     return Sizes(linear, rows, other)
 
 

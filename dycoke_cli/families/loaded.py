@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dycoke_cli.errors import ModelError
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.memory import free_bytes
 from dycoke_cli.quantization import weight_bytes
@@ -12,6 +13,7 @@ from dycoke_cli.quantization import weight_bytes
 # peak. Where memory is short they are fewer, and take no more than this share of what is free.
 CHUNK = {"cpu": 4, "cuda": 16}
 SHARE_OF_FREE = 0.25
+OTHER_FILES = "The tokenizer's files or config.json are another model's: fetch or copy the model again"
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ class LoadedModel:
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens that end an answer."""
+        """The tokens that end an answer. Raises ModelError where generation_config.json has something else there."""
         configured = self.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
+        if any(token is not None and type(token) is not int for token in ids):
+            told = f"generation_config.json has eos_token_id={str(configured)[:80]}, which are no tokens"
+            raise ModelError(told, "Fetch or copy the model again")
         ids = [*ids, self.tokenizer.convert_tokens_to_ids(self.end_of_turn)]
         return frozenset(token for token in ids if token is not None)
 
@@ -77,8 +82,14 @@ class LoadedModel:
         return self.tokenize(f"{self.end_of_turn}\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
 
     def tokenize(self, text: str) -> list[int]:
-        """Turn text into token ids, special tokens recognised, none added."""
+        """Turn text into token ids, special tokens recognised, none added.
+
+        Raises ModelError for a tokenizer with tokens that the model does not know.
+        """
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        known = int(self.model.config.get_text_config().vocab_size)
+        if ids and max(ids) >= known:
+            raise ModelError(f"the tokenizer has a token {max(ids)}, and the model knows {known}", OTHER_FILES)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -46,11 +46,6 @@ TEXT_SIZES = (
 )
 
 
-def is_original(config: dict[str, Any]) -> bool:
-    """Recognise the format by what is in it: `model_type` on the hub says "llava", "llava_qwen" or "qwen2"."""
-    return "mm_vision_tower" in config or config.get("architectures") == ["LlavaQwenForCausalLM"]
-
-
 def model_config(config: dict[str, Any]) -> Any:
     """Build the LlavaOnevisionConfig that a config.json of this format describes.
 
@@ -70,6 +65,8 @@ def model_config(config: dict[str, Any]) -> Any:
             )
         vision = SIGLIP_SO400M
     dropped = -1 - int(config.get("mm_vision_select_layer", -2))
+    if not 0 <= dropped < vision["num_hidden_layers"]:
+        raise ModelError(f"the checkpoint has mm_vision_select_layer={-1 - dropped}, and no such layer")
     vision = {**vision, "num_hidden_layers": vision["num_hidden_layers"] - dropped, "vision_use_head": False}
     text = {key: config[key] for key in TEXT_SIZES if key in config}
     rope = {"rope_type": "default", "rope_theta": float(config.get("rope_theta", 1e6))}

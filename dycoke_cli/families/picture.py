@@ -1,6 +1,6 @@
 """How frames become what a vision tower takes: sizes, scales, and the file of a checkpoint that says them."""
 
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.errors import ModelError
 from dycoke_cli.families.family import Pictures, Size
+from dycoke_cli.model_file import damaged, read_object
 
 Channels = tuple[float, float, float]  # red, green, blue
 CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+LARGEST_LEAST = 2**22  # pixels that a file may have each frame enlarged to
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,24 @@ class PictureSettings:
         Numbers of pixels count only from a file about videos: those for single images are far too large for frames.
         Raises ModelError for a damaged file.
         """
-        video = _video_settings(folder)
-        found = video or _json(folder / "preprocessor_config.json")
+        path, video = _video_settings(folder)
+        found = video
+        if not video:
+            path = folder / "preprocessor_config.json"
+            found = _object(path)
         size = video.get("size") or {}
-        mean, std = (tuple(found.get(key) or default) for key, default in (("image_mean", mean), ("image_std", std)))
-        return cls(mean, std, size.get("shortest_edge"), size.get("longest_edge"))
+        try:
+            read = cls(
+                _channels(found.get("image_mean") or mean),
+                _channels(found.get("image_std") or std),
+                _pixels(size.get("shortest_edge")),
+                _pixels(size.get("longest_edge")),
+            )
+        except (TypeError, ValueError, AttributeError):
+            raise damaged(path, "image_mean, image_std and size are no numbers of channels and pixels") from None
+        if 0 in read.std or (read.least or 0) > min(read.most or LARGEST_LEAST, LARGEST_LEAST):
+            raise damaged(path, f"no frame can be scaled by image_std={read.std} and size={size}")
+        return read
 
     def prepare(self, frames: Pictures, size: Size, device: torch.device, crop: Size | None = None) -> Tensor:
         """Resize to `size`, cut `crop` out of the middle, scale on the device: (frames, 3, height, width) float32.
@@ -78,17 +92,35 @@ def resized_as_bytes(images: Tensor, size: Size) -> Tensor:
     return values
 
 
-def _video_settings(folder: Path) -> dict[str, Any]:
+def _video_settings(folder: Path) -> tuple[Path, dict[str, Any]]:
     """Read what a folder says about videos, from wherever a version of transformers puts it."""
-    whole = _json(folder / "processor_config.json").get("video_processor")
-    return whole or _json(folder / "video_preprocessor_config.json")
+    path = folder / "processor_config.json"
+    whole = _object(path).get("video_processor")
+    if not whole:
+        path = folder / "video_preprocessor_config.json"
+        return path, _object(path)
+    if not isinstance(whole, dict):
+        raise damaged(path, "its video_processor is no JSON object")
+    return path, whole
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _object(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise ModelError(f"{path.name} of {str(path.parent)!r} is damaged: {error}", "Fetch the model again") from None
-    return found
+
+
+def _channels(values: Any) -> Channels:
+    """Take a number for each of red, green and blue. Raises TypeError, ValueError."""
+    red, green, blue = (float(value) for value in values)
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ValueError(values)
+    return red, green, blue
+
+
+def _pixels(count: Any) -> int | None:
+    """Take a number of pixels, or none. Raises ValueError."""
+    if count is not None and (type(count) is not int or count < 1):
+        raise ValueError(count)
+    return count

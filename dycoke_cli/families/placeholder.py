@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from dycoke_cli.errors import UsageError
-from dycoke_cli.families.family import OnProgress, Pictures, Size
-from dycoke_cli.families.loaded import LoadedModel
+from dycoke_cli.errors import ModelError, UsageError
+from dycoke_cli.families.family import HD, OnProgress, Pictures, Size
+from dycoke_cli.families.loaded import OTHER_FILES, LoadedModel
 from dycoke_cli.families.picture import Channels, PictureSettings
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
@@ -35,13 +35,29 @@ class PlaceholderModel(LoadedModel):
 
     @classmethod
     def outlined(cls, config: Any, folder: Path) -> Self:
-        """Join a configuration with what its folder says about frames: an `Outline`, nothing to run."""
-        return cls(SimpleNamespace(config=config), None, PictureSettings.read(folder, cls.mean, cls.std))
+        """Join a configuration with what its folder says about frames: an `Outline`, nothing to run.
+
+        Raises ModelError for one that leaves nothing of a frame.
+        """
+        made = cls(SimpleNamespace(config=config), None, PictureSettings.read(folder, cls.mean, cls.std))
+        if min(made.grid(2, HD)) < 1:
+            raise ModelError(f"config.json of {str(folder)!r} leaves no visual token of a frame")
+        return made
 
     @classmethod
     def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
-        """Join a loaded model with what its folder says about frames."""
-        return replace(cls.outlined(model.config, folder), model=model, tokenizer=tokenizer)
+        """Join a loaded model with what its folder says about frames.
+
+        Raises ModelError where the tokenizer does not have the token that stands for visual tokens.
+        """
+        made = replace(cls.outlined(model.config, folder), model=model, tokenizer=tokenizer)
+        inside = 0 <= made.placeholder < model.config.get_text_config().vocab_size
+        if not inside or made.tokenize(made.text("", [0.0])).count(made.placeholder) != 1:
+            raise ModelError(
+                f"config.json has {made.placeholder} for the token that stands for a video, and the tokenizer has not",
+                OTHER_FILES,
+            )
+        return made
 
     @property
     def facts(self) -> ModelFacts:

@@ -8,24 +8,42 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from dycoke_cli.errors import VideoError
+from dycoke_cli.errors import ModelError, VideoError
 from dycoke_cli.families.family import Pictures, Size
 from dycoke_cli.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
 from dycoke_cli.video.arriving import Pixels
 
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
+SECTIONS = (16, 24, 24)  # pairs of a head's numbers that turn with time, height and width, where config.json says none
 LONGEST = 200  # times as long as wide, at most
 
 
 @dataclass(frozen=True)
 class QwenVL(PlaceholderModel):
     """A Qwen vision-language model. The `frames` of its grid are patches of two frames; an odd last one is doubled."""
+
+    @classmethod
+    def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
+        """Join a loaded model with what its folder says about frames.
+
+        Raises ModelError where positions in three directions do not fill the heads.
+        """
+        made = super().opened(model, tokenizer, folder)
+        sections = (model.config.text_config.rope_parameters or {}).get("mrope_section", SECTIONS)
+        whole = isinstance(sections, list | tuple) and all(type(pairs) is int and pairs >= 0 for pairs in sections)
+        pairs = made.language_model.head_dim // 2
+        if not whole or len(sections) != 3 or sum(sections) != pairs:
+            raise ModelError(
+                f"config.json has mrope_section={str(sections)[:80]}, and heads of {pairs} pairs of numbers"
+            )
+        return made
 
     @property
     def placeholder(self) -> int:

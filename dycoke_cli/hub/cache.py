@@ -1,8 +1,10 @@
 """What the hub's cache on this disk holds of a model. Asks no network."""
 
-import json
 import re
 from pathlib import Path
+
+from dycoke_cli.errors import ModelError
+from dycoke_cli.weight_files import weight_files
 
 FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -14,7 +16,7 @@ def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
     storage = storage_folder(hub_id)
     try:
         commit = (storage / "refs" / revision).read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         commit = revision
     folder = storage / "snapshots" / commit
     return folder if COMMIT.fullmatch(commit) and is_complete(folder) else None
@@ -22,16 +24,10 @@ def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
 
 def is_complete(folder: Path) -> bool:
     """Say whether a folder holds a configuration and all weights that its index names; a cut download does not."""
-    if not (folder / "config.json").exists():
-        return False
-    index = folder / "model.safetensors.index.json"
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except FileNotFoundError:
-        shards = {"model.safetensors"}
-    except (OSError, ValueError, KeyError, AttributeError):
+        return (folder / "config.json").exists() and all(path.exists() for path in weight_files(folder))
+    except (OSError, ModelError):
         return False
-    return all((folder / shard).exists() for shard in shards)
 
 
 def storage_folder(hub_id: str) -> Path:

@@ -14,6 +14,7 @@ import pytest
 from dycoke_cli.checkpoints import locate, on_disk
 from dycoke_cli.cli.app import run
 from dycoke_cli.fingerprint import folder_fingerprint
+from dycoke_cli.models import find
 from tests.conftest import GOLDEN
 from tests.hub.server import COMMIT, Hub, running
 
@@ -111,7 +112,9 @@ def test_a_dropped_connection_is_taken_up_again(hub: Hub, pull: Pull) -> None:
     done = pull()
     assert done.returncode == 0, done.stderr
     assert hub.ranges == [(name, f"bytes={piece}-")]
-    assert (locate(MODEL).folder / name).read_bytes() == hub.files[name]
+    folder = find(MODEL)
+    assert folder is not None
+    assert (folder / name).read_bytes() == hub.files[name]
 
 
 def test_the_next_run_goes_on_where_one_was_stopped(hub: Hub, pull: Pull, tmp_path: Path) -> None:
