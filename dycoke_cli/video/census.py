@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from dycoke_cli.errors import VideoError
+from dycoke_cli.video.clock import Clock
 from dycoke_cli.video.container import open_container, video_stream
 from dycoke_cli.video.index import Index, shortfall
 from dycoke_cli.video.pyav_reader import all_frames, use_threads
@@ -28,21 +26,24 @@ def count_frames(index: Index, beat: Callable[[], None]) -> Index:
         raise VideoError(
             f"Not one frame of {index.name} can be decoded.", "Copy or download it again.", reason="no_frames"
         )
-    places, seconds, step_s = _in_order(best.times, best.step_s, unique=len(index.pts) > 0)
-    duration_s = float(seconds[-1] + step_s)
+    clock = Clock.of_frames(best.times, best.step_s, index.container, index.one_clock)
+    duration_s = float(clock.seconds[-1] + clock.step_s)
+    damaged = bool(best.errors or best.corrupt or index.damaged)
     if found < index.promised and (best.errors or index.damaged):
         lost: tuple[str, ...] = (f"only {found} of {index.promised} frames can be read",)
     else:
-        lost = shortfall(duration_s, index.promised_s, found)
+        lost = shortfall(duration_s + clock.skipped_s, index.promised_s, found)
+    lost += clock.holes(index.container, damaged)
     if best.corrupt:
         lost += (f"damaged pictures: {best.corrupt} of {found}",)
     return replace(
         index,
-        seconds=seconds,
+        seconds=clock.seconds,
         duration_s=duration_s,
-        places=places,
+        places=clock.places,
         one_thread=not best.many_threads,
         losses=lost,
+        notes=tuple(dict.fromkeys(index.notes + clock.notes)),
     )
 
 
@@ -68,26 +69,3 @@ class _Census:
                 census.times.append(frame.time)
                 census.corrupt += frame.is_corrupt
         return census
-
-
-def _in_order(
-    times: list[float | None], step_s: float, unique: bool
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], float]:
-    """Orders frames by their times -> places (frames,), seconds (frames,) rising from 0, and how long a frame lasts.
-
-    unique: each packet has a time of its own, so that the odd frame out of order is one decoded at the wrong moment.
-    Otherwise a clock that jumps back starts anew, as in joined .ts files, and goes on from the last time. Where times
-    are missing or more than 2 % of the steps go back, as in AVI with B-frames, the rate is all there is.
-    """
-    places = np.arange(len(times), dtype=np.int64)
-    if None not in times and len(times) > 1:
-        known = np.array(times, dtype=np.float64)
-        steps = np.diff(known)
-        if np.count_nonzero(steps <= 0) <= max(1, 0.02 * len(steps)) and np.any(steps > 0):
-            if unique:
-                places = np.argsort(known, kind="stable")
-                steps = np.diff(known[places])
-            usual = float(np.median(steps[steps > 0]))
-            seconds: npt.NDArray[np.float64] = np.insert(np.where(steps > 0, steps, usual).cumsum(), 0, 0.0)
-            return places, seconds, usual
-    return places, np.asarray(places * step_s, dtype=np.float64), step_s

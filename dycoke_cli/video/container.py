@@ -16,6 +16,7 @@ _FORMATS = (
     "mp3,wav,flac,aac,w64,aiff,amr,ape,caf"
 )
 MAX_STORED_PIXELS = 1 << 26  # of one frame, twice those of 8K: what is larger is made to fill the memory
+_LONGEST_GAP = 1 << 28  # bytes to look for the next packet of a transport stream; FFmpeg gives up after 64 KiB
 _MAX_THREADS = 8  # each holds some frames, and more help little
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0\r\n", b"v=0\n", b"<MPD")
 
@@ -26,7 +27,7 @@ def open_container(path: str, name: str) -> "av.container.InputContainer":
     FFmpeg's logging is left as it is: a log level would make PyAV's callback take the interpreter lock from decoder
     threads, which deadlocks when a codec closes.
     """
-    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, "resync_size": str(_LONGEST_GAP)}
     try:
         return av.open("file:" + path, options=options, metadata_errors="replace")
     except MemoryError:

@@ -21,6 +21,7 @@ class Index(Timeline):
     promised: int  # frames there should be, by the header or by the packets
     promised_s: float  # how long the header says that the video is; 0 when it does not say
     damaged: bool  # packets are broken or missing
+    one_clock: bool  # the times of the packets never jump back
     exact: bool  # the packets tell all; otherwise only a full decode can
     seekable: bool  # a frame can be reached from the key frame before it
     doubt: str | None  # why decord would not be right here; None when it is

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
+from dycoke_cli.video.clock import Clock
 from dycoke_cli.video.container import moving_streams, open_container, video_stream
 from dycoke_cli.video.first_picture import FirstPicture
 from dycoke_cli.video.index import Index, shortfall
@@ -28,6 +29,7 @@ class Packets:
     durations: npt.NDArray[np.int64]  # (packets,)
     key: npt.NDArray[np.bool_]  # (packets,)
     hidden: npt.NDArray[np.bool_]  # (packets,) decoded, but cut away by an edit list
+    one_clock: bool  # times never jump back, as in a joined .ts
     complete: bool  # each packet is one frame at a moment of its own
     damaged: bool
 
@@ -37,13 +39,14 @@ class Packets:
         damage: list[Exception | None] = []
         rows = np.fromiter(_walk(container, stream, beat, damage), _ROW)
         pts, dts = rows["pts"], rows["dts"][rows["dts"] != _UNKNOWN]
-        rising = bool(np.all(np.diff(dts) > 0))  # a joined .ts jumps back
-        complete = len(pts) > 0 and rising and _UNKNOWN not in pts and len(np.unique(pts)) == len(pts)
+        one_clock = bool(np.all(np.diff(dts) > 0))
+        complete = len(pts) > 0 and one_clock and _UNKNOWN not in pts and len(np.unique(pts)) == len(pts)
         return cls(
             pts=pts if complete else np.zeros(len(pts), dtype=np.int64),
             durations=rows["duration"],
             key=rows["key"],
             hidden=rows["hidden"],
+            one_clock=one_clock,
             complete=complete,
             damaged=bool(damage),
         )
@@ -90,15 +93,19 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
         order = order[~packets.hidden[order]] if packets.complete else order[:0]
         base, rate = float(stream.time_base), float(stream.average_rate or 0)
         seconds = np.asarray((packets.pts[order] - packets.pts[order][:1]) * base, dtype=np.float64)
-        duration_s = _end(seconds, float(packets.durations[order][-1:].sum()) * base, rate)
+        kind = _SEEKABLE.get(format_name, format_name)
+        clock = Clock.of_index(seconds, kind)
+        duration_s = _end(clock.seconds, float(packets.durations[order][-1:].sum()) * base, rate)
+        end_s = duration_s + clock.skipped_s
         promised_s = _promised_s(container, stream)
         # A header may count frames that an edit list hides; it is held to its count only where time is missing too.
-        cut = stream.frames > len(packets.pts) and promised_s - duration_s > 1.5 / (rate or 25)
+        cut = stream.frames > len(packets.pts) and promised_s - end_s > 1.5 / (rate or 25)
         damaged = packets.damaged or cut
+        short = shortfall(end_s, promised_s, len(order))
         return Index(
             path=path,
             name=name,
-            container=_SEEKABLE.get(format_name, format_name),
+            container=kind,
             codec=stream.codec_context.codec.canonical_name,
             width=first.width,
             height=first.height,
@@ -106,16 +113,17 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
             orientation=first.orientation,
             pts=packets.pts[order],
             keys=np.sort(packets.pts[packets.key]),
-            seconds=seconds,
+            seconds=clock.seconds,
             duration_s=duration_s,
             promised=(stream.frames if cut else len(packets.pts)) - int(packets.hidden.sum()),
             promised_s=promised_s,
             damaged=damaged,
+            one_clock=packets.one_clock,
             exact=len(order) > 0 and not damaged,
             seekable=format_name in _SEEKABLE and bool(packets.key.any()),
             doubt=_doubt(packets, container, stream) or first.doubt,
-            losses=() if damaged else _unfinished(path, format_name) or shortfall(duration_s, promised_s, len(order)),
-            notes=first.notes,
+            losses=() if damaged else _unfinished(path, kind) or short + clock.holes(kind, damaged=False),
+            notes=first.notes + clock.notes,
         )
 
 

@@ -23,6 +23,17 @@ def drawn(place, width, height):
     return picture.clip(0, 255).astype(np.uint8)
 
 
+def numbered(place, width, height):
+    """A `drawn` picture with its place written into it, for `clips.number` to read."""
+    picture = drawn(place, width, height)
+    rows, columns = (np.linspace(0, side, cells + 1).astype(int) for side, cells in ((height, 10), (width, 14)))
+    for row in (1, 2):
+        for bit in range(12):
+            cell = slice(rows[row], rows[row + 1]), slice(columns[bit + 1], columns[bit + 2])
+            picture[cell] = 255 * ((place >> bit & 1) ^ (row == 2))
+    return picture
+
+
 def write(
     path,
     count=12,
@@ -39,8 +50,9 @@ def write(
     times=None,
     container=None,
     file_options=None,
+    picture=drawn,
 ):
-    """Writes one stream of `drawn` pictures; matrix, full (1: limited range, 2: full) and transfer as FFmpeg counts."""
+    """Writes one stream of pictures; matrix, full (1: limited range, 2: full) and transfer as FFmpeg counts."""
     with av.open(str(path), "w", format=container, options=file_options or {}) as file:
         stream = file.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
@@ -54,7 +66,7 @@ def write(
         if aspect is not None:
             context.sample_aspect_ratio = aspect
         for place in range(count):
-            frame = av.VideoFrame.from_ndarray(drawn(place, *size))
+            frame = av.VideoFrame.from_ndarray(picture(place, *size))
             frame = frame.reformat(format=pixels, dst_colorspace=matrix, dst_color_range=full)
             frame.pts = start + (place if times is None else times[place])
             file.mux(stream.encode(frame))

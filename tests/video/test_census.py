@@ -4,41 +4,133 @@ import av
 import numpy as np
 import pytest
 
-from dycoke_cli.video.census import _in_order
+from dycoke_cli.video.clock import Clock
 from dycoke_cli.video.guard import read_frames
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, number
-from tests.video.made import drawn, psnr, write
+from tests.video.made import drawn, numbered, psnr, write
 
 
 def test_times_in_order_are_kept_from_the_first_on():
-    places, seconds, step = _in_order([5.0, 5.1, 5.2, 7.0], 1.0, unique=False)
-    assert places.tolist() == [0, 1, 2, 3]
-    np.testing.assert_allclose(seconds, [0, 0.1, 0.2, 2.0])
-    assert step == pytest.approx(0.1)
+    clock = Clock.of_frames([5.0, 5.1, 5.2, 7.0], 1.0, "avi", one_clock=False)
+    assert clock.places.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(clock.seconds, [0, 0.1, 0.2, 2.0])
+    assert clock.step_s == pytest.approx(0.1)
 
 
-def test_one_frame_decoded_at_the_wrong_moment_goes_to_its_time():
-    places, seconds, _ = _in_order([0.0, 0.3, 0.1, 0.2, 0.4], 1.0, unique=True)
-    assert places.tolist() == [0, 2, 3, 1, 4]
-    np.testing.assert_allclose(seconds, [0, 0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize("container", ["avi", "mpegts"])
+def test_one_frame_decoded_at_the_wrong_moment_goes_to_its_time(container):
+    clock = Clock.of_frames([0.0, 0.3, 0.1, 0.2, 0.4], 1.0, container, one_clock=True)
+    assert clock.places.tolist() == [0, 2, 3, 1, 4]
+    np.testing.assert_allclose(clock.seconds, [0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_a_clock_that_starts_anew_goes_on_from_the_last_time():
-    places, seconds, _ = _in_order([0.0, 0.1, 0.2, 0.0, 0.1], 1.0, unique=False)
-    assert places.tolist() == [0, 1, 2, 3, 4]
-    np.testing.assert_allclose(seconds, [0, 0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize("container", ["avi", "mpegts"])
+def test_a_clock_that_starts_anew_goes_on_from_the_last_time(container):
+    clock = Clock.of_frames([0.0, 0.1, 0.2, 0.0, 0.1], 1.0, container, one_clock=False)
+    assert clock.places.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(clock.seconds, [0, 0.1, 0.2, 0.3, 0.4])
 
 
-@pytest.mark.parametrize("unique", [False, True])
+@pytest.mark.parametrize("one_clock", [False, True])
 @pytest.mark.parametrize(
     "times", [[0.0, None, 0.2], [0.0, 0.2, 0.1, 0.4, 0.3], [0.0, 0.2, 0.3, 0.1, 0.5, 0.6, 0.4], [0.0], [9.0, 9.0, 9.0]]
 )
-def test_times_that_mean_nothing_give_way_to_the_rate(times, unique):
-    places, seconds, step = _in_order(times, 0.25, unique=unique)
-    assert places.tolist() == list(range(len(times)))
-    np.testing.assert_allclose(seconds, 0.25 * np.arange(len(times)))
-    assert step == 0.25
+def test_times_that_mean_nothing_give_way_to_the_rate(times, one_clock):
+    clock = Clock.of_frames(times, 0.25, "avi", one_clock)
+    assert clock.places.tolist() == list(range(len(times)))
+    np.testing.assert_allclose(clock.seconds, 0.25 * np.arange(len(times)))
+    assert clock.step_s == 0.25
+
+
+@pytest.mark.parametrize("times", [[None, None, None], [9.0, 9.0, 9.0], [0.0]])
+def test_without_two_moments_the_rate_is_all_there_is(times):
+    clock = Clock.of_frames(times, 0.25, "mpegts", one_clock=True)
+    np.testing.assert_allclose(clock.seconds, 0.25 * np.arange(len(times)))
+
+
+# What a decoder gives around a hole of 2.5 s: it holds frames back to order them, and finds no key frame.
+HOLE = [
+    *(place / 25 for place in range(49)),
+    4.48,
+    2.0,
+    None,
+    4.56,
+    4.60,
+    2.08,
+    *(4.64 + place / 25 for place in range(9)),
+]
+
+
+@pytest.mark.parametrize("one_clock", [False, True])
+def test_frames_out_of_order_around_a_hole_are_shown_at_their_times(one_clock):
+    clock = Clock.of_frames(HOLE, 0.04, "mpegts", one_clock)
+    shown = sorted([time for time in HOLE if time is not None] + [2.04])
+    np.testing.assert_allclose(clock.seconds, shown, atol=1e-9)
+    assert clock.holes("mpegts", damaged=True) == ("nothing is there from 2.12 s to 4.48 s",)
+
+
+def test_a_hole_and_a_new_clock_are_told_apart():
+    clock = Clock.of_frames(HOLE + [place / 25 for place in range(50)], 0.04, "mpegts", one_clock=False)
+    np.testing.assert_allclose(clock.seconds[-50:], 5.0 + np.arange(50) / 25, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("container", "jump_s", "kept"),
+    [("mpegts", 9, True), ("mpeg", 11, False), ("mpegts", 11, False), ("mp4", 11, True)],
+)
+def test_a_clock_set_ahead_by_more_than_ten_seconds_goes_on(container, jump_s, kept):
+    seconds = np.concatenate([np.arange(10) / 10, jump_s + np.arange(10) / 10])
+    for clock in (
+        Clock.of_index(seconds, container),
+        Clock.of_frames(seconds.tolist(), 0.1, container, one_clock=True),
+    ):
+        np.testing.assert_allclose(clock.seconds, seconds if kept else np.arange(20) / 10, atol=1e-9)
+        assert clock.skipped_s == pytest.approx(0 if kept else jump_s - 1)
+        assert [note[:25] for note in clock.notes] == [] if kept else ["its clock jumps ahead by "]
+
+
+def _punched(content, unit, how):
+    """Takes away packets between three and seven tenths of a file, or puts zeros into their place."""
+    begin, end = (int(len(content) / unit * share) * unit for share in (0.32, 0.667))
+    return content[:begin] + (bytes(end - begin) if how == "zeros" else b"") + content[end:]
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("x.ts", "cut"), ("x.ts", "zeros"), ("x.m2ts", "cut"), ("x.m2ts", "zeros"), ("x.mpg", "cut")]
+)
+def test_a_hole_in_a_transport_stream_stays_time(name, how, tmp_path):
+    mpeg = {"codec": "mpeg2video"} if name == "x.mpg" else {}
+    write(tmp_path / name, count=150, size=(160, 120), rate=25, picture=numbered, **mpeg)
+    unit = {"x.ts": 188, "x.m2ts": 192, "x.mpg": 1}[name]
+    (tmp_path / name).write_bytes(_punched((tmp_path / name).read_bytes(), unit, how))
+    frames = read_frames(tmp_path / name, Sampling(frames=150))
+    assert 60 < len(frames) < 120
+    assert frames.info.duration_s == pytest.approx(6, abs=0.08)
+    numbers = [number(picture) for picture in frames.pixels]
+    # What follows the hole is built on frames that are not there: its pictures come right after a while, its times at
+    # once.
+    sure = [*range(30), -1]
+    np.testing.assert_allclose(
+        [frames.seconds[place] for place in sure], [numbers[place] / 25 for place in sure], atol=0.021
+    )
+    assert frames.info.damaged
+    assert any(
+        line.startswith(("nothing is there from 1.", "nothing is there from 2.")) for line in frames.info.warnings
+    )
+
+
+@pytest.mark.parametrize("jump_s", [5, 30])
+def test_a_transport_stream_whose_clock_is_set_ahead_goes_on(jump_s, tmp_path):
+    times = [place + (25 * jump_s if place >= 25 else 0) for place in range(50)]
+    write(tmp_path / "ahead.ts", count=50, rate=25, times=times, picture=numbered)
+    frames = read_frames(tmp_path / "ahead.ts", Sampling(frames=50))
+    shown = [place / 25 + (jump_s if place >= 25 and jump_s == 5 else 0) for place in range(50)]
+    np.testing.assert_allclose(frames.seconds, shown, atol=2e-3)
+    assert [number(picture) for picture in frames.pixels] == list(range(50))
+    warning = {5: "nothing is there from 1.00 s to 6.00 s", 30: "its clock jumps ahead by 30.0 s at 0.96 s"}[jump_s]
+    assert [line[: len(warning)] for line in frames.info.warnings] == [warning]
+    assert frames.info.damaged == (jump_s == 5)
 
 
 def test_two_joined_streams_are_one_video(tmp_path):
