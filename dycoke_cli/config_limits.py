@@ -84,8 +84,8 @@ def refuse_other_parts(config: Any) -> None:
     chosen = getattr(config, "vision_feature_layer", -1)
     if any(not -1 - layers <= layer <= layers for layer in (chosen if isinstance(chosen, list) else [chosen])):
         raise ModelError(f"config.json has vision_feature_layer={chosen} of a vision tower with {layers} layers")
-    width, heads = config.vision_config.hidden_size, getattr(config.vision_config, "num_heads", 1)
-    if width % heads:
+    width, heads = config.vision_config.hidden_size, getattr(config.vision_config, "num_heads", None)
+    if heads is not None and width % (4 * heads):  # each pair of a head's numbers turns with a row, or with a column
         raise ModelError(f"config.json has num_heads={heads} in a vision tower with hidden_size={width}")
 
 
