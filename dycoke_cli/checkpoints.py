@@ -70,6 +70,8 @@ def locate(name: str) -> Checkpoint:
     Raises ModelError when there is no such model, it cannot be fetched, or it is no model.
     """
     folder = _folder(name)
+    if pipes := [path.name for path in folder.glob("*") if path.is_fifo()]:
+        raise ModelError(f"{pipes[0]} in {str(folder)!r} is a pipe, not a file", "Name a model's folder")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
