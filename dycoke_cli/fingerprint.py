@@ -1,6 +1,9 @@
 """What a file or a model's folder is, told apart from others without reading all of it."""
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,8 +12,13 @@ END = 64 * 2**10  # bytes read from either end of a larger file
 
 
 def file_fingerprint(path: Path) -> str:
-    """Identify a file: all of a small one; size, date of change and both ends of a large one. Raises OSError."""
+    """Identify a file: all of a small one; size, date of change and both ends of a large one.
+
+    Raises OSError, also for a pipe or a device: to open one may wait for ever.
+    """
     facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
     digest = hashlib.sha256(str(facts.st_size).encode())
     with path.open("rb") as file:
         if facts.st_size <= SMALL:

@@ -19,7 +19,9 @@ from dycoke_cli.settings import Settings
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.piped import STDIN
 from dycoke_cli.video.sampling import Sampling, parse_time
+from dycoke_cli.video.source import check_source
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +78,8 @@ def opening_video(
     part of them is to wait for it, and raises FramesReplacedError if the video has to be read another way, after which
     `complete` gives what came of it. A video that `cache` holds is not decoded. Raises a DyCokeError.
     """
+    if video != STDIN:
+        check_source(video)  # before its content is looked up, and before a model is fetched for it
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
     sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))

@@ -47,13 +47,18 @@ class Session:
     def warm_up(self) -> None:
         """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
         with out_of_memory_explained(), self._threads():
-            few = self.clip.frames.pixels[:WARM_UP_FRAMES]
-            tokens = encode_compressed(self.model, few, self.method)
-            prompt, stop = self._prompt(tokens, "", WARM_UP_FRAMES), Stop(frozenset(), 2)
+            prompt, stop = self._prompt(self._few(), "", WARM_UP_FRAMES), Stop(frozenset(), 2)
             for _ in generate(
                 self.model.language_model, [prompt], self.method, stop, self.sampling, graphs=self.graphs
             ):
                 pass
+
+    def _few(self) -> VisualTokens:
+        """Compress a few frames, which need no vision tower where the cache has them."""
+        known = self.look.encode(self.model) if self.look is not None else None
+        if known is None:
+            return encode_compressed(self.model, self.clip.frames.pixels[:WARM_UP_FRAMES], self.method)
+        return self.method.compress(known.first(-(-WARM_UP_FRAMES // self.model.frames_per_patch)))
 
     def encode(self, listener: Listener, saliency: bool = False) -> VisualTokens:
         """Encode the clip; the result serves the sessions of every method over it.

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.textfile import read_text
 
 FILE_NAME = "dycoke.yaml"
 
@@ -28,7 +29,7 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises UsageError naming the file where it cannot be read or is no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "Check its path and its permissions") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -111,6 +111,13 @@ class VisualTokens:
         moved: dict[str, Any] = {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
         return replace(self, **moved)
 
+    def first(self, frames: int) -> "VisualTokens":
+        """Give the first frames of an uncompressed video as one of their own."""
+        grid = self.grid._replace(frames=min(frames, self.grid.frames))
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        cut: dict[str, Any] = {name: value[: grid.total] for name, value in values if isinstance(value, Tensor)}
+        return replace(self, grid=grid, **cut)
+
     def by_frame(self) -> Tensor:
         """Give the features as (frames, per_frame, hidden). Raises ValueError where tokens are already missing."""
         if len(self) != self.grid.total:

@@ -16,6 +16,7 @@ from dycoke_cli.captioning.shard import Shard
 from dycoke_cli.captioning.sidecar import Sidecars
 from dycoke_cli.errors import InputError, UsageError
 from dycoke_cli.settings import Settings
+from dycoke_cli.textfile import read_text
 
 NAME = "captions.jsonl"
 MOST_DECODERS = 16
@@ -110,7 +111,7 @@ def asked_questions(prompt: str | None, file: Path | None, usual: str) -> tuple[
     if prompt is not None:
         raise UsageError("--prompt and --questions exclude each other", "Give one of the two")
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(file, "utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"{str(file)!r} cannot be read: {error.strerror}", "Name a file of questions") from None
     except UnicodeDecodeError:

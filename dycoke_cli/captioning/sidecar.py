@@ -59,6 +59,8 @@ def beside(path: str) -> Path:
 
 
 def _content(path: Path) -> str | None:
+    if path.is_fifo():
+        return ""
     try:
         return path.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n")
     except FileNotFoundError:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from dycoke_cli.encoded.content import ContentIndex
 from dycoke_cli.encoded.entry import FORMAT, SUFFIX, Entry
 from dycoke_cli.encoded.look import Look
 from dycoke_cli.fingerprint import folder_fingerprint
+from dycoke_cli.video.guard import read_frames
 from dycoke_cli.video.piped import STDIN
 
 if TYPE_CHECKING:
@@ -69,15 +71,17 @@ class Cache:
             return None
         began = time.perf_counter()
         facts = {key: value for key, value in settings.model_dump().items() if key not in UNRELATED}
-        rate = settings.fps if os.path.isdir(video) else None
+        # The ending of a file's name has a say in what decoders take it for.
+        kind = {"rate": settings.fps} if os.path.isdir(video) else {"ending": _ending(video)}
         patterns = ("*.json", "*.safetensors", "merges.txt", "vocab.json")
         try:
             model = folder_fingerprint(checkpoint.folder, patterns)
             content, state = self.contents.of(video), self.contents.state(video)
         except OSError:
             return None
-        wanted = {"format": FORMAT, "version": __version__, "model": model, "rate": rate, **asdict(sampling), **facts}
-        look = Look(self, os.path.abspath(video), checkpoint.name, wanted, state)
+        wanted = {"format": FORMAT, "version": __version__, "model": model, **kind, **asdict(sampling), **facts}
+        decode = partial(read_frames, video, sampling, settings.decoder, settings.video_timeout, rate=settings.fps)
+        look = Look(self, video, checkpoint.name, wanted, state, decode)
         look.find(content)
         look.seconds = time.perf_counter() - began
         return look
@@ -116,3 +120,9 @@ class Cache:
             if path.is_file():
                 path.unlink(missing_ok=True)
         return len(entries), sum(entry.bytes for entry in entries)
+
+
+def _ending(video: str) -> str:
+    """Give what FFmpeg, too, takes for the ending of a file's name: from its last dot on, in small letters."""
+    _, dot, ending = os.path.basename(video).rpartition(".")
+    return (dot and ending).lower()

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from dycoke_cli.fingerprint import file_fingerprint
+from dycoke_cli.video.album import list_pictures
 
 AT_ONCE = 256 * 2**20  # bytes that are read through before a run begins; a larger file's are afterwards
 
@@ -19,16 +20,15 @@ class ContentIndex:
         self.folder = folder
 
     def of(self, video: str, whole: bool = False) -> str | None:
-        """Give a hash over all bytes of a file, or of all files of a folder.
+        """Give a hash over all bytes of a file, or of all pictures of a folder and their names.
 
         None for a large file that is not known yet, unless `whole` asks to read it. Raises OSError.
         """
         path = Path(video)
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.is_file())
             digest = hashlib.sha256()
-            for file in files:
-                digest.update(f"{file.name!r} {self._of_file(file, True)}\n".encode())
+            for name in list_pictures(video):
+                digest.update(f"{name!r} {self._of_file(path / name, True)}\n".encode())
             return digest.hexdigest()
         return self._of_file(path, whole or path.stat().st_size <= AT_ONCE)
 

@@ -2,8 +2,9 @@
 
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dycoke_cli.video.frames import Frames, Picture, VideoInfo
+from dycoke_cli.video.frames import Frames, VideoInfo
+from dycoke_cli.video.later import LaterPixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,30 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SUFFIX = ".safetensors"
-SIDE = 240  # pixels of a small picture's longer side
 LONGEST_HEADER = 32 * 2**20  # bytes
 PLACES = ("index", "survivor", "grid")  # of a whole video these follow from its shape
-
-
-class SmallPictures:
-    """Stands for the pixels of frames that were not decoded: their shape, and one small picture of each to show.
-
-    Nothing can be encoded from it: a slice, which is what that takes, is refused.
-    """
-
-    def __init__(self, pictures: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:
-        self._pictures, self.shape = pictures, shape
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    def __getitem__(self, place: int) -> Picture:
-        if not isinstance(place, int):
-            raise TypeError("these frames were not decoded: their features came from the cache")
-        return self._pictures[place]
-
-    def __iter__(self) -> Iterator[Picture]:
-        return iter(self._pictures)
 
 
 @dataclass(frozen=True)
@@ -60,16 +40,18 @@ class Entry:
         """Read the head of a file; None where it is missing, torn or none of ours."""
         try:
             facts = path.stat()
+            if not stat.S_ISREG(facts.st_mode):
+                return None
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length)) if 0 < length <= LONGEST_HEADER else {}
             head = json.loads(header.pop("__metadata__")["dycoke"])
             end = max(tensor["data_offsets"][1] for tensor in header.values())
+            entry = cls(path, facts.st_size, facts.st_mtime, head)
+            usable = (facts.st_size, head["format"]) == (8 + length + end, FORMAT)
+            return entry if usable and entry.size and entry.frames else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        if facts.st_size != 8 + length + end or head.get("format") != FORMAT:
-            return None
-        return cls(path, facts.st_size, facts.st_mtime, head)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -82,8 +64,12 @@ class Entry:
         """How many frames the video was sampled at."""
         return len(self.head["video"]["indices"])
 
-    def load(self) -> "tuple[VisualTokens, Frames] | None":
-        """Read all of it, onto the host; None where it has gone or does not hold what it should."""
+    def load(self, path: str, decode: Callable[[], npt.NDArray[np.uint8]]) -> "tuple[VisualTokens, Frames] | None":
+        """Read all of it, onto the host; None where it has gone or does not hold what it should.
+
+        path: the file that is asked about, which may be another one of the same content than the one that was kept.
+        decode: gives its pixels, if somebody wants them after all.
+        """
         import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -97,10 +83,10 @@ class Entry:
             index = torch.arange(grid.total)
             tokens = VisualTokens(index=index, survivor=index, grid=grid, **tensors)
             video = self.head["video"]
-            info = VideoInfo(**{**video["info"], "warnings": tuple(video["info"]["warnings"])})
-            shape = tuple(video["shape"])
-            frames = Frames(SmallPictures(pictures, shape), tuple(video["indices"]), tuple(video["seconds"]), info)
-        except (OSError, SafetensorError, KeyError, TypeError):
+            info = VideoInfo(**{**video["info"], "path": path, "warnings": tuple(video["info"]["warnings"])})
+            pixels = LaterPixels(tuple(video["shape"]), decode)
+            frames = Frames(pixels, tuple(video["indices"]), tuple(video["seconds"]), info, pictures)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
         if len(tokens.features) != grid.total or len(pictures) != len(frames):
             return None
@@ -122,9 +108,9 @@ def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[
     from safetensors.torch import save_file
 
     tensors = kept_tensors(tokens)
-    tensors["pictures"] = torch.from_numpy(np.stack([_small(frames.pixels[place]) for place in range(len(frames))]))
+    tensors["pictures"] = torch.from_numpy(np.stack([frames.picture(place) for place in range(len(frames))]))
     video = {
-        "info": asdict(frames.info),
+        "info": {key: value for key, value in asdict(frames.info).items() if key != "path"},  # what is of the content
         "indices": list(frames.indices),
         "seconds": list(frames.seconds),
         "shape": list(frames.pixels.shape),
@@ -140,11 +126,3 @@ def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[
         if type(error).__name__ == "SafetensorError":  # how it reports a full disk
             raise OSError(str(error)) from error
         raise
-
-
-def _small(pixels: Picture) -> Picture:
-    from PIL import Image
-
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((SIDE, SIDE))
-    return np.asarray(picture)

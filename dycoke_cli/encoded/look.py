@@ -2,12 +2,18 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from dycoke_cli.encoded.entry import Entry, kept_tensors, write_entry
+from dycoke_cli.errors import VideoError
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.source import shown
 
 if TYPE_CHECKING:
     from dycoke_cli.encoded.cache import Cache
@@ -18,12 +24,15 @@ if TYPE_CHECKING:
 class Look:
     """What is wanted of a video, and what there is of it.
 
-    wanted: everything but the video's content that decides what its features are. state: what would be another, had
-    somebody written to the video since.
+    video: as it is asked for. wanted: everything but the video's content that decides what its features are. state:
+    what would be another, had somebody written to the video since. decode: reads its frames.
     """
 
-    def __init__(self, cache: "Cache", video: str, model: str, wanted: dict[str, Any], state: str) -> None:
+    def __init__(
+        self, cache: "Cache", video: str, model: str, wanted: dict[str, Any], state: str, decode: Callable[[], Frames]
+    ) -> None:
         self.cache, self.video, self.model, self.wanted, self.state = cache, video, model, wanted, state
+        self.decode = decode
         self.entry: Entry | None = None
         self.seconds = 0.0  # spent on finding and reading it
         self.tokens: VisualTokens | None = None  # read from the cache, on the host
@@ -44,7 +53,8 @@ class Look:
         assert self.entry is not None
         began = time.perf_counter()
         language_model = model.language_model
-        loaded = self.entry.load() if self.entry.head.get("device") == language_model.device.type else None
+        same_device = self.entry.head.get("device") == language_model.device.type
+        loaded = self.entry.load(self.video, self._pixels) if same_device else None
         if loaded is None or loaded[0].features.dtype != language_model.dtype:
             return None
         if saliency and loaded[0].saliency is None:
@@ -68,6 +78,16 @@ class Look:
         self.made = tokens.to("cpu")
         self.device = tokens.features.device.type
 
+    def _pixels(self) -> npt.NDArray[np.uint8]:
+        """Decode what was read from the cache. Raises VideoError, also where the file holds something else by now."""
+        assert self.entry is not None
+        frames = self.decode()
+        video = self.entry.head["video"]
+        if (list(frames.indices), list(frames.pixels.shape)) != (video["indices"], video["shape"]):
+            raise VideoError(f"{shown(self.video)} has been replaced since it was asked about.", "Ask again.")
+        pixels: npt.NDArray[np.uint8] = frames.pixels
+        return pixels
+
     def keep(self, frames: Frames) -> str | None:
         """Write what was made; gives a sentence for the user where that fails."""
         made, self.made = self.made, None
@@ -75,7 +95,7 @@ class Look:
             return None
         if sum(tensor.nbytes for tensor in kept_tensors(made).values()) > self.cache.limit:
             return None
-        facts = {"path": self.video, "model": self.model, "device": self.device}
+        facts = {"path": os.path.abspath(self.video), "model": self.model, "device": self.device}
         try:
             if self.cache.contents.state(self.video) != self.state:
                 return None  # what was looked at is gone, and what is there now was not looked at

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import yaml
 
 from dycoke_cli.errors import InputError, UsageError
+from dycoke_cli.textfile import read_text
 
 KEYS = ("video", "question", "answer", "options", "type", "match")
 REQUIRED = ("video", "question", "answer")
@@ -36,7 +37,7 @@ def read_items(path: Path) -> list[Item]:
     Raises InputError where the file cannot be read, UsageError with file, place and key for what is wrong in it.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror}", "Name a YAML or JSONL file") from None
     except UnicodeDecodeError:

@@ -89,10 +89,12 @@ def report_record(
         "grid": grid,
         "shape": [frames.pixels.shape[2], frames.pixels.shape[1]],  # width, height
         "frames": [
-            {"seconds": seconds, "index": index, "image": thumbnail(pixels, side)}
-            for seconds, index, pixels in zip(
-                frames.seconds[::step], frames.indices[::step], frames.pixels[::step], strict=True
-            )
+            {
+                "seconds": frames.seconds[place],
+                "index": frames.indices[place],
+                "image": thumbnail(frames.picture(place), side),
+            }
+            for place in range(0, len(frames), step)
         ],
         "runs": [_run_record(run) for run in runs],
     }

@@ -57,6 +57,7 @@ class Page:
     file: str  # its path
     place: int  # within the file
     second: float
+    called: str  # in messages: by its file's name in a folder, by its number where one file holds all
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ class Album:
     name: str  # as the messages call it
     pages: tuple[Page, ...]
     duration_s: float
-    lost: tuple[str, ...] = ()  # names of files
+    lost: tuple[str, ...] = ()  # as the messages call them
 
     @classmethod
     def of_folder(cls, name: str, folder: str, files: list[str], rate: float) -> "Album":
         """Shows one file after another, `rate` a second."""
-        pages = tuple(Page(os.path.join(folder, file), 0, place / rate) for place, file in enumerate(files))
+        pages = tuple(Page(os.path.join(folder, file), 0, place / rate, repr(file)) for place, file in enumerate(files))
         return cls(name, pages, len(pages) / rate)
 
     @classmethod
@@ -92,7 +93,8 @@ class Album:
         except Exception:
             lasts = lasts or [1 / rate]  # what can be read of it is seen when it is shown
         ends = np.cumsum(lasts)
-        pages = tuple(Page(path, place, float(begin)) for place, begin in enumerate(ends - lasts))
+        begins = enumerate((ends - lasts).tolist())
+        pages = tuple(Page(path, place, begin, f"number {place + 1}") for place, begin in begins)
         return cls(name, pages, float(ends[-1]))
 
     def timeline(self) -> Timeline:
@@ -139,13 +141,13 @@ class Album:
         """Takes pictures out; the others keep their moments."""
         gone = set(lost)
         pages = tuple(page for place, page in enumerate(self.pages) if place not in gone)
-        names = tuple(os.path.basename(self.pages[place].file) for place in lost)
+        names = tuple(self.pages[place].called for place in lost)
         return replace(self, pages=pages, lost=self.lost + names)
 
     def _losses(self) -> tuple[str, ...]:
         if not self.lost:
             return ()
-        named = ", ".join(map(repr, self.lost[:_NAMED])) + (", ..." if len(self.lost) > _NAMED else "")
+        named = ", ".join(self.lost[:_NAMED]) + (", ..." if len(self.lost) > _NAMED else "")
         return (f"{len(self.lost)} of {len(self.lost) + len(self.pages)} pictures cannot be read: {named}",)
 
 

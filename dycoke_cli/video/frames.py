@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dycoke_cli.video.small_picture import small_picture
+
 Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
 
 
@@ -44,10 +46,17 @@ class VideoInfo:
 class Frames:
     """The sampled frames of one video, in the order in which they are shown."""
 
-    pixels: Any  # (frames, height, width, 3) uint8 RGB: an array, or ArrivingPixels while it is still being filled
+    # (frames, height, width, 3) uint8 RGB: an array, ArrivingPixels while it is still being filled, or LaterPixels,
+    # which are decoded when somebody takes a part of them.
+    pixels: Any
     indices: tuple[int, ...]  # (frames,) place in display order, from 0
     seconds: tuple[float, ...]  # (frames,) time since the first shown frame of the file
     info: VideoInfo
+    small: npt.NDArray[np.uint8] | None = None  # (frames, height, width, 3) what `picture` gives, where it is known
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def picture(self, place: int) -> Picture:
+        """Gives one frame as a small picture to show: the same from the cache as from a decoder."""
+        return small_picture(self.pixels[place]) if self.small is None else self.small[place]

@@ -205,10 +205,11 @@ def read_frames(
     decoder: Decoder = "auto",
     timeout_s: float = 120.0,
     on_progress: Progress | None = None,
+    rate: float | None = None,
 ) -> Frames:
-    """Reads the frames of one video. Raises VideoError, UsageError."""
+    """Reads the frames of one video; see `VideoReader.submit`. Raises VideoError, UsageError."""
     with VideoReader(decoder, timeout_s) as reader:
-        return reader.submit(path, sampling).result(on_progress)
+        return reader.submit(path, sampling, rate).result(on_progress)
 
 
 def _frames_of(message: dict[str, Any]) -> Frames:
