@@ -15,6 +15,7 @@ from dycoke_cli.encoded.content import ContentIndex
 from dycoke_cli.encoded.entry import FORMAT, SUFFIX, Entry
 from dycoke_cli.encoded.look import Look
 from dycoke_cli.fingerprint import folder_fingerprint
+from dycoke_cli.video.frames import READING
 from dycoke_cli.video.piped import STDIN
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Cache:
             content, state = self.contents.of(video), self.contents.state(video)
         except OSError:
             return None
-        wanted = {"format": FORMAT, "version": __version__, "model": model, "rate": rate, **asdict(sampling), **facts}
+        made_by = {"format": FORMAT, "reading": READING, "version": __version__, "model": model}
+        wanted = {**made_by, "rate": rate, **asdict(sampling), **facts}
         look = Look(self, os.path.abspath(video), checkpoint.name, wanted, state)
         look.find(content)
         look.seconds = time.perf_counter() - began

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+READING = 2  # raised when a file comes to give other frames or times: what was made of the old ones is stale
 Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
 
 
@@ -21,6 +22,7 @@ class VideoInfo:
     height: int
     decoder: str  # "decord", "pyav" or "pillow"
     decoder_reason: str  # why this one, in a few words
+    hdr: str | None = None  # "hlg" or "pq": shown as ordinary video shows it; None: ordinary video
     damaged: bool = False  # frames are missing or broken; the warnings say which
     warnings: tuple[str, ...] = ()  # one line each, for stderr
 
@@ -33,6 +35,7 @@ class VideoInfo:
             "frames_total": self.frames_total,
             "width": self.width,
             "height": self.height,
+            "hdr": self.hdr,
             "decoder": self.decoder,
             "decoder_reason": self.decoder_reason,
             "damaged": self.damaged,
