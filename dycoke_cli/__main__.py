@@ -2,10 +2,13 @@
 
 import os
 import sys
+import warnings
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    if "--debug" not in sys.argv:
+        _ignore_warnings()
     from dycoke_cli.cli.app import run
 
     code = run()
@@ -17,6 +20,16 @@ def main() -> None:
         except (OSError, ValueError):
             code = code or 1  # output that was lost is no success
     os._exit(code)
+
+
+def _ignore_warnings() -> None:
+    """Keep Python's warnings off the terminal, here and in child processes: they are of libraries, for developers.
+
+    Whoever asks for them, with -W or PYTHONWARNINGS, gets them.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def test_preprocessing_is_recorded_pixels() -> None:
 
 
 @pytest.mark.parametrize(("stem", "name"), names("A_baseline_one_token"))
+@pytest.mark.smoke
 def test_baseline(stem: str, name: str) -> None:
     """Without compression: what the language model gets, its logits at every step, and the tokens."""
     case = golden_cases(stem)[name]

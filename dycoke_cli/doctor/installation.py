@@ -49,11 +49,16 @@ def check_packages(requirements: list[str] | None = None) -> Finding:
     needed = [Requirement(text) for text in requirements]
     needed = [r for r in needed if (r.marker is None or r.marker.evaluate({"extra": ""})) and r.name not in OPTIONAL]
     versions = {requirement.name: _version(requirement.name) for requirement in needed}
-    unmet = [r for r in needed if not _meets(versions[r.name], r.specifier)]
+    unmet = [r for r in needed if not _meets(versions[r.name], _without_upper(r.specifier))]
+    untried = [r for r in needed if r not in unmet and not _meets(versions[r.name], r.specifier)]
     if unmet:
         told = ", ".join(f"{r.name} {versions[r.name] or 'missing'} ({r.specifier or 'any'} is needed)" for r in unmet)
         install = " ".join(f"'{r.name}{r.specifier}'" for r in unmet)
         return Finding("packages", "broken", told, f"pip install {install}", versions)
+    if untried:
+        told = ", ".join(f"{r.name} {versions[r.name]} (tried: {r.specifier})" for r in untried)
+        install = " ".join(f"'{r.name}{r.specifier}'" for r in untried)
+        return Finding("packages", "warning", told, f"If something fails: pip install {install}", versions)
     shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions)
     return ok("packages", f"all {len(needed)} in range{': ' * bool(shown)}{shown}", **versions)
 
@@ -97,3 +102,8 @@ def _version(name: str) -> str | None:
 
 def _meets(found: str | None, wanted: SpecifierSet) -> bool:
     return found is not None and wanted.contains(found, prereleases=True)
+
+
+def _without_upper(wanted: SpecifierSet) -> SpecifierSet:
+    """Leave out the bound above which nothing has been tried, though it may work."""
+    return SpecifierSet(",".join(str(part) for part in wanted if part.operator != "<"))

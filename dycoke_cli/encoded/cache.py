@@ -16,6 +16,7 @@ from dycoke_cli.encoded.content import ContentIndex
 from dycoke_cli.encoded.entry import FORMAT, SUFFIX, Entry
 from dycoke_cli.encoded.look import Look
 from dycoke_cli.fingerprint import folder_fingerprint
+from dycoke_cli.video.frames import READING
 from dycoke_cli.video.guard import read_frames
 from dycoke_cli.video.piped import STDIN
 
@@ -79,7 +80,8 @@ class Cache:
             content, state = self.contents.of(video), self.contents.state(video)
         except OSError:
             return None
-        wanted = {"format": FORMAT, "version": __version__, "model": model, **kind, **asdict(sampling), **facts}
+        made_by = {"format": FORMAT, "reading": READING, "version": __version__, "model": model}
+        wanted = {**made_by, **kind, **asdict(sampling), **facts}
         decode = partial(read_frames, video, sampling, settings.decoder, settings.video_timeout, rate=settings.fps)
         look = Look(self, video, checkpoint.name, wanted, state, decode)
         look.find(content)

@@ -71,6 +71,8 @@ class LlavaNextVideo(PlaceholderModel):
     def features(self, frames: Pictures, of: int) -> tuple[Tensor, None]:
         """Run vision tower, pooling and projector; see `PlaceholderModel.features`."""
         seen = self.model.get_video_features(self.pixels(frames)[None], return_dict=True).pooler_output
+        if isinstance(seen, tuple):  # of transformers before 5.23: one a video
+            (seen,) = seen
         return seen.reshape(*self.grid(len(frames), frames.shape[1:3]), -1), None
 
     def text(self, question: str, seconds: Sequence[float]) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 LONGEST_HOLE_S = 10.0
 _BROADCAST = {"mpegts", "mpeg"}  # clocks may be set anew within a file of these; elsewhere each pause is meant
 _STORED = _BROADCAST | {"mp4", "matroska", "flv"}  # the time of each frame is in the file, not made up from a rate
-_REORDERED = 16  # frames that a decoder may hold back at most
+_REORDERED = 16  # frames that a decoder holds back at most
 _PAUSE_S, _PAUSE_STEPS = 1.0, 5  # a pause longer than both is a hole, where frames may be missing at all
 _NAMED = 3  # so many holes are named
 
@@ -97,16 +97,20 @@ def _filled(times: list[float | None], step_s: float) -> npt.NDArray[np.float64]
 
 
 def _starts_anew(known: npt.NDArray[np.float64]) -> Iterator[int]:
-    """Yields the places at which times fall behind those before and stay there, for longer than a decoder reorders."""
-    top, late = -np.inf, 0
+    """Yields the places at which times fall behind those before; near a hole, only where they stay there.
+
+    A decoder that waits for frames of a hole gives the last ones from before it among those from behind it.
+    """
+    steps = np.diff(known)
+    hole_s = _PAUSE_STEPS * float(np.median(steps[steps > 0]))
+    top, hole, late = float(known[0]), -len(known), 0
     for place, time in enumerate(known.tolist()):
         if time >= top:
+            hole = place if time - top > hole_s else hole
             top, late = time, 0
             continue
         late += 1
-        if late > _REORDERED:
-            first = place + 1 - late
+        first = place + 1 - late
+        if late > _REORDERED or first - hole > _REORDERED:
             yield first
-            top, late = max(known[first : place + 1]), 0
-    if late:
-        yield len(known) - late
+            top, hole, late = max(known[first : place + 1]), -len(known), 0

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from dycoke_cli.video.small_picture import small_picture
 
+READING = 2  # raised when a file comes to give other frames or times: what was made of the old ones is stale
 Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
 
 
@@ -23,6 +24,7 @@ class VideoInfo:
     height: int
     decoder: str  # "decord", "pyav" or "pillow"
     decoder_reason: str  # why this one, in a few words
+    hdr: str | None = None  # "hlg" or "pq": shown as ordinary video shows it; None: ordinary video
     damaged: bool = False  # frames are missing or broken; the warnings say which
     warnings: tuple[str, ...] = ()  # one line each, for stderr
 
@@ -35,6 +37,7 @@ class VideoInfo:
             "frames_total": self.frames_total,
             "width": self.width,
             "height": self.height,
+            "hdr": self.hdr,
             "decoder": self.decoder,
             "decoder_reason": self.decoder_reason,
             "damaged": self.damaged,

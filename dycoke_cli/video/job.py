@@ -197,6 +197,7 @@ class Job:
             height=height,
             decoder=decoder,
             decoder_reason=why,
+            hdr=None if timeline.hdr is None else timeline.hdr.transfer,
             damaged=bool(timeline.losses),
             warnings=timeline.losses + timeline.notes,
         )

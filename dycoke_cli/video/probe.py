@@ -111,6 +111,7 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
             height=first.height,
             stored_width=first.stored_width,
             orientation=first.orientation,
+            hdr=first.hdr,
             pts=packets.pts[order],
             keys=np.sort(packets.pts[packets.key]),
             seconds=clock.seconds,

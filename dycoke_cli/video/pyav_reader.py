@@ -40,7 +40,7 @@ def pictures(
         use_threads(stream, not index.one_thread)
         if index.codec in _SHRINKING and index.losses == ():
             stream.codec_context.options |= {"lowres": str(_halvings(index, size))}
-        rgb = Rgb(*size)
+        rgb = Rgb(*size, index.hdr)
         if index.places is None:
             in_hand = stream.codec_context.thread_count + _REORDERED
             cost = in_hand if seek_cost is None else seek_cost

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from dycoke_cli.video.hdr import Hdr
 from dycoke_cli.video.orientation import Orientation
 
 
@@ -17,6 +18,7 @@ class Timeline:
     height: int
     orientation: Orientation = field(default_factory=Orientation)
     seconds: npt.NDArray[np.float64]  # (frames,) rising from 0
+    hdr: Hdr | None = None  # None: ordinary video
     duration_s: float  # from the first frame to the end of the last one
     losses: tuple[str, ...] = ()  # what is missing or damaged, one line each
     notes: tuple[str, ...] = ()  # what else there is to tell

@@ -35,6 +35,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, out, err
 
 
+@pytest.mark.smoke
 def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Piped: the answer and a newline on stdout, the demo's warning on stderr, no panel."""
     monkeypatch.setattr("dycoke_cli.checkpoints.choose", lambda: "demo")
@@ -60,6 +61,7 @@ def test_quiet_says_nothing_but_the_answer(capsys: pytest.CaptureFixture[str]) -
     assert out.strip()
 
 
+@pytest.mark.smoke
 def test_the_panel_shows_what_is_known_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
     """--stats forces the panel; without a baseline it gives exact counts and no time of a run that was not made."""
     code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "--stats")
@@ -71,6 +73,7 @@ def test_the_panel_shows_what_is_known_and_no_more(capsys: pytest.CaptureFixture
     assert "--baseline" in err
 
 
+@pytest.mark.smoke
 def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """One object, several questions, baseline and trace; counts agree with each other."""
     trace_file = tmp_path / "trace.json"
@@ -110,6 +113,7 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str], tmp_pa
     assert ["".join(one["pieces"]).strip() for one in trace["answers"]] == [one["answer"] for one in record["answers"]]
 
 
+@pytest.mark.smoke
 def test_a_report_replaces_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
     """--report: the answer stays alone on stdout; the page holds both runs and the command that repeats them."""
     Path("r.html").write_text("old")
@@ -217,6 +221,7 @@ def test_very_few_frames_are_warned_about(
     assert ("Fewer than 4 frames" in err) == warned
 
 
+@pytest.mark.smoke
 def test_pictures_and_pipes_are_videos(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -238,6 +243,7 @@ def test_pictures_and_pipes_are_videos(
     assert (video["path"], video["frames_total"]) == ("-", 2)
 
 
+@pytest.mark.smoke
 def test_damage_is_told_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     """What is missing on stderr, `damaged` in the record; frames even in count where asked for."""
     clip = str(MEDIA / "cut60_faststart.mp4")
@@ -328,6 +334,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ask" in capsys.readouterr().out
 
 
+@pytest.mark.smoke
 def test_the_real_command_from_another_folder(tmp_path: Path) -> None:
     """`python -m dycoke_cli` in a fresh process: the answer on stdout, warnings as errors."""
     done = subprocess.run(

@@ -181,6 +181,7 @@ def test_what_cannot_be_done_is_said_first(
     assert not output.exists()
 
 
+@pytest.mark.smoke
 def test_a_dry_run_does_nothing(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
     """It names what would be done, its tokens and its memory, and leaves no file."""
     output = ("--output", str(tmp_path / "out.jsonl"))

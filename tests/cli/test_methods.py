@@ -32,6 +32,7 @@ def test_the_table_has_every_method(
     assert "0.25 to 1" in out
 
 
+@pytest.mark.smoke
 def test_json_can_be_used_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """Every default, given back as an option, makes the same method."""
     code, out, _ = methods(capsys, "--json")

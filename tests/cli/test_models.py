@@ -18,6 +18,7 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
 
 
+@pytest.mark.smoke
 def test_the_list_names_every_model(capsys: pytest.CaptureFixture[str]) -> None:
     """As one object: sizes by arithmetic, the demo alone on this disk; as a table: the same names, no line too long."""
     assert run(["models", "list", "--json"]) == 0

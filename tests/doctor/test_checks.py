@@ -45,6 +45,14 @@ def test_packages_are_held_against_what_is_asked_for() -> None:
     assert check_packages(needed[:1]).status == "ok"
 
 
+def test_a_version_that_nobody_has_tried_is_a_warning_with_the_tried_ones() -> None:
+    """Above the upper bound dycoke may well work; below the lower one it cannot."""
+    found = check_packages(["pytest>=1,<2"])
+    assert (found.status, found.message.split(" ", 1)[0]) == ("warning", "pytest")
+    assert "(tried: <2,>=1)" in found.message
+    assert check_packages(["pytest>=1000,<1001"]).status == "broken"
+
+
 def test_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file with an unknown key is broken, and the nearest key is named."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
@@ -55,6 +63,7 @@ def test_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (finding.status, finding.remedy) == ("broken", "Did you mean 'frames'?")
 
 
+@pytest.mark.smoke
 def test_decoders_read_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both as they are; then a decord that cannot be imported, which is a warning; then no clip."""
     assert check_pyav().status == "ok"

@@ -18,10 +18,12 @@ from dycoke_cli.ask import Outcome, ask
 from dycoke_cli.encoded import content
 from dycoke_cli.encoded.cache import Cache, open_cache
 from dycoke_cli.encoded.entry import Entry
+from dycoke_cli.errors import VideoError
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.listener import Listener
 from dycoke_cli.opening import load_model
 from dycoke_cli.present.records import ask_record
+from dycoke_cli.present.report import ask_runs, write_report
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
 from tests.video.clips import clip
@@ -197,7 +199,7 @@ def test_an_entry_that_vanishes_on_the_way_is_decoded(
 ) -> None:
     """Another process may make room between finding and reading."""
     run(video)
-    monkeypatch.setattr(Entry, "load", lambda self: None)
+    monkeypatch.setattr(Entry, "load", lambda self, path, decode: None)
     assert run(video).features == "computed"
 
 
@@ -280,7 +282,7 @@ def test_the_kept_tokens_are_the_same_to_the_bit(folder: Path, video: Path) -> N
     assert entry is not None
     assert (entry.head["path"], entry.head["model"]) == (str(video), "demo")
     assert json.dumps(entry.head)
-    loaded = entry.load()
+    loaded = entry.load(str(video), lambda: None)
     assert loaded is not None
     tokens, frames = loaded
     again = dataclasses.replace(tokens, features=tokens.features.clone())
@@ -290,3 +292,44 @@ def test_the_kept_tokens_are_the_same_to_the_bit(folder: Path, video: Path) -> N
         frames.pixels[0:2]
     assert max(frames.pixels[0].shape) <= 240
     assert open_cache(SETTINGS.model_copy(update={"cache": False})) is None
+
+
+def test_a_report_works_from_the_cache_and_shows_the_same_pictures(
+    folder: Path, counter: Counter, video: Path, tmp_path: Path
+) -> None:
+    """It ended in a TypeError; nothing is decoded for it, and but for times both pages show the same frames."""
+    pages = []
+    for turn in ("computed", "cache"):
+        outcome = run(video, trace=True)
+        assert outcome.features == turn
+        page = tmp_path / f"{turn}.html"
+        write_report(page, ask_runs(outcome), outcome.frames, outcome.model, {}, "")
+        pages.append([outcome.frames.picture(place).tobytes() for place in range(len(outcome.frames))])
+        assert page.stat().st_size > 10_000
+    assert counter.decoded == 1
+    assert pages[0] == pages[1]
+
+
+def test_pixels_are_there_after_a_hit(folder: Path, counter: Counter, video: Path) -> None:
+    """Whoever takes a part of them has the file decoded then."""
+    cold, hit = run(video), run(video)
+    assert hit.features == "cache"
+    assert (hit.frames.pixels[2:4] == cold.frames.pixels[2:4]).all()
+
+
+def test_a_hit_tells_of_the_asked_file(folder: Path, video: Path, tmp_path: Path) -> None:
+    """The path was that of the copy which was asked about first."""
+    copy = shutil.copy(video, tmp_path / "copy.mp4")
+    cold, hit = run(video), run(Path(copy))
+    assert hit.features == "cache"
+    assert (cold.frames.info.path, hit.frames.info.path) == (str(video), str(copy))
+    assert dataclasses.replace(hit.frames.info, path=str(video)) == cold.frames.info
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_without_a_writer_is_refused_at_once(folder: Path, tmp_path: Path) -> None:
+    """Its content was to be fingerprinted before anybody looked at what it is, and to open it is to wait for ever."""
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
+    with pytest.raises(VideoError, match="is a pipe"):
+        run(pipe)

@@ -52,6 +52,8 @@ def stock(family: Family, count: int) -> Any:
 
 @pytest.mark.parametrize("method", [Full(), Dycoke(k=0, p=0), Dycoke(k=0, p=0, positions="original")], ids=repr)
 @pytest.mark.parametrize("count", [1, 5, 12])
+@pytest.mark.smoke
+@pytest.mark.filterwarnings("error")  # a call of ours that transformers is about to take away
 def test_doing_nothing_is_stock_generate(family: Family, method: Method, count: int) -> None:
     """Logits of the prefill and of every step, and the tokens; odd counts of frames too."""
     wanted = stock(family, count)

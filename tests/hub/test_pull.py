@@ -81,6 +81,7 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in what, done.stderr
 
 
+@pytest.mark.smoke
 def test_a_model_is_fetched_checked_and_pinned(
     hub: Hub, pull_apart: Pull, files: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -193,6 +194,7 @@ def test_offline(hub: Hub, pull_apart: Pull, switch: str) -> None:
     assert hub.gets == []
 
 
+@pytest.mark.smoke
 def test_nobody_answers(pull_apart: Pull) -> None:
     """A network that is not there: nothing has begun that could go on, and there are three ways out."""
     done = pull_apart(HF_ENDPOINT="http://127.0.0.1:9")

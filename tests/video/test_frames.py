@@ -27,6 +27,7 @@ def readers():
 @pytest.mark.parametrize(
     ("name", "decoder"), [("h264_cfr.mp4", "decord"), ("h264_cfr.mp4", "pyav"), ("hevc_8bit.mp4", "auto")]
 )
+@pytest.mark.smoke
 def test_a_window_holds_frames_of_the_window_only(name, decoder, start, end, readers):
     frames = readers[decoder].submit(clip(name), Sampling(frames=5, start_s=start, end_s=end)).result()
     times = seconds(name)
@@ -138,6 +139,7 @@ def test_the_best_of_several_streams_is_taken(readers, tmp_path):
     assert np.abs(frames.pixels.mean(axis=(1, 2, 3)) - 8 * np.array(frames.indices)).max() < 4
 
 
+@pytest.mark.smoke
 def test_the_facts_go_into_json(readers):
     info = readers["auto"].submit(clip("vfr_gap.mp4"), Sampling(frames=2)).result().info
     facts = info.as_json()
