@@ -92,7 +92,9 @@ def _value(what: str, text: str, kind: Kind) -> Any:
     """Read one option's value; `what` names it in the error."""
     if isinstance(kind, tuple):
         if text not in kind:
-            raise UsageError(f"{what} is {text!r}", nearest(text, kind))
+            meant = difflib.get_close_matches(text, kind, n=1)
+            hint = f"Did you mean {meant[0]!r}? " if meant else ""
+            raise UsageError(f"{what} is {text!r}", f"{hint}There are {', '.join(kind)}")
         return text
     try:
         return kind(text)

@@ -293,7 +293,7 @@ def test_options_of_files_and_variables_reach_the_method(
         (["../q.jsonl", "-M", "full", "-M", "full"], 2, "same method"),
         (["../q.jsonl", "--frames", "0"], 2, "'0'"),
         (["../q.jsonl", "--output", "no/such/folder/out.jsonl"], 2, "out.jsonl"),
-        (["../q.jsonl", "--output", "../q.jsonl"], 2, "no record of eval"),
+        (["../q.jsonl", "--output", "../q.jsonl"], 2, "which is read"),
         (["../q.jsonl", "-m", "no-such-model"], 4, "no-such-model"),
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else None,
