@@ -103,7 +103,7 @@ def _starts_anew(known: npt.NDArray[np.float64]) -> Iterator[int]:
     """
     steps = np.diff(known)
     hole_s = _PAUSE_STEPS * float(np.median(steps[steps > 0]))
-    top, hole, late = float(known[0]), -len(known), 0
+    top, hole, late = float(known[0]), -_REORDERED, 0
     for place, time in enumerate(known.tolist()):
         if time >= top:
             hole = place if time - top > hole_s else hole
@@ -113,4 +113,4 @@ def _starts_anew(known: npt.NDArray[np.float64]) -> Iterator[int]:
         first = place + 1 - late
         if late > _REORDERED or first - hole > _REORDERED:
             yield first
-            top, hole, late = max(known[first : place + 1]), -len(known), 0
+            top, hole, late = max(known[first : place + 1]), -_REORDERED, 0
