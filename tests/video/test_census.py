@@ -1,5 +1,7 @@
 """Files whose packets do not tell which frames are shown are decoded once to count them."""
 
+import re
+
 import av
 import numpy as np
 import pytest
@@ -175,6 +177,17 @@ CUT = {
 }
 
 
+def inside_a_picture(stream: bytes, place: int) -> int:
+    """The middle of the first picture of some size after `place` of an H.264 stream without a container.
+
+    Such a stream has no header that promises anything: cut between two pictures it is whole, and the first and last few
+    bytes of a picture can be missed without an error. Where a cut falls depends on the encoder's version and threads.
+    """
+    starts = [found.start() for found in re.finditer(b"\0\0\1", stream)]
+    pictures = zip(starts, starts[1:], strict=False)
+    return next((start + end) // 2 for start, end in pictures if start > place and end - start > 100)
+
+
 @pytest.mark.parametrize("share", [0.5, 0.85])
 @pytest.mark.parametrize("name", CUT)
 def test_a_cut_file_gives_its_frames_and_says_that_more_were_there(name, share, tmp_path):
@@ -182,7 +195,8 @@ def test_a_cut_file_gives_its_frames_and_says_that_more_were_there(name, share, 
     options = how.pop("options", None)
     write(tmp_path / name, count=60, file_options=options, **how)
     whole = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+    cut = int(share * len(whole))
+    (tmp_path / name).write_bytes(whole[: inside_a_picture(whole, cut) if name == "film.h264" else cut])
     frames = read_frames(tmp_path / name, Sampling(frames=60))
     assert 60 * share * 0.4 < len(frames) < 60
     assert frames.info.damaged
