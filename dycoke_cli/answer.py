@@ -14,6 +14,7 @@ class TokenCounts:
     generated: int  # new tokens, the one that ends the answer included
     prompt_uncompressed: int  # length of the prompt with every visual token and newline
     prefill_retention: float  # share of all visual tokens that a layer of the prefill works on, mean over the layers
+    context: int  # positions that the model has
 
 
 @dataclass(frozen=True)

@@ -102,16 +102,18 @@ def _answers(
     from dycoke_cli.session import Session
 
     session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
-    method = session.method
+    session.check_context(questions)
+    method, full = session.method, None
+    if baseline:
+        full = Session(opened.model, opened.clip, Full(), settings.model_copy(update={"retain": None}))
+        full.check_context(questions, "the uncompressed run", "no --baseline")
     if len(opened.frames) < FEW_FRAMES and method.name != "full":
         listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
     _warm_up(session, settings, baseline, listener)
     answers = tuple(session.answers(questions, listener, trace))
-    if not baseline:
+    if full is None:
         return method, answers, ()
     listener.phase("baseline")
-    unlimited = settings.model_copy(update={"retain": None})
-    full = Session(opened.model, opened.clip, Full(), unlimited)
     _warm_up(full, settings, False, listener)  # its steps are of another kind
     plain = tuple(full.answers(questions, Listener(progress=listener.progress)))
     listener.phase("")

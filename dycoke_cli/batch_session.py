@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
+from dycoke_cli.context import FEWER, check_context, within
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
@@ -55,7 +56,8 @@ class BatchSession:
 
         What the rows do together is in the times and peaks of each of them: encoding, prefill and every step that a
         row takes part in last as long for one as for all. Raises OutOfMemoryError where the batch does not fit; no
-        answer is then given, and a smaller batch may.
+        answer is then given, and a smaller batch may. Raises ContextError, before anything is encoded, where one row
+        does not fit the model's context.
         """
         if not rows:
             return []
@@ -66,7 +68,8 @@ class BatchSession:
             vision_s = self.watch.lap()
             listener.progress("Answering", 0, len(rows))
             recorders = [
-                Recorder(self.model, self.stop, own, prompt, 0) for own, prompt in zip(tokens, prompts, strict=True)
+                Recorder(self.model, self._stop(prompt, listener), own, prompt, 0)
+                for own, prompt in zip(tokens, prompts, strict=True)
             ]
             self._follow(prompts, recorders, listener)
             return [
@@ -92,24 +95,38 @@ class BatchSession:
     def _encode(self, rows: Sequence[Row], listener: Listener) -> tuple[list[VisualTokens], list[Prompt]]:
         """Make each row's prompt; of its visual tokens only which ones they are is kept."""
         tokens, prompts = [], []
-        for number, row in enumerate(rows):
+        methods = [self._method(row) for row in rows]
+        for method, row in zip(methods, rows, strict=True):
+            check_context(self.model, method, self.settings, row.clip, [row.question])
+        for number, (method, row) in enumerate(zip(methods, rows, strict=True)):
             listener.progress("Looking at the frames", number, len(rows))
-            pixels = row.clip.frames.pixels
-            grid = self.model.grid(len(pixels), (pixels.shape[1], pixels.shape[2]))
-            method = with_retain(self.method, self.settings.retain, self.model.facts, grid)
-            left = encode_compressed(self.model, pixels, method)
             clip = row.clip
+            left = encode_compressed(self.model, clip.frames.pixels, method)
             prompts.append(self.model.prompt_for(left, row.question, clip.seconds, clip.duration_s, method.positions))
             tokens.append(replace(left, features=left.features[:, :0], deepstack=None))
         return tokens, prompts
 
+    def _method(self, row: Row) -> Method:
+        """Let the method keep what the settings say of a row's video."""
+        frames, height, width, _ = row.clip.frames.pixels.shape
+        grid = self.model.grid(frames, (height, width))
+        return with_retain(self.method, self.settings.retain, self.model.facts, grid)
+
+    def _stop(self, prompt: Prompt, listener: Listener) -> Stop:
+        """Say when a row's answer ends: at the end of the model's context at the latest."""
+        context = self.model.language_model.context
+        return within(context, prompt.next_position, self.stop, listener, f"method {self.method.name}", FEWER)
+
     def _follow(self, prompts: list[Prompt], recorders: list[Recorder], listener: Listener) -> None:
         """Run the batch and let each row's recorder see the steps that the row takes part in."""
-        steps = generate(self.model.language_model, prompts, self.method, self.stop, self.sampling, graphs=self.graphs)
+        # A row that has come to the end of the context runs on beside the others, and nobody looks at it.
+        room = max(recorder.stop.max_new_tokens for recorder in recorders)
+        stop = replace(self.stop, max_new_tokens=room)
+        steps = generate(self.model.language_model, prompts, self.method, stop, self.sampling, graphs=self.graphs)
         ended = 0
         for step, seconds in timed(steps, self.watch):
             for number, recorder in enumerate(recorders):
-                if step.tokens[number] is not None:
+                if step.tokens[number] is not None and len(recorder.ids) < recorder.stop.max_new_tokens:
                     recorder.take(step.row(number), seconds)
             if (now := sum(token is None for token in step.tokens)) > ended:
                 ended = now

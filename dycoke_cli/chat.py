@@ -139,6 +139,7 @@ class Chat:
         from dycoke_cli.session import Session
 
         session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
+        session.check_context([""])
         session.watch.restart()
         encoded = session.encode(self.listener)
         vision_s = session.watch.lap() - opened.clip.waited_s

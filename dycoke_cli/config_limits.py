@@ -12,6 +12,7 @@ LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth")
 SIZES = (
     *LAYERS,
     "hidden_size",
+    "max_position_embeddings",
     "intermediate_size",
     "num_attention_heads",
     "num_heads",

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 
 from dycoke_cli.answer import Answer
+from dycoke_cli.context import within
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
-from dycoke_cli.errors import UsageError
 from dycoke_cli.listener import Listener
 from dycoke_cli.measure import timed
 from dycoke_cli.recorder import Recorder
@@ -19,6 +19,7 @@ from dycoke_cli.session import Session
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 HEADROOM = 256  # slots for questions, before the buffer has to grow
+ROOM = "/clear forgets the questions so far; fewer frames, with /frames N or --frames, leave more room"
 
 
 class Spent(NamedTuple):
@@ -66,6 +67,7 @@ class Conversation:
         self.session, self.turns = session, list(earlier)
         self.buffer: KVBuffer | None = None
         with self._guarded():
+            session.check_context([""])
             session.watch.restart()
             self.tokens = session.method.compress(encoded)
             if not self.prefills_anew:
@@ -80,7 +82,7 @@ class Conversation:
     @property
     def context(self) -> int:
         """How many positions the model knows."""
-        return int(self.session.model.language_model.body.config.max_position_embeddings)
+        return self.session.model.language_model.context
 
     def clear(self) -> None:
         """Forget all turns; the video stays."""
@@ -91,14 +93,17 @@ class Conversation:
     def ask(self, question: str, listener: Listener, stopped: Callable[[], bool] = lambda: False) -> Turn:
         """Answer the next question, telling `listener`; `stopped` ends the answer after the step at hand.
 
-        Raises UsageError where the model's context is full. Whatever is raised, the conversation is then as before.
+        Raises ContextError where the model's context is full. Whatever is raised, the conversation is then as before.
         """
         session = self.session
         with self._guarded():
             session.watch.restart()
             listener.phase("prefill")
             prompt = self._prompt(question)
-            stop = self._stop(prompt, listener)
+            stop = within(
+                self.context, prompt.next_position, session.stop, listener,
+                "the conversation with this question", ROOM,
+            )  # fmt: skip
             filled = self._make_room(len(prompt) + stop.max_new_tokens)
             rest = prompt.split(filled)[1]
             recorder = Recorder(session.model, stop, self.tokens, rest, filled)
@@ -162,20 +167,6 @@ class Conversation:
         slots = self.video_end + HEADROOM + session.stop.max_new_tokens
         self.buffer = session.graphs.empty_buffer(model, 1, slots)
         share(model, prompt.split(self.video_end)[0], self.buffer)
-
-    def _stop(self, prompt: Prompt, listener: Listener) -> Stop:
-        """Say when the answer ends: at the end of the model's context at the latest."""
-        left = self.context - int(prompt.positions.max()) - 1
-        stop = self.session.stop
-        if left < 1:
-            raise UsageError(
-                f"the conversation has {self.context - left} tokens with this question; the model's context has "
-                f"{self.context}",
-                "Forget the questions so far with /clear, or look at fewer frames: /frames N, or --frames",
-            )
-        if left < stop.max_new_tokens:
-            listener.notice(f"{left} tokens of the model's context are left for this answer; /clear makes room")
-        return replace(stop, max_new_tokens=min(left, stop.max_new_tokens))
 
     def _make_room(self, slots: int) -> int:
         """Let the buffer hold `slots` positions, at least doubling it where it grows; gives how many are filled."""

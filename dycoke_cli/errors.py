@@ -2,6 +2,7 @@
 
 DyCokeError             1  unexpected
 ├── UsageError          2  a flag, option or configuration value is not usable
+│   └── ContextError    2  the prompt takes more positions than the model has
 ├── InputError          3  an input file cannot be read
 ├── VideoError          3  the input cannot be read as a video
 ├── ModelError          4  the model is unavailable or unsupported
@@ -33,6 +34,12 @@ class UsageError(DyCokeError):
     """A flag, option or configuration value is not usable."""
 
     exit_code = 2
+
+
+class ContextError(UsageError):
+    """The prompt takes more positions than the model has. `reason` is a fixed word for machines, as of `VideoError`."""
+
+    reason = "context"
 
 
 class InputError(DyCokeError):

@@ -10,6 +10,9 @@ from torch import nn
 
 from dycoke_cli.flops import TextShape
 
+# Ways to stretch rotary positions after which a config.json may still name the positions from before.
+STRETCHED = ("linear", "dynamic", "yarn")
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -46,6 +49,16 @@ class LanguageModel:
     def cache_argument(self) -> str:
         """By which name `body` and its layers take their cache."""
         return cache_argument(self.body)
+
+    @property
+    def context(self) -> int:
+        """How many rotary positions the model knows: more than it was first trained on where they are stretched."""
+        config = self.body.config
+        known, rope = int(config.max_position_embeddings), getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") not in STRETCHED:
+            return known
+        trained = rope.get("original_max_position_embeddings") or known
+        return max(known, int(trained * (rope.get("factor") or 1.0)))
 
     @property
     def kv_heads(self) -> int:

@@ -94,7 +94,14 @@ class Recorder:
         uncompressed = text + self.model.video_length(grid)
         retention = self._visual_cells() / (grid.total * self._layers)
         return TokenCounts(
-            grid.total, len(self.tokens), newlines, text, len(self.ids), uncompressed, round(retention, 6)
+            visual=grid.total,
+            visual_prefill=len(self.tokens),
+            newline=newlines,
+            text=text,
+            generated=len(self.ids),
+            prompt_uncompressed=uncompressed,
+            prefill_retention=round(retention, 6),
+            context=self.model.language_model.context,
         )
 
     @property

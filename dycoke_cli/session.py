@@ -6,6 +6,7 @@ from functools import partial
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
+from dycoke_cli.context import FEWER, check_context, within
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.encoded.look import Look
 from dycoke_cli.encoding import encode_compressed
@@ -37,12 +38,16 @@ class Session:
         method.check(model.facts)
         frames, *size, _ = clip.frames.pixels.shape
         method = with_retain(method, settings.retain, model.facts, model.grid(frames, (size[0], size[1])))
-        self.model, self.clip, self.method, self.look = model, clip, method, look
+        self.model, self.clip, self.method, self.settings, self.look = model, clip, method, settings, look
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
         self.graphs = GraphStore.of(model.language_model, settings.compile)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
+
+    def check_context(self, questions: Sequence[str], subject: str | None = None, instead: str = "") -> None:
+        """Raise ContextError where a question does not fit the model's context; see `context.check_context`."""
+        check_context(self.model, self.method, self.settings, self.clip, questions, subject, instead)
 
     def warm_up(self) -> None:
         """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
@@ -80,9 +85,11 @@ class Session:
         """Answer one question after the other, telling `listener`; `trace` records which tokens.
 
         `encoded` is what `encode` gave: decoding and encoding are then shared work that was done before, and neither
-        their time nor their memory is in these answers' figures.
+        their time nor their memory is in these answers' figures. Raises ContextError, before anything runs, where a
+        question does not fit the model's context; an answer may have to end before its time at the end of it.
         """
         with out_of_memory_explained(), self._threads():
+            self.check_context(questions)
             self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
             listener.phase("vision" if encoded is None else "prefill")
@@ -94,12 +101,14 @@ class Session:
                 tokens, decode_s, vision_s = self.method.compress(encoded), 0.0, 0.0
             listener.progress("Reading the video", 0, 0)
             listener.phase("prefill")
-            buffer, prompts, shared = self._share([self._prompt(tokens, question) for question in questions])
+            prompts = [self._prompt(tokens, question) for question in questions]
+            stops = [self._stop(prompt, listener) for prompt in prompts]
+            buffer, prompts, shared = self._share(prompts)
             prefill_s = self.watch.lap()
-            for question, prompt in zip(questions, prompts, strict=True):
+            for question, prompt, stop in zip(questions, prompts, stops, strict=True):
                 listener.question(question)
                 listener.phase("prefill")
-                recorder = Recorder(self.model, self.stop, tokens, prompt, shared)
+                recorder = Recorder(self.model, stop, tokens, prompt, shared)
                 self._run(prompt, buffer, shared, recorder, listener)
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
                 self.peak.restart()
@@ -119,7 +128,7 @@ class Session:
         if buffer is not None:
             buffer.rewind([shared])
         model = self.model.language_model
-        steps = generate(model, [prompt], self.method, self.stop, self.sampling, buffer, self.graphs)
+        steps = generate(model, [prompt], self.method, recorder.stop, self.sampling, buffer, self.graphs)
         for step, seconds in timed(steps, self.watch):
             listener.phase("decode")
             if piece := recorder.take(step.row(0), seconds):
@@ -128,6 +137,11 @@ class Session:
         if rest := recorder.finish():
             listener.text(rest)
         listener.answered(recorder.stream.text.strip())
+
+    def _stop(self, prompt: Prompt, listener: Listener) -> Stop:
+        """Say when the answer to a prompt ends: at the end of the model's context at the latest."""
+        context = self.model.language_model.context
+        return within(context, prompt.next_position, self.stop, listener, f"method {self.method.name}", FEWER)
 
     def _threads(self) -> AbstractContextManager[None]:
         return suitable_threads(self.model.language_model.device, self.model.weight_bytes)

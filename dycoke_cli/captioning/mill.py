@@ -8,7 +8,7 @@ from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.readahead import HELD_BYTES, Read, ReadAhead
 from dycoke_cli.captioning.record import Record, Reply, Spent
-from dycoke_cli.errors import DyCokeError, OutOfMemoryError, VideoError
+from dycoke_cli.errors import ContextError, DyCokeError, OutOfMemoryError, VideoError
 
 if TYPE_CHECKING:
     from dycoke_cli.answer import Answer
@@ -125,7 +125,7 @@ def _without_traceback(error: Exception) -> DyCokeError:
 
 def reason_of(error: DyCokeError) -> str:
     """Name a failure in a word."""
-    if isinstance(error, VideoError):
+    if isinstance(error, VideoError | ContextError):
         return error.reason
     return NO_MEMORY if isinstance(error, OutOfMemoryError) else "usage" if error.exit_code == 2 else "failed"
 

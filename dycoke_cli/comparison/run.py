@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.depth import Depth, computed
-from dycoke_cli.comparison.result import Comparison, Run
+from dycoke_cli.comparison.result import STOCK, Comparison, Run
 from dycoke_cli.evaluation.arm import Arm, refuse_twins
 from dycoke_cli.flops import TextShape
 from dycoke_cli.listener import Listener
@@ -58,7 +58,7 @@ def compare(
     ready = [contender for contender, _ in contenders]
     reference = next((arm.label for arm in arms if arm.method == Full()), None)
     if stock:
-        ready.insert(1 if reference == arms[0].label else 0, _stock(model, clip, question, settings))
+        ready.insert(1 if reference == arms[0].label else 0, _stock(model, clip, question, settings, listener))
     if len(frames) < FEW_FRAMES and any(arm.label != reference for arm in arms):
         listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from any method")
     shape = TextShape.of(model.language_model.body.config)
@@ -86,6 +86,7 @@ def _ours(
     # A budget is for what compresses, not for the baseline beside it.
     own = settings.model_copy(update={"retain": None}) if arm.baseline else settings
     session = Session(model, clip, arm.method, own)
+    session.check_context([question], f"method {arm.label}", arm.way_out)
 
     def run() -> Answer:
         (answer,) = session.answers([question], SILENT, trace)
@@ -95,11 +96,17 @@ def _ours(
     return Contender(described, Depth.of(session.method, model.facts.layers), run), session.method
 
 
-def _stock(model: "Family", clip: Clip, question: str, settings: Settings) -> Contender:
+def _stock(model: "Family", clip: Clip, question: str, settings: Settings, listener: Listener) -> Contender:
     """Prepare transformers' own `generate`."""
     from dycoke_cli.comparison.stock import StockGenerate
+    from dycoke_cli.context import check_context, uncompressed_positions, within
+    from dycoke_cli.engine.generate import Stop
 
-    stock = StockGenerate(model, clip, settings.max_new_tokens)
+    check_context(model, Full(), settings, clip, [question], STOCK, "no --baseline")
+    positions = uncompressed_positions(model, clip, question)
+    stop = Stop(model.stop_ids, settings.max_new_tokens)
+    stop = within(model.language_model.context, positions, stop, listener, STOCK, "Fewer frames make room")
+    stock = StockGenerate(model, clip, stop.max_new_tokens)
     return Contender(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
 
 

@@ -116,7 +116,9 @@ class StockGenerate:
             question=question,
             answer=self.model.decode(shown).strip(),
             finish="stop" if ids[-1] in self.model.stop_ids else "length",
-            tokens=TokenCounts(visual, visual, length - visual, text, len(ids), prompt, 1.0),
+            tokens=TokenCounts(
+                visual, visual, length - visual, text, len(ids), prompt, 1.0, self.model.language_model.context
+            ),
             steps=steps,
             time_s=self._times(clocked, prepared_s),
             memory_bytes=Memory(self.model.weight_bytes, kv, kv, peak.peak, peak.above_start, peak.of),

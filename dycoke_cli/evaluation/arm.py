@@ -24,6 +24,11 @@ class Arm:
         return cls(f"{name}:{written}" if written else name, make_method(name, options))
 
     @property
+    def way_out(self) -> str:
+        """What to do where the arm alone cannot run, besides what goes for any."""
+        return "no --baseline" if self.baseline else ""
+
+    @property
     def described(self) -> dict[str, Any]:
         """The arm in records: every option, defaults included."""
         return {"label": self.label, "name": self.method.name, "options": method_options(self.method)}

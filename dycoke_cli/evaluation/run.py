@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained
-from dycoke_cli.errors import UsageError, VideoError
+from dycoke_cli.errors import ContextError, UsageError, VideoError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
@@ -149,14 +149,27 @@ class Evaluation:
             if line not in self.told:  # once, and not for every video
                 listener.notice(f"{tasks[0].question.video}: {line}")
                 self.told.add(line)
+        yield from self._ask(model, clip, tasks)
+
+    def _ask(self, model: "Family", clip: Clip, tasks: Sequence[Task]) -> Iterator[Record]:
+        """Ask what fits the model's context; what does not is told before anything is encoded."""
         from dycoke_cli.session import Session
 
         arms = dict.fromkeys(task.arm for task in tasks)
         sessions = {arm: Session(model, clip, arm.method, self._settings_of(arm)) for arm in arms}
+        fitting: dict[Arm, list[Task]] = {}
+        for task in tasks:
+            arm = task.arm
+            try:
+                sessions[arm].check_context([task.question.prompt], f"method {arm.label}", arm.way_out)
+                fitting.setdefault(arm, []).append(task)
+            except ContextError as error:
+                yield Record.failed(task.key, arm.label, task.question, f"{error.message}. {error.remedy}")
+        if not fitting:
+            return
         silent = Listener()
-        encoded = next(iter(sessions.values())).encode(silent, any(arm.method.needs_saliency for arm in arms))
-        for arm, session in sessions.items():
-            mine = [task for task in tasks if task.arm == arm]
-            answers = session.answers([task.question.prompt for task in mine], silent, encoded=encoded)
+        encoded = sessions[next(iter(fitting))].encode(silent, any(arm.method.needs_saliency for arm in fitting))
+        for arm, mine in fitting.items():
+            answers = sessions[arm].answers([task.question.prompt for task in mine], silent, encoded=encoded)
             for task, answer in zip(mine, answers, strict=True):
                 yield Record.of(task.key, arm.label, task.question, answer)

@@ -112,6 +112,15 @@ class Family(Outline, Protocol):
         """
         ...
 
+    def prompt_positions(
+        self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
+    ) -> int:
+        """Say how many rotary positions the prompt that `prompt_for` makes of the same takes, gaps included.
+
+        The features of `tokens` are not looked at, and nothing is embedded.
+        """
+        ...
+
     def next_turn_ids(self, question: str) -> list[int]:
         """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""
         ...

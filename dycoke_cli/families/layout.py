@@ -60,6 +60,10 @@ class VideoLayout:
         newlines = {"one_token": 1, "grid": grid.frames * grid.rows, "frame": grid.frames, "no_token": 0}
         return grid.total + newlines[self.newline]
 
+    def left(self, tokens: VisualTokens) -> int:
+        """Count the prompt positions of what is left of a video, newlines included."""
+        return sum(map(len, self._places(tokens)))
+
     def arrange(self, tokens: VisualTokens, newline: Tensor) -> Block:
         """Put the newline embedding (hidden,) back between what is left of the video."""
         at, ends = self._places(tokens)

@@ -161,6 +161,13 @@ class Llava(LoadedModel):
         """Put the system turn, the question and the layout's newlines around what is left of the video."""
         return self.prompt(tokens, self.question_ids(question, seconds, duration_s), positions)
 
+    def prompt_positions(
+        self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
+    ) -> int:
+        """Say how many positions the prompt takes; see `Family.prompt_positions`."""
+        video = self.layout.length(tokens.grid) if positions == "original" else self.layout.left(tokens)
+        return len(self.tokenize(BEFORE)) + video + len(self.question_ids(question, seconds, duration_s))
+
     def video_length(self, grid: Grid) -> int:
         """Count the prompt positions of an uncompressed video, newlines included."""
         return self.layout.length(grid)

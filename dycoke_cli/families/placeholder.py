@@ -163,6 +163,16 @@ class PlaceholderModel(LoadedModel):
             return replace(prompt, positions=packed, next_position=len(embeds))
         return prompt
 
+    def prompt_positions(
+        self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
+    ) -> int:
+        """Say how many positions the prompt takes; see `Family.prompt_positions`."""
+        ids = self.prompt_ids(question, seconds, tokens.grid)
+        numbers = self.numbers(ids, tokens.grid, len(seconds), duration_s)
+        if positions == "packed" and numbers.dim() == 1:
+            return len(ids) - tokens.grid.total + len(tokens)
+        return int(numbers.max()) + 1
+
     def stock_inputs(
         self, frames: Pixels, question: str, seconds: Sequence[float], duration_s: float
     ) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from dycoke_cli import checkpoints, loading
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.device import out_of_memory_explained
-from dycoke_cli.errors import UsageError, VideoError
+from dycoke_cli.errors import ContextError, DyCokeError, UsageError, VideoError
 from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
 from dycoke_cli.listener import Listener
@@ -40,7 +40,7 @@ def _settings(values: dict[str, Any]) -> Settings:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request got: an answer, or the reason why its video could not be read."""
+    """What one request got: an answer, or none where its video could not be read or does not fit the context."""
 
     asked: Asked
     answer: Answer | None
@@ -54,6 +54,12 @@ class Reply:
         counts = self.answer.tokens
         entered = counts.visual_prefill + counts.newline + counts.text
         return GenerationResult(text=self.text, token_counts=TokenCounts(entered, counts.generated))
+
+
+def _unanswered(group: Sequence[Asked], error: DyCokeError) -> list[Reply]:
+    """Tell of a video that cannot be asked about."""
+    logger.error(f"{error.message} Its {len(group)} answers are empty. {error.remedy}")
+    return [Reply(asked, None, "") for asked in group]
 
 
 class DyCokeModel(lmms):
@@ -109,7 +115,8 @@ class DyCokeModel(lmms):
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answer requests, those about one video together: it is decoded, encoded and prefilled once.
 
-        An unreadable video gives empty answers, an error in the log, and is counted in the results.
+        A video that cannot be read, or does not fit the model's context with its questions, gives empty answers and an
+        error in the log, and is counted in the results as unreadable.
         """
         began = time.perf_counter()
         groups: dict[Any, list[Asked]] = {}
@@ -133,12 +140,15 @@ class DyCokeModel(lmms):
                 pending = start_reading(reader, source, settings, self.checkpoint.default_frames)
                 frames = pending.result()
         except VideoError as error:
-            logger.error(f"{error.message} Its {len(group)} answers are empty. {error.remedy}")
-            return [Reply(asked, None, "") for asked in group]
+            return _unanswered(group, error)
         for warning in frames.info.warnings:
             logger.warning(f"{first.video}: {warning}")
         clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
         session = Session(self.model, clip, self.method, settings)
+        try:
+            session.check_context([asked.question for asked in group])
+        except ContextError as error:
+            return _unanswered(group, error)
         answers = session.answers([asked.question for asked in group], Listener())
         replies = []
         for asked, answer in zip(group, answers, strict=True):

@@ -21,7 +21,7 @@ ANSWER = Answer(
     question="what?",
     answer="a red cube",
     finish="stop",
-    tokens=TokenCounts(512, 243, 1, 31, 3, 544, 0.474609),
+    tokens=TokenCounts(512, 243, 1, 31, 3, 544, 0.474609, 8192),
     steps=STEPS,
     time_s=Times(0.1, 0.2, 0.1, 0.4, 0.04, 0.02, 0.44),
     memory_bytes=Memory(7_000_000, 900_000, 1_900_000, 800_000_000, 3_000_000, "process"),
@@ -29,7 +29,7 @@ ANSWER = Answer(
 PLAIN = replace(
     ANSWER,
     answer="a blue cube",
-    tokens=TokenCounts(512, 512, 1, 31, 3, 544, 1.0),
+    tokens=TokenCounts(512, 512, 1, 31, 3, 544, 1.0, 8192),
     steps=tuple(replace(step, read=512, retained=1.0, recalled=0, reselected=False) for step in STEPS),
     time_s=Times(0.1, 0.2, 0.3, 0.6, 0.06, 0.03, 0.66),
 )

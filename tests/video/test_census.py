@@ -1,6 +1,7 @@
 """Files whose packets do not tell which frames are shown are decoded once to count them."""
 
 import re
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -184,8 +185,7 @@ def inside_a_picture(stream: bytes, place: int) -> int:
     bytes of a picture can be missed without an error. Where a cut falls depends on the encoder's version and threads.
     """
     starts = [found.start() for found in re.finditer(b"\0\0\1", stream)]
-    pictures = zip(starts, starts[1:], strict=False)
-    return next((start + end) // 2 for start, end in pictures if start > place and end - start > 100)
+    return next((start + end) // 2 for start, end in pairwise(starts) if start > place and end - start > 100)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.85])
