@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
-from dycoke_cli.context import FEWER, check_context, within
+from dycoke_cli.context import FEWER, answer_room, check_context
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
@@ -114,8 +114,11 @@ class BatchSession:
 
     def _stop(self, prompt: Prompt, listener: Listener) -> Stop:
         """Say when a row's answer ends: at the end of the model's context at the latest."""
-        context = self.model.language_model.context
-        return within(context, prompt.next_position, self.stop, listener, f"method {self.method.name}", FEWER)
+        room = answer_room(
+            self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, listener,
+            f"method {self.method.name}", FEWER,
+        )  # fmt: skip
+        return replace(self.stop, max_new_tokens=room)
 
     def _follow(self, prompts: list[Prompt], recorders: list[Recorder], listener: Listener) -> None:
         """Run the batch and let each row's recorder see the steps that the row takes part in."""

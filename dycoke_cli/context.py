@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from dycoke_cli.clip import Clip
-from dycoke_cli.engine.generate import Stop
 from dycoke_cli.errors import ContextError, UsageError
 from dycoke_cli.families.family import Family, Size
 from dycoke_cli.footprint import left_of
@@ -60,12 +59,24 @@ class Intent:
     def fits(self, frames: int, retain: float | None = None) -> bool:
         """Say whether so many frames would fit, whenever they are shown, with a budget where one is given."""
         grid = self._grid(frames)
-        try:
-            method = with_retain(self.method, retain or self.settings.retain, self.model.facts, grid)
-        except UsageError:  # a budget that it cannot meet
-            return False
+        method = self._with_budget(self.settings.retain if retain is None else retain, grid)
         # No time has more digits than the duration.
         return self._needed(left_of(method, grid), [self.duration_s] * frames) <= self.model.language_model.context
+
+    def _with_budget(self, retain: float | None, grid: Grid) -> Method:
+        """Let the method keep the share of a video's tokens that is nearest to a budget."""
+        if retain is None:
+            return self.method
+        low, high = self._range(grid)
+        return with_retain(self.method, min(max(retain, low), high), self.model.facts, grid)
+
+    def _can_keep(self, retain: float | None, grid: Grid) -> bool:
+        """Say whether the method can meet a budget on a video of this shape."""
+        try:
+            with_retain(self.method, retain, self.model.facts, grid)
+        except UsageError:
+            return False
+        return True
 
     def _needed(self, tokens: VisualTokens, seconds: Sequence[float]) -> int:
         positions = self.method.positions
@@ -80,25 +91,27 @@ class Intent:
 
     def _ways(self, frames: int) -> Iterator[str]:
         """Name what would fit: fewer frames, a smaller share of their tokens, another method."""
-        if fewer := _most(lambda count: self.fits(count), 1, frames - 1):
+        fewer = _most(lambda count: self.fits(count), 1, frames - 1)
+        if fewer and self._can_keep(self.settings.retain, self._grid(fewer)):
             yield f"{'--max-frames' if self.settings.fps else '--frames'} {fewer}"
         if self.instead:
             yield self.instead
             return
-        compresses = self._range(frames) != (1.0, 1.0)
+        compresses = self._range(self._grid(frames)) != (1.0, 1.0)
         other = self if compresses else replace(self, method=Dycoke())
         if retain := other.retain_that_fits(frames):
             yield f"{'' if compresses else f'--method {other.method.name} '}--retain {retain:g}"
 
     def retain_that_fits(self, frames: int) -> float | None:
         """Give the largest budget in hundredths with which all frames would fit; None where there is none."""
-        low, high = self._range(frames)
-        percent = _most(lambda share: self.fits(frames, share / 100), math.ceil(100 * low), math.floor(100 * high))
+        low, high = self._range(self._grid(frames))
+        least, most = max(1, math.ceil(100 * low)), math.floor(100 * high)
+        percent = _most(lambda share: self.fits(frames, share / 100), least, most)
         return percent / 100 if percent else None
 
-    def _range(self, frames: int) -> tuple[float, float]:
+    def _range(self, grid: Grid) -> tuple[float, float]:
         try:
-            return self.method.retain_range(self.model.facts, self._grid(frames))
+            return self.method.retain_range(self.model.facts, grid)
         except UsageError:  # a chain that does not say whose the budget is
             return 1.0, 1.0
 
@@ -129,18 +142,20 @@ def uncompressed_positions(model: Family, clip: Clip, question: str) -> int:
     return model.prompt_positions(tokens, question, clip.seconds, clip.duration_s, "packed")
 
 
-def within(context: int, positions: int, stop: Stop, listener: Listener, subject: str, remedy: str) -> Stop:
-    """End an answer at the end of the model's context at the latest, telling `listener` where that makes it shorter.
+def answer_room(
+    context: int, positions: int, max_new_tokens: int, listener: Listener, subject: str, remedy: str
+) -> int:
+    """Say how many tokens an answer may have: it ends at the end of the model's context at the latest.
 
-    context: how many positions the model has; positions: how many of them the prompt takes. Raises ContextError where
-    none is left for an answer.
+    context: how many positions the model has; positions: how many of them the prompt takes. `listener` is told where
+    that is less than `max_new_tokens`. Raises ContextError where there is no room for an answer.
     """
     left = context - positions
     if left < 1:
         raise ContextError(f"{subject} takes {positions:,} positions; the model's context has {context:,}", remedy)
-    if left < stop.max_new_tokens:
+    if left < max_new_tokens:
         listener.notice(f"{left} tokens of the model's context are left for this answer. {remedy}")
-    return replace(stop, max_new_tokens=min(left, stop.max_new_tokens))
+    return min(left, max_new_tokens)
 
 
 def _whole(grid: Grid) -> VisualTokens:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from dycoke_cli.answer import Answer
-from dycoke_cli.context import within
+from dycoke_cli.context import answer_room
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
@@ -100,10 +100,11 @@ class Conversation:
             session.watch.restart()
             listener.phase("prefill")
             prompt = self._prompt(question)
-            stop = within(
-                self.context, prompt.next_position, session.stop, listener,
+            room = answer_room(
+                self.context, prompt.next_position, session.stop.max_new_tokens, listener,
                 "the conversation with this question", ROOM,
             )  # fmt: skip
+            stop = replace(session.stop, max_new_tokens=room)
             filled = self._make_room(len(prompt) + stop.max_new_tokens)
             rest = prompt.split(filled)[1]
             recorder = Recorder(session.model, stop, self.tokens, rest, filled)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
-from dycoke_cli.context import FEWER, check_context, within
+from dycoke_cli.context import FEWER, answer_room, check_context
 from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.encoded.look import Look
 from dycoke_cli.encoding import encode_compressed
@@ -140,8 +141,11 @@ class Session:
 
     def _stop(self, prompt: Prompt, listener: Listener) -> Stop:
         """Say when the answer to a prompt ends: at the end of the model's context at the latest."""
-        context = self.model.language_model.context
-        return within(context, prompt.next_position, self.stop, listener, f"method {self.method.name}", FEWER)
+        room = answer_room(
+            self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, listener,
+            f"method {self.method.name}", FEWER,
+        )  # fmt: skip
+        return replace(self.stop, max_new_tokens=room)
 
     def _threads(self) -> AbstractContextManager[None]:
         return suitable_threads(self.model.language_model.device, self.model.weight_bytes)

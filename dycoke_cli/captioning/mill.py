@@ -105,7 +105,9 @@ class Mill:
 
     def _failed(self, read: Read, error: DyCokeError) -> Record:
         key = self.job.recipe.key(read.video.fingerprint)
-        return Record.failed(read.item, key, read.video, error.message, reason_of(error))
+        # What would fit is different for every video, and nothing but its own line can say it.
+        why = f"{error.message}. {error.remedy}" if isinstance(error, ContextError) else error.message
+        return Record.failed(read.item, key, read.video, why, reason_of(error))
 
 
 def _reply(answer: "Answer") -> Reply:

@@ -139,6 +139,6 @@ def _end(summary: "Summary", stopped: BaseException | None) -> None:
         videos = len({failure.video for failure in summary.failures})
         noun = "video" if videos == 1 else "videos"
         raise FailedItemsError(
-            f"{summary.unanswered} of {summary.expected} answers are missing: {videos} {noun} could not be read",
-            "Mend or replace what is listed, and run again; with --output only these are asked again",
+            f"{summary.unanswered} of {summary.expected} answers are missing: {videos} {noun} could not be asked about",
+            "Mend what is listed, and run again; with --output only these are asked again",
         )

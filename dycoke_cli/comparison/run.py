@@ -99,14 +99,14 @@ def _ours(
 def _stock(model: "Family", clip: Clip, question: str, settings: Settings, listener: Listener) -> Contender:
     """Prepare transformers' own `generate`."""
     from dycoke_cli.comparison.stock import StockGenerate
-    from dycoke_cli.context import check_context, uncompressed_positions, within
-    from dycoke_cli.engine.generate import Stop
+    from dycoke_cli.context import answer_room, check_context, uncompressed_positions
 
     check_context(model, Full(), settings, clip, [question], STOCK, "no --baseline")
     positions = uncompressed_positions(model, clip, question)
-    stop = Stop(model.stop_ids, settings.max_new_tokens)
-    stop = within(model.language_model.context, positions, stop, listener, STOCK, "Fewer frames make room")
-    stock = StockGenerate(model, clip, stop.max_new_tokens)
+    room = answer_room(
+        model.language_model.context, positions, settings.max_new_tokens, listener, STOCK, "Fewer frames make room"
+    )
+    stock = StockGenerate(model, clip, room)
     return Contender(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
 
 

@@ -164,7 +164,8 @@ class Evaluation:
                 sessions[arm].check_context([task.question.prompt], f"method {arm.label}", arm.way_out)
                 fitting.setdefault(arm, []).append(task)
             except ContextError as error:
-                yield Record.failed(task.key, arm.label, task.question, f"{error.message}. {error.remedy}")
+                why = f"{task.question.video}: {error.message}. {error.remedy}"
+                yield Record.failed(task.key, arm.label, task.question, why)
         if not fitting:
             return
         silent = Listener()

@@ -17,7 +17,7 @@ class Score:
     correct: int
     accuracy: float | None  # None where nothing was answered
     interval: Interval | None  # 95 %, as if questions were independent
-    unanswered: int  # questions whose video could not be read
+    unanswered: int  # questions whose video could not be read, or does not fit the context
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Retained:
 
 @dataclass(frozen=True)
 class Failure:
-    """A video that could not be read, and how many answers that cost."""
+    """A video that could not be read or does not fit the context, and how many answers that cost."""
 
     video: str
     error: str
@@ -57,7 +57,7 @@ class Summary:
 
     @property
     def unanswered(self) -> int:
-        """Answers that unreadable videos cost."""
+        """Answers that failures cost."""
         return sum(failure.answers for failure in self.failures)
 
 

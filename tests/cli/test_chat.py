@@ -23,6 +23,7 @@ from dycoke_cli.cli import prompt
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.stopper import Stopper
 from dycoke_cli.families.llava import Llava
+from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.opening import load_model
 from dycoke_cli.settings import Settings
 
@@ -168,6 +169,18 @@ def test_mistakes_are_told_and_keep_the_conversation(typed: Runner, line: str, w
     assert remedy in err.splitlines()[complaint + 1]
     assert len(out.splitlines()) == 1
     assert Path("there.txt").read_text() == "mine"
+
+
+def test_what_does_not_fit_the_context_keeps_the_conversation(typed: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More frames or another method would take more positions than there are: the chat goes on with what it has."""
+    monkeypatch.setattr(LanguageModel, "context", property(lambda _: 230))
+    code, out, err = typed(QUESTION, "/frames 16", "/method full", "/frames 12", QUESTION)
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert [line for line in err.splitlines() if line.startswith("dycoke: ")] == [
+        "dycoke: method dycoke needs 298 positions for 16 frames and the question, and the model's context has 230",
+        "dycoke: method full needs 454 positions for 12 frames and the question, and the model's context has 230",
+    ]
+    assert err.count("Would fit: --frames") == 2
 
 
 def test_a_file_is_written_by_one_command_of_a_chat(typed: Runner) -> None:

@@ -229,7 +229,7 @@ def test_an_unreadable_video_is_reported_apart(capsys: pytest.CaptureFixture[str
     assert code == 6
     assert "not answered" in out.lower()
     assert "ring.mp4" in out
-    assert "dycoke: 4 of 8 answers are missing: 1 video could not be read" in err
+    assert "dycoke: 4 of 8 answers are missing: 1 video could not be asked about" in err
     (folder / "ring.mp4").write_bytes(good)
     again = result(capsys, "--baseline", "--output", "out.jsonl")
     assert [row["n"] for row in again["overall"]] == [4, 4]
