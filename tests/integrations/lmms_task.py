@@ -1,6 +1,7 @@
 """A task of lmms-eval over the sample videos, written into a folder for its `--include_path`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -34,8 +35,10 @@ metadata: {{version: 0}}
 """
 
 
-def write_task(folder: Path, videos: tuple[str, ...]) -> list[dict[str, str]]:
+def write_task(folder: Path, videos: Sequence[str], more: Sequence[str] = ()) -> list[dict[str, str]]:
     """Write task `dycoke_samples`: the open questions with one-word answers about some of the sample videos.
+
+    more: other videos; each is asked one question that nobody has the answer to.
 
     Returns its documents.
     """
@@ -45,6 +48,7 @@ def write_task(folder: Path, videos: tuple[str, ...]) -> list[dict[str, str]]:
         if item["video"] in videos and "options" not in item and item["type"] in ("colour", "shape"):
             video = str(SAMPLES / item["video"])
             documents.append({"video": video, "question": item["question"], "answer": str(answer).lower()})
+    documents += [{"video": video, "question": "what moves?", "answer": "nobody knows"} for video in more]
     questions = folder / "questions.jsonl"
     questions.write_text("".join(json.dumps(document) + "\n" for document in documents))
     (folder / "utils.py").write_text(UTILS)
