@@ -4,11 +4,12 @@
     python .ci/dependencies.py lifted                 # the same without upper bounds
     python .ci/dependencies.py newest                 # the same without extras
     python .ci/dependencies.py newer INSTALLED        # which of those are installed in a version that nobody has tried
+    python .ci/dependencies.py untried INSTALLED      # lower bounds below what was installed where the lowest was asked for
     python .ci/dependencies.py bound INSTALLED        # upper bounds: the next minor version after each installed one
     python .ci/dependencies.py pin RESOLVED           # [tool.uv] constraint-dependencies: no newer than these
 
 INSTALLED and RESOLVED are files of lines `name==version`, with or without a marker, as `uv pip freeze` and
-`uv pip compile` print them. Needs packaging and tomlkit; `.ci/refresh` and `.ci/newest` bring them.
+`uv pip compile` print them. Needs packaging and tomlkit; the scripts beside it bring them.
 """
 
 import re
@@ -69,6 +70,17 @@ def newer(document: tomlkit.TOMLDocument, installed: dict[str, Version]) -> list
     )
 
 
+def untried(document: tomlkit.TOMLDocument, installed: dict[str, Version]) -> list[str]:
+    """Name the requirements of the package whose lower bound is below what is installed."""
+    wrong = []
+    for requirement in (Requirement(text) for texts in for_users(document) for text in texts):
+        version = installed.get(canonicalize_name(requirement.name))
+        lower = [Version(part.version) for part in requirement.specifier if part.operator in (">=", "==")]
+        if version is not None and lower < [version]:
+            wrong.append(f"{requirement.name}>={version}")
+    return wrong
+
+
 def bound(document: tomlkit.TOMLDocument, installed: dict[str, Version]) -> None:
     """Write the upper bound of every requirement whose package is installed."""
     for texts in for_users(document):
@@ -93,7 +105,7 @@ def pin(document: tomlkit.TOMLDocument, resolved: str) -> None:
 
 
 def main(command: str, file: str = "") -> None:
-    """Run one of the six commands."""
+    """Run one of the seven commands."""
     document = tomlkit.parse(PYPROJECT.read_text(encoding="utf-8"))
     groups: Any = document["dependency-groups"]
     if command in ("asked", "lifted", "newest"):
@@ -102,6 +114,9 @@ def main(command: str, file: str = "") -> None:
         print(*[text if command == "asked" else lifted(text) for text in asked], sep="\n")
     elif command == "newer":
         print(*newer(document, versions(file)), sep=", ")
+    elif command == "untried":
+        if wrong := untried(document, versions(file)):
+            sys.exit(f"lower bounds that nothing was tried with; they should be {', '.join(wrong)}")
     else:
         if command == "bound":
             bound(document, versions(file))
