@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from dycoke_cli import chat as chat_module
-from dycoke_cli import opening
+from dycoke_cli import checkpoints, opening
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.chat_commands import HELP
@@ -24,6 +25,8 @@ from dycoke_cli.cli.options import SETTINGS
 from dycoke_cli.encoded.cache import Cache
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import METHODS
+from dycoke_cli.opening import load_model
+from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +36,7 @@ QUESTION = "what colour is the cube?"
 QUICK = ["--model", "demo", "--max-new-tokens", "4"]
 # All that a hit may say otherwise: what it took, and where the features came from.
 TIMES = {"time_s", "load_s", "timeline", "startup", "made"}
+LAYOUT = ("dtype", "newline", "pooling", "row_newlines")  # what decides which model is loaded
 PEAKS = {"peak", "peak_above_weights"}
 ORIGIN = {"features"}
 FLAGS = [
@@ -103,7 +107,7 @@ def readers() -> Iterator[dict[str, VideoReader]]:
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[str, VideoReader]) -> None:
-    """A folder of its own, no configuration of whoever runs the tests, and decoders that are there already."""
+    """A folder of its own, no configuration of whoever runs the tests; decoders and models that are there already."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -111,6 +115,17 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[
     monkeypatch.chdir(tmp_path / "work")
     for module in (opening, chat_module):
         monkeypatch.setattr(module, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
+
+    def load(checkpoint: object, settings: Settings, *_: object) -> Llava:
+        return demo(*(getattr(settings, key) for key in LAYOUT))
+
+    monkeypatch.setattr(opening, "load_model", load)
+
+
+@cache
+def demo(*layout: str | None) -> Llava:
+    """Load the demo once in each form."""
+    return load_model(checkpoints.locate("demo"), Settings(**dict(zip(LAYOUT, layout, strict=True))))
 
 
 @pytest.fixture
@@ -197,3 +212,143 @@ def test_ask_with_each_flag(folder: Path, command: Command, from_cache: Callable
     with from_cache():
         hit = ask(command, CUBE, words)
     hold_against_each_other(cold, hit)
+
+
+@pytest.mark.parametrize("words", STAGES)
+def test_ask_with_each_method(folder: Path, command: Command, from_cache: Callable[[], Any], words: str) -> None:
+    """Kept by itself, and kept by a method that wants the vision tower's attention as well: the same either way."""
+    cold = ask(command, RING, f"--method {words}")
+    with from_cache():
+        hold_against_each_other(cold, ask(command, RING, f"--method {words}"))
+    for path in folder.glob("*"):
+        path.unlink()
+    ask(command, RING, "--method visionzip")
+    with from_cache():
+        hold_against_each_other(cold, ask(command, RING, f"--method {words}"))
+
+
+@pytest.mark.parametrize("name", VIDEOS.values(), ids=VIDEOS.keys())
+def test_ask_about_each_kind_of_video(
+    folder: Path, command: Command, from_cache: Callable[[], Any], name: str
+) -> None:
+    """What is known of a file, damage and warnings included, is known of it from the cache."""
+    cold = ask(command, str(MEDIA / name))
+    with from_cache():
+        hold_against_each_other(cold, ask(command, str(MEDIA / name)))
+
+
+def test_ask_about_a_folder_of_pictures(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
+    """At a rate of its own."""
+    pictures = folder.with_name("pictures")
+    pictures.mkdir()
+    for place in range(6):
+        Image.new("RGB", (64, 48), (40 * place, 0, 90)).save(pictures / f"{place}.png")
+    cold = ask(command, str(pictures), "--fps 4 --frames 5")
+    with from_cache():
+        hold_against_each_other(cold, ask(command, str(pictures), "--fps 4 --frames 5"))
+
+
+def test_ask_several_questions(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
+    """They share one prefill; a method that acts inside it prefills for each."""
+    for method in ("dycoke", "fastv"):
+        words = f"--method {method} --frames {4 + len(method)}"
+        cold = ask(command, CUBE, words, (QUESTION, "describe the video."))
+        with from_cache():
+            hold_against_each_other(cold, ask(command, CUBE, words, (QUESTION, "describe the video.")))
+        assert len(cold[0]["answers"]) == 2
+
+
+def test_ask_without_a_cache_is_ask_with_an_empty_one(folder: Path, command: Command) -> None:
+    """One encodes window by window, the other all frames at once."""
+    words = "--frames 40"
+    record, err, files = ask(command, CUBE, words)
+    without = ask(command, CUBE, f"{words} --no-cache")
+    files["r.html"][1]["settings"]["cache"] = "False"
+    assert differences(list(without), [record, err, files]) == []
+
+
+def test_ask_plain_and_its_panel(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
+    """The same text; of the panel the rows without times or peaks, and one sentence more."""
+    words = ["ask", *QUICK, "--frames", "6", CUBE, QUESTION, "--stats"]
+    out, panel, _ = command(*words)
+    with from_cache():
+        assert command(*words)[0] == out
+        hit = command(*words)[1]
+    measured = re.compile(r"video decoding|vision|prefill|first token|per token|total|peak|came from the cache|Reading")
+    wanted, found = ([line for line in text.splitlines() if not measured.search(line)] for text in (panel, hit))
+    assert found == wanted
+    assert len(wanted) > 8
+    assert "came from the cache" in hit
+    assert "came from the cache" not in panel
+
+
+def test_a_measuring_ask_finds_nothing_and_says_the_same(folder: Path, command: Command) -> None:
+    """--baseline encodes anew, whatever is there, and keeps nothing."""
+    cold = ask(command, CUBE, "--baseline")
+    assert list(folder.iterdir()) == []
+    plain = ask(command, CUBE)
+    again = ask(command, CUBE, "--baseline")
+    assert (cold[0]["features"], plain[0]["features"], again[0]["features"]) == ("computed", "computed", "computed")
+    assert differences(list(again), list(cold)) == []
+    assert differences(again[0]["answers"], plain[0]["answers"]) == []
+
+
+TALK = [
+    QUESTION, "/trace t.json", "/report r.html", "what shape is it?", "/method full", QUESTION, "/method", "/frames",
+    "/method visionzip:retain=0.5", QUESTION, "/report r.html", "/frames 3", "and now?", "/clear", "/help",
+    "/method vidcom2+dynamic", QUESTION, "/save talk.md", "/report r.html", "/trace off", QUESTION, "/trace on", "/quit",
+]  # fmt: skip
+
+
+@pytest.fixture
+def talk(monkeypatch: pytest.MonkeyPatch, command: Command) -> Callable[..., tuple[str, str, Files]]:
+    """Runs a chat with lines piped in."""
+
+    def piped(video: str, *words: str, lines: list[str] = TALK) -> tuple[str, str, Files]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        return command("chat", *QUICK, "--frames", "6", *words, video)
+
+    return piped
+
+
+def test_chat_with_each_of_its_commands(folder: Path, talk: Command, from_cache: Callable[[], Any]) -> None:
+    """A whole conversation, with what it says and writes."""
+    assert {name for name in HELP if not any(line.startswith(name) for line in TALK)} == set()
+    cold = talk(CUBE)
+    with from_cache():
+        hit = talk(CUBE)
+    assert differences(list(hit), list(cold)) == []
+    assert cold[2].keys() == {"r.html", "t.json", "talk.md"}
+
+
+def test_ask_and_chat_serve_each_other(
+    folder: Path, command: Command, talk: Command, from_cache: Callable[[], Any]
+) -> None:
+    """What one kept the other finds, and says what it would have said anyway."""
+    asked, talked = ask(command, CUBE), talk(RING, lines=[QUESTION, "/save t.md"])
+    with from_cache():
+        hit = talk(CUBE, lines=[QUESTION])
+        assert hit[0].strip() == asked[0]["answers"][0]["answer"]
+        assert ask(command, RING)[0]["answers"][0]["answer"] == talked[0].strip()
+
+
+@pytest.fixture
+def untouched(folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache holds what could serve, and may not be looked at."""
+    ask(command, CUBE)
+    ask(command, RING)
+    monkeypatch.setattr(Cache, "look", lambda *_: pytest.fail("looked into the cache"))
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """A folder with two clips and a file of questions about them."""
+    path = tmp_path / "videos"
+    path.mkdir()
+    lines = []
+    for video in (CUBE, RING):
+        shutil.copy(video, path)
+        item = {"video": Path(video).name, "question": QUESTION, "answer": "red", "type": "colour"}
+        lines.append(json.dumps(item) + "\n")
+    (path / "q.jsonl").write_text("".join(lines))
+    return path
