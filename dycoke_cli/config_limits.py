@@ -88,6 +88,11 @@ def refuse_other_parts(config: Any) -> None:
     width, heads = config.vision_config.hidden_size, getattr(config.vision_config, "num_heads", None)
     if heads is not None and width % (4 * heads):  # each pair of a head's numbers turns with a row, or with a column
         raise ModelError(f"config.json has num_heads={heads} in a vision tower with hidden_size={width}")
+    window = getattr(config.vision_config, "window_size", None)
+    if window is not None:  # in pixels, of which each visual token takes so many in both directions
+        side = config.vision_config.spatial_merge_size * config.vision_config.patch_size
+        if window < side:
+            raise ModelError(f"config.json has window_size={_shown(window)}, and a visual token is {side} wide")
 
 
 def refuse_larger(architecture: Any, config: Any, weights: Mapping[str, StoredWeight]) -> None:
