@@ -235,12 +235,12 @@ def test_a_configuration_whose_numbers_disagree_is_refused(single: Path, changes
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("window", [0, 7, -16])
-def test_a_window_smaller_than_a_visual_token_is_refused(tmp_path: Path, window: int) -> None:
-    """Qwen2.5-VL's vision tower divided by the number of tokens in it, which is none."""
+@pytest.mark.parametrize("window", [0, 7, -16, 513 * 8, 10**14])
+def test_a_window_of_no_or_of_endless_visual_tokens_is_refused(tmp_path: Path, window: int) -> None:
+    """Qwen2.5-VL's vision tower divided by the tokens of a window, and pads each frame to whole windows."""
     folder = save("qwen2_5_vl", tmp_path / "model")
     edit(folder / "config.json", lambda config: config["vision_config"].update(window_size=window))
-    with pytest.raises(ModelError, match=f"window_size={window}, and a visual token is 8 wide"):
+    with pytest.raises(ModelError, match=f"window_size={window}, and visual tokens are 8 pixels wide"):
         _ = checkpoints.locate(str(folder)).model_config
 
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,18 @@ from PIL import Image
 
 from dycoke_cli import chat as chat_module
 from dycoke_cli import checkpoints, opening
+from dycoke_cli.ask import ask as ask_in_python
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.chat_commands import HELP
 from dycoke_cli.cli.options import SETTINGS
-from dycoke_cli.encoded.cache import Cache
+from dycoke_cli.encoded.cache import Cache, open_cache
 from dycoke_cli.families.llava import Llava
+from dycoke_cli.listener import Listener
 from dycoke_cli.methods import METHODS
-from dycoke_cli.opening import load_model
+from dycoke_cli.methods.options import make_method
+from dycoke_cli.opening import load_model, opening_video
+from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.guard import VideoReader
 
@@ -35,11 +40,15 @@ MEDIA = ROOT / "tests" / "media"
 CLIP = str(MEDIA / "h264_cfr.mp4")
 QUESTION = "what colour is the cube?"
 QUICK = ["--model", "demo", "--max-new-tokens", "4"]
+LAYOUT = ("dtype", "newline", "pooling", "row_newlines")  # what decides which model is loaded
 # All that a hit may say otherwise: what it took, and where the features came from.
 TIMES = {"time_s", "load_s", "timeline", "startup", "made"}
-LAYOUT = ("dtype", "newline", "pooling", "row_newlines")  # what decides which model is loaded
-PEAKS = {"peak", "peak_above_weights"}
-ORIGIN = {"features"}
+PEAKS = {"peak", "peak_above_weights", "peak_above_weights_ratio"}
+MEASURED = frozenset(TIMES | PEAKS | {"features"})
+# And what else two runs of a command over many videos or methods measure.
+RATES = MEASURED | {"seconds", "elapsed_s", "per_minute"} | {
+    f"speedup_{part}" for part in ("total", "first_token", "prefill", "decode", "model")
+}  # fmt: skip
 FLAGS = [
     "--preset fast",
     "--preset paper",
@@ -78,16 +87,16 @@ Files = dict[str, Any]
 Command = Callable[..., tuple[str, str, Files]]
 
 
-def differences(ours: Any, theirs: Any, place: str = "") -> list[str]:
-    """Say where two records differ, but for the values of keys that may."""
+def differences(ours: Any, theirs: Any, but: frozenset[str] = MEASURED, place: str = "") -> list[str]:
+    """Say where two records differ, whatever values the keys in `but` have."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         if ours.keys() != theirs.keys():
             return [f"{place} has {sorted(ours.keys() ^ theirs.keys())} on one side"]
-        alike = ours.keys() - TIMES - PEAKS - ORIGIN
-        return [line for key in sorted(alike) for line in differences(ours[key], theirs[key], f"{place}.{key}")]
+        alike = ours.keys() - but
+        return [line for key in sorted(alike) for line in differences(ours[key], theirs[key], but, f"{place}.{key}")]
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         pairs = enumerate(zip(ours, theirs, strict=True))
-        return [line for number, pair in pairs for line in differences(*pair, f"{place}[{number}]")]
+        return [line for number, pair in pairs for line in differences(*pair, but, f"{place}[{number}]")]
     return [] if ours == theirs else [f"{place}: {str(ours)[:200]} and {str(theirs)[:200]}"]
 
 
@@ -153,7 +162,7 @@ def content(path: Path) -> Any:
         around = re.split(r'(?<=<script type="application/json" id="data">)(.*?)(?=</script>)', text)
         return [around[0], json.loads(around[1]), around[2]]
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines()]
+        return sorted((json.loads(line) for line in text.splitlines()), key=lambda record: str(record.get("id")))
     return json.loads(text) if path.suffix == ".json" else text
 
 
@@ -232,9 +241,7 @@ def test_ask_with_each_method(
 
 
 @pytest.mark.parametrize("name", VIDEOS.values(), ids=VIDEOS.keys())
-def test_ask_about_each_kind_of_video(
-    folder: Path, command: Command, from_cache: Callable[[], Any], name: str
-) -> None:
+def test_ask_about_each_kind_of_video(folder: Path, command: Command, from_cache: Callable[[], Any], name: str) -> None:
     """What is known of a file, damage and warnings included, is known of it from the cache."""
     cold = ask(command, str(MEDIA / name))
     with from_cache():
@@ -300,7 +307,8 @@ def test_a_measuring_ask_finds_nothing_and_says_the_same(folder: Path, command: 
 TALK = [
     QUESTION, "/trace t.json", "/report r.html", "what shape is it?", "/method full", QUESTION, "/method", "/frames",
     "/method visionzip:retain=0.5", QUESTION, "/report r.html", "/frames 3", "and now?", "/clear", "/help",
-    "/method vidcom2+dynamic", QUESTION, "/save talk.md", "/report r.html", "/trace off", QUESTION, "/trace on", "/quit",
+    "/method vidcom2+dynamic", QUESTION, "/save talk.md", "/report r.html", "/trace off", QUESTION, "/trace on",
+    "/quit",
 ]  # fmt: skip
 
 
@@ -315,12 +323,13 @@ def talk(monkeypatch: pytest.MonkeyPatch, command: Command) -> Callable[..., tup
     return piped
 
 
-def test_chat_with_each_of_its_commands(folder: Path, talk: Command, from_cache: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("video", [CLIP, str(MEDIA / "cut60_faststart.mp4")], ids=["whole", "damaged"])
+def test_chat_with_each_of_its_commands(folder: Path, talk: Command, from_cache: Callable[[], Any], video: str) -> None:
     """A whole conversation, with what it says and writes."""
     assert {name for name in HELP if not any(line.startswith(name) for line in TALK)} == set()
-    cold = talk(CLIP)
+    cold = talk(video)
     with from_cache():
-        hit = talk(CLIP)
+        hit = talk(video)
     assert differences(list(hit), list(cold)) == []
     assert cold[2].keys() == {"r.html", "t.json", "talk.md"}
 
@@ -352,7 +361,7 @@ def videos(tmp_path: Path) -> Path:
 
 OTHERS = {
     "compare": ["compare", CLIP, QUESTION, "-M", "full", "-M", "dycoke", "--repeat", "1", "--report", "r.html"],
-    "baseline": ["compare", CLIP, QUESTION, "--baseline", "--sweep", "k=0.3,0.7", "--repeat", "1", "--csv", "rows.csv"],
+    "baseline": ["compare", CLIP, QUESTION, "--baseline", "--sweep", "k=0.3,0.7", "--repeat", "1"],
     "eval": ["eval", "../videos/q.jsonl", "--baseline", "--output", "a.jsonl"],
     "caption": ["caption", "../videos", "--output", "c.jsonl", "--sidecar"],
     "questions": ["caption", "../videos", "--output", "c.jsonl", "--questions", "../videos/q.jsonl"],
@@ -372,5 +381,45 @@ def test_commands_that_compare_or_run_over_many_say_the_same_whatever_is_kept(
     kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     monkeypatch.setattr(Cache, "look", lambda *_: pytest.fail("looked into the cache"))
     again = command(*words)
-    assert differences([json.loads(again[0]), again[1], again[2]], [json.loads(out), err, files]) == []
+    assert differences([json.loads(again[0]), *again[1:]], [json.loads(out), err, files], RATES) == []
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == kept
+
+
+def test_ask_from_python_tells_its_listener_the_same(folder: Path, from_cache: Callable[[], Any]) -> None:
+    """Notices, questions and answers, piece by piece and in order."""
+
+    def heard() -> tuple[str, list[tuple[str, str]]]:
+        told: list[tuple[str, str]] = []
+        kinds = ("notice", "question", "text", "answered")
+        listener = Listener(**{kind: lambda line, kind=kind: told.append((kind, line)) for kind in kinds})
+        settings = Settings(model="demo", frames=5, max_new_tokens=4)
+        questions = [QUESTION, "describe the video."]
+        return ask_in_python(str(MEDIA / "cut60_faststart.mp4"), questions, settings, listener=listener).features, told
+
+    cold = heard()
+    with from_cache():
+        assert heard() == ("cache", cold[1])
+    assert {kind for kind, _ in cold[1]} == {"notice", "question", "text", "answered"}
+
+
+def test_a_session_in_python(folder: Path, from_cache: Callable[[], Any]) -> None:
+    """Warmed up, with a trace, and with saliency for another method."""
+    settings = Settings(model="demo", frames=5, max_new_tokens=4)
+
+    def answers() -> tuple[bool, Any]:
+        method = make_method("visionzip+dynamic", {})
+        with opening_video(CLIP, settings, Listener(), lambda: [method], open_cache(settings)) as opened:
+            session = Session(opened.model, opened.clip, method, settings, opened.look)
+            session.warm_up()
+            found = [asdict(answer) for answer in session.answers([QUESTION], Listener(), trace=True)]
+            encoded = session.encode(Listener(), saliency=True)
+            assert opened.look is not None
+            opened.look.keep(opened.pending.result())
+            kept = [encoded.features.tolist(), encoded.saliency.tolist()]  # type: ignore[union-attr]
+            return opened.look.tokens is not None, [found, kept]
+
+    cold = answers()
+    with from_cache():
+        hit = answers()
+    assert (cold[0], hit[0]) == (False, True)
+    assert differences(hit[1], cold[1]) == []
