@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from dycoke_cli import naming
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.options import _takes, make_method
+from dycoke_cli.ranges import range_of
 from dycoke_cli.settings import merged
 
 ROOT = Path(__file__).parents[1]
@@ -25,12 +27,27 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
     ("dycoke", {"variant": "papr"}, "Did you mean 'paper'?"),
     ("vidcom2+dynamic", {"dynamic.pp": "1"}, "Did you mean 'dynamic.p'?"),
     ("fastv+dynamic", {"l": "3"}, "Say which one: fastv.l or dynamic.l"),
+    ("dycoke", {"k": "2"}, "Try -o k=0.7"),
+    ("dycoke", {"p": "nan", "k": "-0.1"}, "Try -o k=0.7"),
+    ("dycoke", {"l": "-1"}, "Try -o l=3"),
+    ("fastv", {"l": "0"}, "Try -o l=5"),
+    ("holitom", {"tau": "-1.1"}, "Try -o tau=0.8"),
+    ("vidcom2", {"temperature": "0"}, "Try -o temperature=0.01"),
+    ("visionzip", {"contextual": "inf"}, "Try -o contextual=0.15625"),
+    ("vidcom2+dynamic", {"retain": "0"}, "Try -o retain=0.25"),
+    ("dycoke+dynamic", {}, "Join methods that act at different moments"),
+    ("random+uniform+fastv", {}, "Join methods that act at different moments"),
 ]
 
 
 def test_the_source_says_what_every_option_takes() -> None:
-    """As the classes do."""
+    """As the classes do: types, words, ranges and moments."""
     assert naming._outlined() == {name: _takes(kind) for name, kind in METHODS.items()}
+    for name, kind in METHODS.items():
+        outline = naming._methods()[name]
+        limits = {option.name: option.limits for option in outline.options}
+        assert limits == {field.name: range_of(field.type) for field in fields(kind)}  # type: ignore[arg-type]
+        assert outline.acts == kind.acts
 
 
 @pytest.mark.parametrize(("name", "options", "remedy"), WRONG)
