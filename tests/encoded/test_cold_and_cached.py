@@ -64,7 +64,7 @@ FLAGS = [
     "--frames 1",
     "--temperature 1 --top-p 0.9 --seed 3 --cache-size 0.1",
 ]
-# These change nothing here, or are not to be had on every machine.
+# These have tests of their own, or are not to be had on every machine.
 ELSEWHERE = {"quantize", "device_map", "compile", "cache", "model", "method"}
 STAGES = [
     *METHODS,
