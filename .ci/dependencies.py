@@ -4,7 +4,7 @@
     python .ci/dependencies.py lifted                 # the same without upper bounds
     python .ci/dependencies.py newest                 # the same without extras
     python .ci/dependencies.py newer INSTALLED        # which of those are installed in a version that nobody has tried
-    python .ci/dependencies.py untried INSTALLED      # lower bounds below what was installed where the lowest was asked for
+    python .ci/dependencies.py untried INSTALLED      # lower bounds below what the lowest set installs
     python .ci/dependencies.py bound INSTALLED        # upper bounds: the next minor version after each installed one
     python .ci/dependencies.py pin RESOLVED           # [tool.uv] constraint-dependencies: no newer than these
 

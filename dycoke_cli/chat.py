@@ -11,7 +11,7 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.errors import UsageError
 from dycoke_cli.listener import Listener
-from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, shortfalls, start_reading
+from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of
 from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 from dycoke_cli.video.arriving import FramesReplacedError
@@ -126,11 +126,9 @@ class Chat:
             if pending is None:
                 pending = start_reading(reader, self.video, settings, checkpoint.default_frames)
             frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
-            for warning in frames.info.warnings:
-                listener.notice(warning)
             clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
-            for line in shortfalls(frames, settings, sampling, clip.duration_s):
-                listener.notice(line)
+            if (settings.frames, settings.fps) != (self.settings.frames, self.settings.fps):
+                tell_of(frames, clip, settings, sampling, listener)
             again = replace(opened, methods=[method], frames=frames, clip=clip, pending=pending, look=look)
             self._begin(again, settings)
 

@@ -40,6 +40,7 @@ LEFT_OUT = {
     "transformers_weights",
 }
 SPARE = 2  # times as many numbers may be missing as are there; which ones they are is found out while they are loaded
+WIDEST = 512  # visual tokens along a side of a vision tower's window: every frame is padded to whole windows
 PACKED = 8  # numbers in the smallest that a quantised checkpoint stores
 
 
@@ -88,6 +89,12 @@ def refuse_other_parts(config: Any) -> None:
     width, heads = config.vision_config.hidden_size, getattr(config.vision_config, "num_heads", None)
     if heads is not None and width % (4 * heads):  # each pair of a head's numbers turns with a row, or with a column
         raise ModelError(f"config.json has num_heads={heads} in a vision tower with hidden_size={width}")
+    window = getattr(config.vision_config, "window_size", None)
+    if window is not None:
+        side = config.vision_config.spatial_merge_size * config.vision_config.patch_size
+        if not side <= window <= WIDEST * side:
+            told = f"config.json has window_size={_shown(window)}, and visual tokens are {side} pixels wide"
+            raise ModelError(f"{told}: a window holds 1 to {WIDEST} in a row")
 
 
 def refuse_larger(architecture: Any, config: Any, weights: Mapping[str, StoredWeight]) -> None:

@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.outline import OptionOutline, outline_methods
+from dycoke_cli.moments import refuse_clash
+from dycoke_cli.outline import MethodOutline, OptionOutline, outline_methods
 
 STOCK = "generate"  # in the place of a method: transformers' own, where a command can run that
 # What an option takes: a type, or certain words.
@@ -45,9 +46,15 @@ def split_arm(text: str) -> tuple[str, dict[str, str]]:
 def check_method(name: str, options: Mapping[str, str]) -> None:
     """Raise UsageError for a method, an option or a value that does not exist, from the methods' source alone.
 
-    Whether a number is in an option's range only the method itself can say.
+    Whether the options fit each other and the model only the method itself can say.
     """
-    read_method(name, options, _outlined())
+    methods = _methods()
+    values = read_method(name, options, _outlined())
+    for stage, given in values.items():
+        for option in methods[stage].options:
+            if option.limits is not None and option.name in given:
+                option.limits.check(stage, option.name, given[option.name], option.default)
+    refuse_clash({stage: methods[stage].acts for stage in values})
 
 
 def read_method(
@@ -104,10 +111,12 @@ def _value(what: str, text: str, kind: Kind) -> Any:
 
 
 @cache
+def _methods() -> dict[str, MethodOutline]:
+    return outline_methods()
+
+
 def _outlined() -> dict[str, dict[str, Kind]]:
-    return {
-        name: {option.name: _kind(option) for option in method.options} for name, method in outline_methods().items()
-    }
+    return {name: {option.name: _kind(option) for option in method.options} for name, method in _methods().items()}
 
 
 def _kind(option: OptionOutline) -> Kind:

@@ -113,7 +113,7 @@ def opening_video(
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
         frames = pending.coming()
         clip = Clip.of(frames, settings.start, settings.end, pending)
-        _tell_of(frames, clip, settings, sampling, listener)
+        tell_of(frames, clip, settings, sampling, listener)
         yield Opened(name, model, chosen, frames, clip, load_model_s, pending, look)
 
 
@@ -135,7 +135,7 @@ def _garbage_left() -> Iterator[None]:
             gc.enable()
 
 
-def _tell_of(frames: Frames, clip: Clip, settings: Settings, sampling: Sampling, listener: Listener) -> None:
+def tell_of(frames: Frames, clip: Clip, settings: Settings, sampling: Sampling, listener: Listener) -> None:
     """Pass on what there is to know about the frames before an answer from them is believed."""
     for warning in frames.info.warnings:
         listener.notice(warning)

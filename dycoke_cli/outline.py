@@ -8,6 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
+
+from dycoke_cli import moments, ranges
 
 FOLDER = Path(__file__).parent / "methods"
 # A line of a method's docstring that explains an option, with the indented lines that continue it.
@@ -19,7 +22,8 @@ class OptionOutline:
     """An option of a method as its source has it."""
 
     name: str
-    takes: str  # its annotation
+    takes: str  # its type
+    limits: ranges.Range | None  # the numbers it may have, where not all will do
     default: str  # empty where the source computes it
     words: tuple[str, ...]  # what it takes, where only certain words will do
     meaning: str
@@ -31,6 +35,7 @@ class MethodOutline:
 
     name: str
     summary: str
+    acts: tuple[str, ...]  # at which moments
     options: tuple[OptionOutline, ...]
 
 
@@ -56,15 +61,20 @@ def _outline(name: str, kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> M
         for option, meaning in OPTION_LINE.findall(ast.get_docstring(ancestor) or ""):
             meanings[option] = " ".join(meaning.split())
     found: dict[str, OptionOutline] = {}
+    acts: tuple[str, ...] = ()
     for ancestor in lineage:
         # The root's annotations are no options: it is no dataclass.
         for node in ancestor.body if ancestor.decorator_list else ():
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
                 option, meaning = node.target.id, meanings.get(node.target.id, "")
-                takes, default = ast.unparse(node.annotation), _constant(node.value)
-                found[option] = OptionOutline(option, takes, default, _words(node.annotation), meaning)
+                takes, limits = _takes(node.annotation)
+                words, default = _words(node.annotation), _constant(node.value)
+                found[option] = OptionOutline(option, takes, limits, default, words, meaning)
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "acts":
+                assert isinstance(node.value, ast.Tuple)
+                acts = tuple(getattr(moments, ast.unparse(moment)) for moment in node.value.elts)
     summary = (ast.get_docstring(kind) or "").split("\n\n")[0]
-    return MethodOutline(name, " ".join(summary.split()), tuple(found.values()))
+    return MethodOutline(name, " ".join(summary.split()), acts, tuple(found.values()))
 
 
 def _lineage(kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
@@ -73,6 +83,13 @@ def _lineage(kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> Iterator[ast
         if (ancestor := kinds.get(ast.unparse(base))) is not None:
             yield from _lineage(ancestor, kinds)
     yield kind
+
+
+def _takes(annotation: ast.expr) -> tuple[str, ranges.Range | None]:
+    """Give an option's type, and its range where the annotation is a name of `ranges`."""
+    text = ast.unparse(annotation)
+    limits = ranges.range_of(named := getattr(ranges, text, None))
+    return (text if limits is None else get_args(named)[0].__name__), limits
 
 
 def _constant(value: ast.expr) -> str:

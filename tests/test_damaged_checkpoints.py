@@ -28,6 +28,7 @@ from dycoke_cli.cli.app import run
 from dycoke_cli.errors import ModelError
 from dycoke_cli.weight_files import stored_weights
 from tests.conftest import GOLDEN
+from tests.families.tiny import save
 
 SAMPLE = "sample:cube"
 
@@ -232,6 +233,15 @@ def test_a_configuration_whose_numbers_disagree_is_refused(single: Path, changes
         tracemalloc.stop()
     assert caught.value.remedy
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("window", [0, 7, -16, 513 * 8, 10**14])
+def test_a_window_of_no_or_of_endless_visual_tokens_is_refused(tmp_path: Path, window: int) -> None:
+    """Qwen2.5-VL's vision tower divided by the tokens of a window, and pads each frame to whole windows."""
+    folder = save("qwen2_5_vl", tmp_path / "model")
+    edit(folder / "config.json", lambda config: config["vision_config"].update(window_size=window))
+    with pytest.raises(ModelError, match=f"window_size={window}, and visual tokens are 8 pixels wide"):
+        _ = checkpoints.locate(str(folder)).model_config
 
 
 def test_labels_that_no_answer_takes_are_not_made(single: Path) -> None:

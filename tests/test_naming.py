@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from dycoke_cli import naming
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.options import _takes, make_method
+from dycoke_cli.ranges import range_of
 from dycoke_cli.settings import merged
 
 ROOT = Path(__file__).parents[1]
@@ -25,12 +27,28 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
     ("dycoke", {"variant": "papr"}, "Did you mean 'paper'?"),
     ("vidcom2+dynamic", {"dynamic.pp": "1"}, "Did you mean 'dynamic.p'?"),
     ("fastv+dynamic", {"l": "3"}, "Say which one: fastv.l or dynamic.l"),
+    ("dycoke", {"k": "2"}, "Try -o k=0.7"),
+    ("dycoke", {"p": "nan", "k": "-0.1"}, "Try -o k=0.7"),
+    ("dycoke", {"l": "-1"}, "Try -o l=3"),
+    ("fastv", {"l": "0"}, "Try -o l=5"),
+    ("holitom", {"tau": "-1.1"}, "Try -o tau=0.8"),
+    ("vidcom2", {"temperature": "0"}, "Try -o temperature=0.01"),
+    ("visionzip", {"contextual": "inf"}, "Try -o contextual=0.15625"),
+    ("vidcom2+dynamic", {"retain": "0"}, "Try -o retain=0.25"),
+    ("dycoke+dynamic", {}, "Join methods that act at different moments"),
+    ("random+uniform+fastv", {}, "Join methods that act at different moments"),
 ]
 
 
 def test_the_source_says_what_every_option_takes() -> None:
-    """As the classes do."""
+    """As the classes do: types, words, ranges and moments."""
     assert naming._outlined() == {name: _takes(kind) for name, kind in METHODS.items()}
+    for name, kind in METHODS.items():
+        outline = naming._methods()[name]
+        limits = {option.name: option.limits for option in outline.options}
+        assert limits == {field.name: range_of(field.type) for field in fields(kind)}  # type: ignore[arg-type]
+        assert all(option.default for option in outline.options if option.limits)  # a remedy names it
+        assert outline.acts == kind.acts
 
 
 @pytest.mark.parametrize(("name", "options", "remedy"), WRONG)
@@ -75,15 +93,39 @@ def test_a_misspelt_method_or_model_is_refused_before_torch(tmp_path: Path) -> N
         ["bench", "-M", "generate", "-M", "ful"],
         ["methods", "dycok"],
     ]
+    told = refused_without_torch(commands, tmp_path)
+    assert all("Did you mean" in remedy for remedy in told[1::2]), told
+
+
+def test_an_option_out_of_its_range_is_refused_before_torch(tmp_path: Path) -> None:
+    """And methods that act at the same moment: both were found seconds later, when the methods were made."""
+    video = ROOT / "sample_videos" / "cube.mp4"
+    questions = ROOT / "dycoke_cli" / "sample" / "questions.yaml"
+    commands = [
+        ["ask", str(video), "q", "-o", "k=2"],
+        ["ask", str(video), "q", "-M", "dycoke+dynamic"],
+        ["chat", str(video), "-M", "random+uniform"],
+        ["caption", str(video.parent), "-M", "fastv", "-o", "l=0"],
+        ["eval", str(questions), "-M", "full", "-M", "dycoke:p=1.5"],
+        ["compare", "--sweep", "k=0.5,2"],
+        ["bench", "-M", "generate", "-M", "holitom:tau=-2"],
+    ]
+    told = refused_without_torch(commands, tmp_path)
+    wrong = ("k=2.0", "dycoke and dynamic", "random and uniform", "l=0", "p=1.5", "k=2.0", "tau=-2.0")
+    for place, words in enumerate(wrong):
+        assert words in told[2 * place], told
+
+
+def refused_without_torch(commands: list[list[str]], folder: Path) -> list[str]:
+    """Run commands that are wrong, in `folder` and in one process -> two lines for each of them."""
     code = (
         "import sys; from dycoke_cli.cli.app import run\n"
         f"for command in {commands!r}:\n"
         "    code = run(command)\n"
         "    print(code, 'torch' in sys.modules, flush=True)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
     models = {place for place, command in enumerate(commands) if "-m" in command}
     assert done.stdout.splitlines() == [f"{4 if place in models else 2} False" for place in range(len(commands))]
-    told = done.stderr.splitlines()
-    assert len(told) == 2 * len(commands), done.stderr
-    assert all("Did you mean" in remedy for remedy in told[1::2]), done.stderr
+    assert len(done.stderr.splitlines()) == 2 * len(commands), done.stderr
+    return done.stderr.splitlines()

@@ -62,10 +62,3 @@ def apportion(total: int, weights: Sequence[float], sizes: Sequence[int]) -> lis
     for group in by_remainder[: left - sum(counts[group] for group in groups)]:
         counts[group] += 1
     return counts
-
-
-def check_share(method: str, option: str, value: float, above: bool = False) -> None:
-    """Raise UsageError unless an option is a share from 0 to 1; `above`: 0 itself is no use."""
-    if not (0 < value <= 1 if above else 0 <= value <= 1):
-        where = "above 0 and at most 1" if above else "between 0 and 1"
-        raise UsageError(f"{method} option {option}={value} is not {where}", f"Try -o {option}=0.7")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.protocol import BEFORE_PREFILL, Method, ModelFacts, Selector, Thinner
+from dycoke_cli.methods.protocol import Method, ModelFacts, Selector, Thinner
+from dycoke_cli.moments import BEFORE_PREFILL, refuse_clash
 from dycoke_cli.tokens import Grid, VisualTokens
 
 
@@ -28,19 +29,11 @@ class Chain(Method):
     @classmethod
     def of(cls, stages: Sequence[Method]) -> "Chain":
         """Join `stages`. Raises UsageError where two of them would act at the same moment."""
-        busy: dict[str, str] = {}
-        for stage in stages:
-            for moment in stage.acts:
-                if moment in busy:
-                    raise UsageError(
-                        f"{busy[moment]} and {stage.name} both act {moment}",
-                        "Join methods that act at different moments: see `dycoke methods`",
-                    )
-                busy[moment] = stage.name
+        refuse_clash({stage.name: stage.acts for stage in stages})
         return cls(
             "+".join(stage.name for stage in stages),
             tuple(stages),
-            tuple(busy),
+            tuple(moment for stage in stages for moment in stage.acts),
             "original" if any(stage.positions == "original" for stage in stages) else "packed",
             any(stage.needs_saliency for stage in stages),
         )

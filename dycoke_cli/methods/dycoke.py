@@ -14,9 +14,10 @@ from torch import Tensor
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import dycoke_official
-from dycoke_cli.methods.budget import check_share
-from dycoke_cli.methods.dynamic import check_dynamic, check_layer, dynamic_selector
-from dycoke_cli.methods.protocol import BEFORE_PREFILL, EACH_STEP, Method, ModelFacts, Selector
+from dycoke_cli.methods.dynamic import check_layer, dynamic_selector
+from dycoke_cli.methods.protocol import Method, ModelFacts, Selector
+from dycoke_cli.moments import BEFORE_PREFILL, EACH_STEP
+from dycoke_cli.ranges import Layer, Share
 from dycoke_cli.tokens import Grid, VisualTokens
 
 WINDOW = 4  # frames that are merged together
@@ -42,17 +43,16 @@ class Dycoke(Method):
     source = "Tao et al., CVPR 2025, arXiv 2411.15024"
     acts = (BEFORE_PREFILL, EACH_STEP)
 
-    k: float = 0.7
-    l: int = 3  # noqa: E741  (the paper's name)
-    p: float = 0.7
+    k: Share = 0.7
+    l: Layer = 3  # noqa: E741  (the paper's name)
+    p: Share = 0.7
     gate: float = 0.9
     variant: Literal["paper", "official"] = "paper"
     positions: Literal["packed", "original"] = "packed"
     select: Literal["dynamic", "once"] = "dynamic"
 
     def __post_init__(self) -> None:
-        check_share(self.name, "k", self.k)
-        check_dynamic(self.name, self.l, self.p)
+        super().__post_init__()
         if self.variant == "official":
             for name, fixed in (("positions", "packed"), ("select", "dynamic")):
                 if getattr(self, name) != fixed:

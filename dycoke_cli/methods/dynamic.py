@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.budget import check_share
-from dycoke_cli.methods.protocol import EACH_STEP, Method, ModelFacts, Selection, Selector
+from dycoke_cli.methods.protocol import Method, ModelFacts, Selection, Selector
+from dycoke_cli.moments import EACH_STEP
+from dycoke_cli.ranges import Layer, Share
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,10 @@ class Dynamic(Method):
     source = "Tao et al., CVPR 2025, arXiv 2411.15024"
     acts = (EACH_STEP,)
 
-    l: int = 3  # noqa: E741  (the paper's name)
-    p: float = 0.7
+    l: Layer = 3  # noqa: E741  (the paper's name)
+    p: Share = 0.7
     gate: float = 0.9
     select: Literal["dynamic", "once"] = "dynamic"
-
-    def __post_init__(self) -> None:
-        check_dynamic(self.name, self.l, self.p)
 
     def check(self, facts: ModelFacts) -> None:
         """Refuse a layer that the network does not have."""
@@ -49,13 +47,6 @@ class Dynamic(Method):
     def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
         """With p=0 every token is read, and nothing need be watched."""
         return dynamic_selector(counts, self.p, self.l, self.gate, self.select, width)
-
-
-def check_dynamic(method: str, layer: int, p: float) -> None:
-    """Raise UsageError for options of dynamic pruning that mean nothing."""
-    check_share(method, "p", p)
-    if layer < 0:
-        raise UsageError(f"{method} option l={layer} is negative", "Try -o l=3")
 
 
 def check_layer(method: str, layer: int, facts: ModelFacts, lowest: int = 0) -> None:

@@ -9,10 +9,11 @@ from typing import NamedTuple, Self
 
 from torch import Tensor
 
-from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.budget import check_share, rounded
+from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.dynamic import check_layer
-from dycoke_cli.methods.protocol import IN_PREFILL, Method, ModelFacts, Thinner
+from dycoke_cli.methods.protocol import Method, ModelFacts, Thinner
+from dycoke_cli.moments import IN_PREFILL
+from dycoke_cli.ranges import Count, Share
 from dycoke_cli.tokens import Grid
 
 
@@ -34,13 +35,8 @@ class Fastv(Method):
     source = "Chen et al., ECCV 2024, arXiv 2403.06764"
     acts = (IN_PREFILL,)
 
-    l: int = 5  # noqa: E741  (as in dycoke)
-    keep: float = 0.35
-
-    def __post_init__(self) -> None:
-        check_share(self.name, "keep", self.keep)
-        if self.l < 1:
-            raise UsageError(f"fastv option l={self.l} is below 1: some layer must be watched", "Try -o l=5")
+    l: Count = 5  # noqa: E741  (as in dycoke)
+    keep: Share = 0.35
 
     def check(self, facts: ModelFacts) -> None:
         """Refuse a layer that the network does not have."""

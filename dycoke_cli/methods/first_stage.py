@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from dycoke_cli.methods.budget import check_share
-from dycoke_cli.methods.protocol import BEFORE_PREFILL, Method, ModelFacts
+from dycoke_cli.methods.protocol import Method, ModelFacts
+from dycoke_cli.moments import BEFORE_PREFILL
+from dycoke_cli.ranges import SomeShare
 from dycoke_cli.tokens import Grid
 
 
@@ -19,11 +20,8 @@ class FirstStage(Method):
 
     acts = (BEFORE_PREFILL,)
 
-    retain: float = 0.25
+    retain: SomeShare = 0.25
     positions: Literal["packed", "original"] = "packed"
-
-    def __post_init__(self) -> None:
-        check_share(self.name, "retain", self.retain, above=True)
 
     def retain_range(self, facts: ModelFacts, grid: Grid) -> tuple[float, float]:
         """Any budget; see `Method.retain_range`."""

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.budget import apportion, check_share, rounded
+from dycoke_cli.methods.budget import apportion, rounded
 from dycoke_cli.methods.first_stage import FirstStage
+from dycoke_cli.ranges import Count, Share, Similarity
 from dycoke_cli.tokens import VisualTokens
 
 
@@ -38,17 +38,9 @@ class Holitom(FirstStage):
     source = "Shao et al., NeurIPS 2025, arXiv 2505.21334"
     needs_saliency = True
 
-    tau: float = 0.8
-    beta: float = 0.6
-    neighbours: int = 7
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_share(self.name, "beta", self.beta)
-        if not -1 <= self.tau <= 1:
-            raise UsageError(f"holitom option tau={self.tau} is not between -1 and 1", "Try -o tau=0.8")
-        if self.neighbours < 1:
-            raise UsageError(f"holitom option neighbours={self.neighbours} is below 1", "Try -o neighbours=7")
+    tau: Similarity = 0.8
+    beta: Share = 0.6
+    neighbours: Count = 7
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
         """Segment, part still from moving, share out the budget, merge."""

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.errors import UsageError
 from dycoke_cli.groups import sum_by_group
 from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.first_stage import FirstStage
+from dycoke_cli.ranges import Count
 from dycoke_cli.tokens import VisualTokens
 
 BASE = 10_000.0
@@ -41,12 +41,7 @@ class Kmeans(FirstStage):
     name = "kmeans"
     source = "SimpleCluster preprint, 2026, from a description"
 
-    rounds: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rounds < 1:
-            raise UsageError(f"kmeans option rounds={self.rounds} is below 1", "Try -o rounds=10")
+    rounds: Count = 10
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
         """Cluster and merge."""

@@ -6,12 +6,8 @@ from typing import Any, NamedTuple, Protocol, Self
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.ranges import range_of
 from dycoke_cli.tokens import Grid, VisualTokens
-
-# The three moments at which a method can act.
-BEFORE_PREFILL = "before the prefill"
-IN_PREFILL = "inside the prefill"
-EACH_STEP = "at each step"
 
 
 class ModelFacts(NamedTuple):
@@ -74,15 +70,21 @@ class Thinner(Protocol):
 class Method:
     """One way to spend fewer visual tokens; without anything overridden it spends them all.
 
-    A subclass is a frozen dataclass: its fields are the options, its docstring explains them. The state of a run
-    lives in the `Selector` that it makes.
+    A subclass is a frozen dataclass: its fields are the options, its docstring explains them, and their annotations say
+    which numbers they take. The state of a run lives in the `Selector` that it makes.
     """
 
     name: str
     source: str = "this project"  # paper or code that it is taken from
-    acts: tuple[str, ...] = ()  # at which of the three moments
+    acts: tuple[str, ...] = ()  # at which moments
     positions: str = "packed"  # rotary positions: "packed" counts what is left, "original" leaves gaps
     needs_saliency: bool = False  # wants VisualTokens.saliency
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for an option out of its range."""
+        for field in fields(self):  # type: ignore[arg-type]
+            if (limits := range_of(field.type)) is not None:
+                limits.check(self.name, field.name, getattr(self, field.name), field.default)
 
     @property
     def window(self) -> int | None:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.budget import apportion, rounded
 from dycoke_cli.methods.first_stage import FirstStage
+from dycoke_cli.ranges import Positive
 from dycoke_cli.tokens import VisualTokens
 
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the Gaussian kernels
@@ -36,12 +36,7 @@ class Vidcom2(FirstStage):
     name = "vidcom2"
     source = "Liu et al., EMNLP 2025, arXiv 2505.14454"
 
-    temperature: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.temperature > 0:
-            raise UsageError(f"vidcom2 option temperature={self.temperature} is not above 0", "Try -o temperature=0.01")
+    temperature: Positive = 0.01
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
         """Score, share the budget among the frames, keep the least likely tokens of each."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dycoke_cli.methods.budget import check_share, rounded
+from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.first_stage import FirstStage
 from dycoke_cli.methods.nearest import nearest_kept
+from dycoke_cli.ranges import Share
 from dycoke_cli.tokens import VisualTokens
 
 
@@ -33,11 +34,7 @@ class Visionzip(FirstStage):
     source = "Yang et al., CVPR 2025, arXiv 2412.04467"
     needs_saliency = True
 
-    contextual: float = 10 / 64
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_share(self.name, "contextual", self.contextual)
+    contextual: Share = 0.15625
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
         """Work on each frame by itself."""

@@ -138,6 +138,18 @@ def test_method_and_frames_change_on_the_way(chat: Runner) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["r.html", "t.json", "talk.md"]
 
 
+def test_another_method_does_not_tell_of_the_damage_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It did where it needs saliency, and the video was looked at once more; other frames may have other gaps."""
+    clip = str(ROOT / "tests" / "media" / "cut60_faststart.mp4")
+    for lines, times in (("q\n/method visionzip\nq\n", 1), ("q\n/frames 3\nq\n", 2)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+        assert run(["chat", clip, *FLAGS]) == 0
+        out, err = capsys.readouterr()
+        assert (len(out.splitlines()), err.count("only 86 of 150 frames can be read")) == (2, times)
+
+
 def test_a_method_that_prefills_anew_says_so(chat: Runner) -> None:
     code, out, err = chat(QUESTION, "/method fastv:l=2", QUESTION)
     assert (code, len(out.splitlines())) == (0, 2)

@@ -113,7 +113,7 @@ def test_official_refuses_where_the_released_code_has_no_behaviour() -> None:
         ("dycoke", {"l": "2.5"}, "'2.5', not a whole number", "l=1"),
         ("dycoke", {"k": "1.5"}, "k=1.5 is not between 0 and 1", "k=0.7"),
         ("dycoke", {"p": "nan"}, "p=nan is not between 0 and 1", "p=0.7"),
-        ("dycoke", {"l": "-1"}, "l=-1 is negative", "l=3"),
+        ("dycoke", {"l": "-1"}, "l=-1 is below 0", "l=3"),
         ("dycoke", {"variant": "offical"}, "'offical'", "paper, official"),
         ("full", {"k": "0.5"}, "no option 'k'", "full has no options"),
     ],

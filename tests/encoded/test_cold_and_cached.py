@@ -1,0 +1,423 @@
+"""Every command, once with an empty cache of encoded videos and once from it: the records may differ in times alone."""
+
+import inspect
+import io
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from dycoke_cli import chat as chat_module
+from dycoke_cli import checkpoints, opening
+from dycoke_cli.ask import ask as ask_in_python
+from dycoke_cli.cli.app import run
+from dycoke_cli.cli.ask import ask_command
+from dycoke_cli.cli.chat_commands import HELP
+from dycoke_cli.cli.options import SETTINGS
+from dycoke_cli.encoded.cache import Cache, open_cache
+from dycoke_cli.families.llava import Llava
+from dycoke_cli.listener import Listener
+from dycoke_cli.methods import METHODS
+from dycoke_cli.methods.options import make_method
+from dycoke_cli.opening import load_model, opening_video
+from dycoke_cli.session import Session
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.guard import VideoReader
+
+ROOT = Path(__file__).parents[2]
+CUBE = str(ROOT / "sample_videos" / "cube.mp4")
+MEDIA = ROOT / "tests" / "media"
+CLIP = str(MEDIA / "h264_cfr.mp4")
+QUESTION = "what colour is the cube?"
+QUICK = ["--model", "demo", "--max-new-tokens", "4"]
+LAYOUT = ("dtype", "newline", "pooling", "row_newlines")  # what decides which model is loaded
+# All that a hit may say otherwise: what it took, and where the features came from.
+TIMES = {"time_s", "load_s", "timeline", "startup", "made"}
+PEAKS = {"peak", "peak_above_weights", "peak_above_weights_ratio"}
+MEASURED = frozenset(TIMES | PEAKS | {"features"})
+# And what else two runs of a command over many videos or methods measure.
+RATES = MEASURED | {"seconds", "elapsed_s", "per_minute"} | {
+    f"speedup_{part}" for part in ("total", "first_token", "prefill", "decode", "model")
+}  # fmt: skip
+FLAGS = [
+    "--preset fast",
+    "--preset paper",
+    "--preset faithful",
+    "--option k=0.4 --option p=0.5 --option l=2 --retain 0.5",
+    "--device cpu --dtype bfloat16",
+    "--newline grid --row-newlines all --memory ignore",
+    "--newline frame",
+    "--pooling average --repetition-penalty 1.5",
+    "--fps 1 --max-frames 3",
+    "--start 0:01 --end 3.5 --max-new-tokens 1",
+    "--sample index --decoder pyav --video-timeout 60",
+    "--frames 1",
+    "--temperature 1 --top-p 0.9 --seed 3 --cache-size 0.1",
+]
+# These have tests of their own, or are not to be had on every machine.
+ELSEWHERE = {"quantize", "device_map", "compile", "cache", "model", "method"}
+STAGES = [
+    *METHODS,
+    "vidcom2+dynamic",
+    "visionzip+fastv",
+    "dycoke --option variant=official",
+    "dycoke --option select=once --option positions=original",
+]
+VIDEOS = {
+    "damaged": "cut60_faststart.mp4",
+    "rotated": "rot90.mp4",
+    "edited": "editlist_trim.mp4",
+    "gap": "vfr_gap.mp4",
+    "stream": "h264.ts",
+    "picture": "anim.gif",
+    "one": "one_frame.mp4",
+}
+
+Files = dict[str, Any]
+Command = Callable[..., tuple[str, str, Files]]
+
+
+def differences(ours: Any, theirs: Any, but: frozenset[str] = MEASURED, place: str = "") -> list[str]:
+    """Say where two records differ, whatever values the keys in `but` have."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        if ours.keys() != theirs.keys():
+            return [f"{place} has {sorted(ours.keys() ^ theirs.keys())} on one side"]
+        alike = ours.keys() - but
+        return [line for key in sorted(alike) for line in differences(ours[key], theirs[key], but, f"{place}.{key}")]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [line for number, pair in pairs for line in differences(*pair, but, f"{place}[{number}]")]
+    return [] if ours == theirs else [f"{place}: {str(ours)[:200]} and {str(theirs)[:200]}"]
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[dict[str, VideoReader]]:
+    """One for each decoder, whose process stays: starting one takes a second."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(VideoReader(name)) for name in ("auto", "pyav")}
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[str, VideoReader]) -> None:
+    """A folder of its own, no configuration of whoever runs the tests; decoders and models that are there already."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for module in (opening, chat_module):
+        monkeypatch.setattr(module, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
+
+    def load(checkpoint: object, settings: Settings, *_: object) -> Llava:
+        return demo(*(getattr(settings, key) for key in LAYOUT))
+
+    monkeypatch.setattr(opening, "load_model", load)
+
+
+@cache
+def demo(*layout: str | None) -> Llava:
+    """Load the demo once in each form."""
+    return load_model(checkpoints.locate("demo"), Settings(**dict(zip(LAYOUT, layout, strict=True))))
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache that lasts as long as the test."""
+    path = tmp_path / "encoded"
+    path.mkdir()
+    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: path)
+    return path
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command that writes into this folder -> stdout, stderr, and what it wrote, which is then gone."""
+
+    def ran(*words: str, code: int = 0) -> tuple[str, str, Files]:
+        given = run(list(words))
+        out, err = capsys.readouterr()
+        assert given == code, err
+        written = {path.name: content(path) for path in sorted(Path().iterdir()) if path.is_file()}
+        for name in written:
+            Path(name).unlink()
+        return out, err, written
+
+    return ran
+
+
+def content(path: Path) -> Any:
+    """Read what a command wrote: JSON, JSON lines, the data of a report with the page around it, or text."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".html":
+        around = re.split(r'(?<=<script type="application/json" id="data">)(.*?)(?=</script>)', text)
+        return [around[0], json.loads(around[1]), around[2]]
+    if path.suffix == ".jsonl":
+        return sorted((json.loads(line) for line in text.splitlines()), key=lambda record: str(record.get("id")))
+    return json.loads(text) if path.suffix == ".json" else text
+
+
+@pytest.fixture
+def from_cache(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Makes a block in which neither decoder nor vision tower may run."""
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        with monkeypatch.context() as patched:
+            patched.setattr(VideoReader, "submit", lambda *_, **__: pytest.fail("decoded"))
+            patched.setattr(Llava, "encode", lambda *_, **__: pytest.fail("encoded"))
+            yield
+
+    return block
+
+
+@pytest.fixture(scope="module")
+def watched() -> list[Path]:
+    """The files of a cache that a method which needs saliency has filled, once one has."""
+    return []
+
+
+def ask(command: Command, video: str, words: str = "", questions: tuple[str, ...] = (QUESTION,)) -> tuple[Any, ...]:
+    """Run `ask` with all that it can write -> record, stderr, files."""
+    given = shlex.split(words)
+    frames = [] if {"--frames", "--fps"} & set(given) else ["--frames", "5"]
+    wanted = ["--json", "--trace", "t.json", "--report", "r.html"]
+    out, err, files = command("ask", *QUICK, *frames, *given, *wanted, video, *questions)
+    return json.loads(out), err, files
+
+
+def hold_against_each_other(cold: Any, hit: Any) -> None:
+    """Record by record and key by key; `cold` and `hit` are what `ask` gave."""
+    assert (cold[0]["features"], hit[0]["features"]) == ("computed", "cache")
+    assert differences(list(hit), list(cold)) == []
+    assert cold[2].keys() == {"t.json", "r.html"}
+    for ours, theirs in zip(hit[0]["answers"], cold[0]["answers"], strict=True):
+        assert ours["time_s"].keys() == theirs["time_s"].keys()
+        assert all(took is None or took >= 0 for took in ours["time_s"].values())
+    assert {span["name"] for span in hit[0]["timeline"]} == {span["name"] for span in cold[0]["timeline"]}
+
+
+def test_every_setting_of_ask_is_tried() -> None:
+    """A flag that is added has to be added here, or it may bring up what another made."""
+    tried = " ".join(FLAGS)
+    settings = SETTINGS & inspect.signature(ask_command).parameters.keys()
+    assert {name for name in settings if f"--{name.replace('_', '-')} " not in tried} == ELSEWHERE
+
+
+@pytest.mark.parametrize("words", FLAGS)
+def test_ask_with_each_flag(folder: Path, command: Command, from_cache: Callable[[], Any], words: str) -> None:
+    """Record, trace, report and notices."""
+    cold = ask(command, CLIP, words)
+    with from_cache():
+        hold_against_each_other(cold, ask(command, CLIP, words))
+
+
+@pytest.mark.parametrize("words", STAGES)
+def test_ask_with_each_method(
+    folder: Path, command: Command, from_cache: Callable[[], Any], watched: list[Path], words: str
+) -> None:
+    """Kept by itself, and kept by a method that wants the vision tower's attention as well: the same either way."""
+    cold = ask(command, CLIP, f"--method {words}")
+    with from_cache():
+        hold_against_each_other(cold, ask(command, CLIP, f"--method {words}"))
+    for path in folder.iterdir():
+        path.unlink()
+    if not watched:
+        ask(command, CLIP, "--method visionzip")
+        watched += [Path(shutil.copy(path, folder.with_name(path.name))) for path in folder.iterdir()]
+    for path in watched:
+        shutil.copy(path, folder)
+    with from_cache():
+        hold_against_each_other(cold, ask(command, CLIP, f"--method {words}"))
+
+
+@pytest.mark.parametrize("name", VIDEOS.values(), ids=VIDEOS.keys())
+def test_ask_about_each_kind_of_video(folder: Path, command: Command, from_cache: Callable[[], Any], name: str) -> None:
+    """What is known of a file, damage and warnings included, is known of it from the cache."""
+    cold = ask(command, str(MEDIA / name))
+    with from_cache():
+        hold_against_each_other(cold, ask(command, str(MEDIA / name)))
+
+
+def test_ask_about_a_folder_of_pictures(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
+    """At a rate of its own."""
+    pictures = folder.with_name("pictures")
+    pictures.mkdir()
+    for place in range(6):
+        Image.new("RGB", (64, 48), (40 * place, 0, 90)).save(pictures / f"{place}.png")
+    cold = ask(command, str(pictures), "--fps 4 --frames 5")
+    with from_cache():
+        hold_against_each_other(cold, ask(command, str(pictures), "--fps 4 --frames 5"))
+
+
+def test_ask_several_questions(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
+    """They share one prefill; a method that acts inside it prefills for each."""
+    for method in ("dycoke", "fastv"):
+        words = f"--method {method} --frames {4 + len(method)}"
+        cold = ask(command, CUBE, words, (QUESTION, "describe the video."))
+        with from_cache():
+            hold_against_each_other(cold, ask(command, CUBE, words, (QUESTION, "describe the video.")))
+        assert len(cold[0]["answers"]) == 2
+
+
+def test_ask_without_a_cache_is_ask_with_an_empty_one(folder: Path, command: Command) -> None:
+    """One encodes window by window, the other all frames at once."""
+    words = "--frames 20"
+    record, err, files = ask(command, CLIP, words)
+    without = ask(command, CLIP, f"{words} --no-cache")
+    files["r.html"][1]["settings"]["cache"] = "False"
+    assert differences(list(without), [record, err, files]) == []
+
+
+def test_ask_plain_and_its_panel(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
+    """The same text; of the panel the rows without times or peaks, and one sentence more."""
+    words = ["ask", *QUICK, "--frames", "5", CLIP, QUESTION, "--stats"]
+    out, panel, _ = command(*words)
+    with from_cache():
+        assert command(*words)[0] == out
+        hit = command(*words)[1]
+    measured = re.compile(r"video decoding|vision|prefill|first token|per token|total|peak|came from the cache|Reading")
+    wanted, found = ([line for line in text.splitlines() if not measured.search(line)] for text in (panel, hit))
+    assert found == wanted
+    assert len(wanted) > 8
+    assert "came from the cache" in hit
+    assert "came from the cache" not in panel
+
+
+def test_a_measuring_ask_finds_nothing_and_says_the_same(folder: Path, command: Command) -> None:
+    """--baseline encodes anew, whatever is there, and keeps nothing."""
+    cold = ask(command, CLIP, "--baseline")
+    assert list(folder.iterdir()) == []
+    plain = ask(command, CLIP)
+    again = ask(command, CLIP, "--baseline")
+    assert (cold[0]["features"], plain[0]["features"], again[0]["features"]) == ("computed", "computed", "computed")
+    assert differences(list(again), list(cold)) == []
+    assert differences(again[0]["answers"], plain[0]["answers"]) == []
+
+
+TALK = [
+    QUESTION, "/trace t.json", "/report r.html", "what shape is it?", "/method full", QUESTION, "/method", "/frames",
+    "/method visionzip:retain=0.5", QUESTION, "/report r.html", "/frames 3", "and now?", "/clear", "/help",
+    "/method vidcom2+dynamic", QUESTION, "/save talk.md", "/report r.html", "/trace off", QUESTION, "/trace on",
+    "/quit",
+]  # fmt: skip
+
+
+@pytest.fixture
+def talk(monkeypatch: pytest.MonkeyPatch, command: Command) -> Callable[..., tuple[str, str, Files]]:
+    """Runs a chat with lines piped in."""
+
+    def piped(video: str, *words: str, lines: list[str] = TALK) -> tuple[str, str, Files]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        return command("chat", *QUICK, "--frames", "5", *words, video)
+
+    return piped
+
+
+@pytest.mark.parametrize("video", [CLIP, str(MEDIA / "cut60_faststart.mp4")], ids=["whole", "damaged"])
+def test_chat_with_each_of_its_commands(folder: Path, talk: Command, from_cache: Callable[[], Any], video: str) -> None:
+    """A whole conversation, with what it says and writes."""
+    assert {name for name in HELP if not any(line.startswith(name) for line in TALK)} == set()
+    cold = talk(video)
+    with from_cache():
+        hit = talk(video)
+    assert differences(list(hit), list(cold)) == []
+    assert cold[2].keys() == {"r.html", "t.json", "talk.md"}
+
+
+def test_ask_and_chat_serve_each_other(
+    folder: Path, command: Command, talk: Command, from_cache: Callable[[], Any]
+) -> None:
+    """What one kept the other finds, and says what it would have said anyway."""
+    asked, talked = ask(command, CLIP), talk(CUBE, lines=[QUESTION, "/save t.md"])
+    with from_cache():
+        hit = talk(CLIP, lines=[QUESTION])
+        assert hit[0].strip() == asked[0]["answers"][0]["answer"]
+        assert ask(command, CUBE)[0]["answers"][0]["answer"] == talked[0].strip()
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """A folder with two clips and a file of questions about them."""
+    path = tmp_path / "videos"
+    path.mkdir()
+    lines = []
+    for video in (CLIP, CUBE):
+        shutil.copy(video, path)
+        item = {"video": Path(video).name, "question": QUESTION, "answer": "red", "type": "colour"}
+        lines.append(json.dumps(item) + "\n")
+    (path / "q.jsonl").write_text("".join(lines))
+    return path
+
+
+OTHERS = {
+    "compare": ["compare", CLIP, QUESTION, "--baseline", "--sweep", "k=0.3", "--repeat", "1", "--report", "r.html"],
+    "eval": ["eval", "../videos/q.jsonl", "--baseline", "--output", "a.jsonl"],
+    "caption": ["caption", "../videos", "--output", "c.jsonl", "--sidecar"],
+    "questions": ["caption", "../videos", "--output", "c.jsonl", "--questions", "../videos/q.jsonl"],
+}
+
+
+@pytest.mark.parametrize("words", OTHERS.values(), ids=OTHERS.keys())
+def test_commands_that_compare_or_run_over_many_say_the_same_whatever_is_kept(
+    folder: Path, command: Command, videos: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """They encode what they are asked about: the cache may hold it, and is neither read nor written."""
+    words = [*words, *QUICK, "--frames", "5", "--json"]
+    out, err, files = command(*words)
+    assert list(folder.iterdir()) == []
+    ask(command, CLIP)
+    kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    monkeypatch.setattr(Cache, "look", lambda *_: pytest.fail("looked into the cache"))
+    again = command(*words)
+    assert differences([json.loads(again[0]), *again[1:]], [json.loads(out), err, files], RATES) == []
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == kept
+
+
+def test_ask_from_python_tells_its_listener_the_same(folder: Path, from_cache: Callable[[], Any]) -> None:
+    """Notices, questions and answers, piece by piece and in order."""
+
+    def heard() -> tuple[str, list[tuple[str, str]]]:
+        told: list[tuple[str, str]] = []
+        kinds = ("notice", "question", "text", "answered")
+        listener = Listener(**{kind: lambda line, kind=kind: told.append((kind, line)) for kind in kinds})
+        settings = Settings(model="demo", frames=5, max_new_tokens=4)
+        questions = [QUESTION, "describe the video."]
+        return ask_in_python(str(MEDIA / "cut60_faststart.mp4"), questions, settings, listener=listener).features, told
+
+    cold = heard()
+    with from_cache():
+        assert heard() == ("cache", cold[1])
+    assert {kind for kind, _ in cold[1]} == {"notice", "question", "text", "answered"}
+
+
+def test_a_session_in_python(folder: Path, from_cache: Callable[[], Any]) -> None:
+    """Warmed up, with a trace, and with saliency for another method."""
+    settings = Settings(model="demo", frames=5, max_new_tokens=4)
+
+    def answers() -> tuple[bool, Any]:
+        method = make_method("visionzip+dynamic", {})
+        with opening_video(CLIP, settings, Listener(), lambda: [method], open_cache(settings)) as opened:
+            session = Session(opened.model, opened.clip, method, settings, opened.look)
+            session.warm_up()
+            found = [asdict(answer) for answer in session.answers([QUESTION], Listener(), trace=True)]
+            encoded = session.encode(Listener(), saliency=True)
+            assert opened.look is not None
+            opened.look.keep(opened.pending.result())
+            kept = [encoded.features.tolist(), encoded.saliency.tolist()]  # type: ignore[union-attr]
+            return opened.look.tokens is not None, [found, kept]
+
+    cold = answers()
+    with from_cache():
+        hit = answers()
+    assert (cold[0], hit[0]) == (False, True)
+    assert differences(hit[1], cold[1]) == []
