@@ -22,8 +22,8 @@ from typing import Any
 from dycoke_cli.bench.plan import target_plan
 from dycoke_cli.bench.run import bench
 from dycoke_cli.bench.target import verdicts
-from dycoke_cli.cli.app import INTERRUPTED
 from dycoke_cli.cli.bench import show
+from dycoke_cli.cli.interrupt import INTERRUPTED, Termination
 from dycoke_cli.cli.terminal import Terminal
 from dycoke_cli.device import choose_device
 from dycoke_cli.errors import DyCokeError
@@ -131,6 +131,7 @@ def main() -> int:
     parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"), help="for the decoding beside it")
     parser.add_argument("--readme", action="store_true")
     arguments = parser.parse_args()
+    Termination().install()
     try:
         if arguments.readme:
             write_readme()

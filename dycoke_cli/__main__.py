@@ -10,7 +10,9 @@ def main() -> None:
     if "--debug" not in sys.argv:
         _ignore_warnings()
     from dycoke_cli.cli.app import run
+    from dycoke_cli.cli.interrupt import Termination
 
+    Termination().install()
     code = run()
     # By now every file, bar and child process is closed. What is left is taking torch's and transformers' modules
     # apart, which takes a second and helps nobody.

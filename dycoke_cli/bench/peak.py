@@ -5,6 +5,7 @@ their own.
 """
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,4 +68,6 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent hears them, and ends this process where it stops
     print(json.dumps(measured_peaks(json.loads(sys.argv[1]))))

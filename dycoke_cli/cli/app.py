@@ -16,12 +16,12 @@ from dycoke_cli.cli.compare import compare_command
 from dycoke_cli.cli.config import config_app
 from dycoke_cli.cli.doctor import doctor_command
 from dycoke_cli.cli.eval import eval_command
+from dycoke_cli.cli.interrupt import INTERRUPTED
 from dycoke_cli.cli.methods import methods_command
 from dycoke_cli.cli.models import models_app
 from dycoke_cli.cli.streams import replace_what_cannot_be_encoded
 from dycoke_cli.errors import DyCokeError
 
-INTERRUPTED = 130
 UNEXPECTED = 1
 USAGE = 2
 COMPLETION = "_DYCOKE_COMPLETE"  # a shell sets it when it asks what could come next
@@ -80,7 +80,7 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         return _complain(_usage_message(error), _help_for(arguments), USAGE)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", "", INTERRUPTED)
+        code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has had enough; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,6 +90,8 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         return _complain(f"unexpected failure, {what}", "Run again with --debug and report what it prints", UNEXPECTED)
+    if code == INTERRUPTED:  # newer versions of Typer give an interruption as a code
+        return _complain("interrupted", "", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -77,8 +77,8 @@ def bench_command(
     """Measure speed and memory on this machine, with its own limits beside them.
 
     Networks have their real sizes and random weights: nothing is downloaded, answers are noise, times and bytes are
-    real. Each arm is warmed up, then they take turns on the same weights and inputs; times are medians. Ctrl-C keeps
-    what was measured.
+    real. Each arm is warmed up, then they take turns on the same weights and inputs; times are medians. Ctrl-C or
+    SIGTERM keeps what was measured.
     """
     given = dict(locals())
     flags: dict[str, Any] = {key: value for key, value in given.items() if key in opt.SETTINGS and key != "frames"}

@@ -87,7 +87,8 @@ def caption_command(
 
     Each video becomes one line of the output file, at once. Run again, only what is missing is done: what is new,
     and whatever another prompt, model, method, frame count or file makes another caption. A video that fails
-    gives a line that says why, and the others go on; --retry-errors tries it again.
+    gives a line that says why, and the others go on; --retry-errors tries it again. Ctrl-C or SIGTERM
+    finishes what the model is at, and a second one ends at once.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.captioning.request import Request, asked_questions

@@ -89,6 +89,7 @@ def chat_command(
 def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Terminal") -> None:
     """Take one line after the other until they end. At a terminal a failure keeps the conversation."""
     from dycoke_cli.cli.chat_commands import ChatCommands
+    from dycoke_cli.cli.interrupt import Terminated
     from dycoke_cli.cli.stopper import Stopper
     from dycoke_cli.errors import DyCokeError
 
@@ -107,8 +108,8 @@ def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Termina
             if not lines.interactive:
                 raise
             _show(error)
-        except KeyboardInterrupt:
-            if not lines.interactive:
+        except KeyboardInterrupt as stop:
+            if not lines.interactive or isinstance(stop, Terminated):
                 raise
             if terminal.amid_line:
                 terminal.answered("")

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dycoke_cli.cli.interrupt import Terminated
+
 PROMPT, MORE = "> ", ". "  # plain, as a readline without a UTF-8 locale would garble anything else
 PASTE_S = 0.03  # whoever types takes longer for the next line
 REMEMBERED = 1000  # entries of the history
@@ -48,7 +50,10 @@ class KeyboardPrompt:
                 self.readline.add_history(line)
 
     def read(self) -> str | None:
-        """Give what was entered, None at its end. Raises KeyboardInterrupt at the second Ctrl-C in a row."""
+        """Give what was entered, None at its end.
+
+        Raises KeyboardInterrupt at the second Ctrl-C in a row, Terminated at SIGTERM.
+        """
         hit = False
         while True:
             try:
@@ -56,8 +61,8 @@ class KeyboardPrompt:
             except EOFError:
                 sys.stderr.write("\n")
                 return None
-            except KeyboardInterrupt:
-                if hit:
+            except KeyboardInterrupt as stop:
+                if hit or isinstance(stop, Terminated):
                     raise
                 hit = True
                 sys.stderr.write(f"\n{LEAVING}\n")

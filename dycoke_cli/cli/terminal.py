@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from dycoke_cli.listener import Listener
+from dycoke_cli.present.minute_lines import MinuteLines
 from dycoke_cli.present.panel import answer_panel
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Terminal:
         self.streams = answers and sys.stdout.isatty()
         self.listener = Listener(self.notice, self.progress, self.question, self.text, self.answered)
         self.bar = DelayedBar(self.console, counted)
+        self.lines = MinuteLines(self.console)
         self.amid_line = False  # stdout holds the beginning of an answer
         if quiet:
             os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # a download's bar is the hub client's own
@@ -54,6 +56,7 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.drop()
+        self.lines.close()
         if self.amid_line:
             self._write("\n")
 
@@ -63,7 +66,9 @@ class Terminal:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show what is being done."""
-        if self.console.is_terminal and not self.console.quiet:
+        if not self.console.is_terminal:
+            self.lines.update(f"{what}, {done} of {total}" if total else what)
+        elif not self.console.quiet:
             self.bar.update(what, done, total)
 
     def question(self, question: str) -> None:
@@ -74,6 +79,7 @@ class Terminal:
     def text(self, piece: str) -> None:
         """Show a piece of an answer as it comes, on a terminal."""
         self.bar.drop()
+        self.lines.update("Answering")
         if self.streams:
             self._write(piece if self.amid_line else piece.lstrip())
             self.amid_line = True
@@ -81,6 +87,7 @@ class Terminal:
     def answered(self, answer: str) -> None:
         """End an answer's line; a pipe gets it whole."""
         self.bar.drop()
+        self.lines.update("")
         if self.answers:
             self._write("\n" if self.streams else f"{answer}\n")
         self.amid_line = False

@@ -1,6 +1,5 @@
 """A run over many videos: its progress while it goes on, and what it came to."""
 
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
+from dycoke_cli.present.minute_lines import MinuteLines, clock
 from dycoke_cli.present.panel import size
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dycoke_cli.captioning.summary import Summary
 
 SCHEMA = 1
-MINUTE_S = 60.0
 SHOWN = 20  # videos that a dry run names
 SPLIT = {
     "decode_video": "video decoding, beside the model",
@@ -37,7 +36,7 @@ class CaptionProgress:
     """
 
     def __init__(self, console: Console) -> None:
-        self.console, self.told = console, time.monotonic()
+        self.lines = None if console.is_terminal else MinuteLines(console)
         self.progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
@@ -56,12 +55,13 @@ class CaptionProgress:
 
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
+        if self.lines is not None:
+            self.lines.close()
 
     def update(self, tally: "Tally") -> None:
         """Show how far a run is."""
-        if not self.console.is_terminal and time.monotonic() - self.told >= MINUTE_S:
-            self.told = time.monotonic()
-            self.console.print(counts(tally))
+        if self.lines is not None:
+            self.lines.update(counts(tally))
         ended = len(tally.records)
         left = tally.total - tally.kept - tally.kept_failed - ended
         self.progress.update(
@@ -93,13 +93,6 @@ def counts(tally: "Tally") -> str:
     if tally.records:
         parts.append(f"{len(tally.records) * 60 / tally.elapsed_s:.0f} clips/min")
     return " · ".join(parts)
-
-
-def clock(seconds: float) -> str:
-    """Write a time as 0:42 or 3:04:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def summary_table(summary: "Summary") -> list[RenderableType]:

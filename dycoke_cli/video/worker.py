@@ -8,6 +8,7 @@ It holds no torch, so that it starts in a fraction of a second, and may hang or 
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -60,6 +61,7 @@ def _listen(requests: "queue.SimpleQueue[str]") -> None:
 
 def main() -> None:
     """Runs until the standard input ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system sends it to all; the parent decides what ends when
     _limit_resources()
     reporter = Reporter(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)  # whatever a C library prints is not an answer

@@ -148,6 +148,30 @@ def test_workers_die_and_the_run_goes_on(launcher: Launcher, clips: Path, tmp_pa
     assert captions(output) == captions(alone)
 
 
+def test_sigterm_to_all_processes_finishes_and_keeps(launcher: Launcher, clips: Path, tmp_path: Path) -> None:
+    """As a cluster sends it at the end of its time: run, workers and decoders get it, and what is begun is kept."""
+    output, log = tmp_path / "out.jsonl", tmp_path / "log"
+    pid = launcher.start(log, "caption", str(clips), "--output", str(output), "--workers", "2", *QUICK)
+    appears(output, 1)
+    for one in (*descendants(pid), pid):
+        os.kill(one, signal.SIGTERM)
+    assert launcher.wait(pid) == 130, log.read_text()
+    assert "Finishing what the model is at" in log.read_text()
+    assert not any(line["error"] for line in lines(output))
+    assert 1 <= len(captions(output)) < CLIPS
+    assert launcher.run(log, "caption", str(clips), "--output", str(output), *QUICK) == 0
+    assert len(captions(output)) == CLIPS
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that these started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
 def workers_of(pid: int) -> list[int]:
     """The spawned processes of a run that hold a model, not its decoders."""
     found = []

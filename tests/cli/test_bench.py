@@ -1,6 +1,7 @@
 """`dycoke bench` as people and scripts meet it, on the demo's sizes cut short."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from dycoke_cli import sample
 from dycoke_cli.bench import peak, run
 from dycoke_cli.bench.arms import StockArm
 from dycoke_cli.cli import app
+from dycoke_cli.cli.interrupt import Termination
 from dycoke_cli.memory import free_bytes
 from tests.bench.made import LIMITS
 
@@ -84,20 +86,27 @@ def test_the_whole_path_decodes_in_every_run(capsys: pytest.CaptureFixture[str])
     assert 0 < video < first
 
 
-def test_ctrl_c_prints_and_saves_what_there_is(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_print_and_save_what_there_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path, number: int
 ) -> None:
     """Exit 130, one arm short, in the file too."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell have it ignored
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Termination().install()
     original, calls = StockArm.run, []
 
     def stopping(self: StockArm, *arguments: object) -> object:
         calls.append(1)
         if len(calls) == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         return original(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(StockArm, "run", stopping)
     code, out, err = bench(capsys, *QUICK, "--repeat", "2", "--output", "b.json")
+    for each, handler in before.items():
+        signal.signal(each, handler)
     assert code == 130
     assert "Interrupted" in out
     assert "dycoke" in out

@@ -21,6 +21,7 @@ import pytest
 from dycoke_cli import checkpoints
 from dycoke_cli.cli import prompt
 from dycoke_cli.cli.app import run
+from dycoke_cli.cli.interrupt import Termination
 from dycoke_cli.cli.stopper import Stopper
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.language_model import LanguageModel
@@ -259,7 +260,9 @@ def test_ctrl_c_interrupts_what_is_no_answer() -> None:
 READER = """
 import sys
 import termios
+from dycoke_cli.cli.interrupt import Termination
 from dycoke_cli.cli.prompt import KeyboardPrompt
+Termination().install()
 keyboard = KeyboardPrompt()
 while (line := keyboard.read()) is not None:
     print(repr(line), flush=True)
@@ -353,3 +356,30 @@ def test_ctrl_c_at_the_prompt_asks_before_it_leaves(screen: Callable[[], Screen]
     at.type("\x03")
     at.until("KeyboardInterrupt")
     assert at.process.wait(30) != 0
+
+
+def test_sigterm_at_the_prompt_leaves(screen: Callable[[], Screen]) -> None:
+    """At once: nobody is there who could be asked whether they mean it."""
+    at = screen()
+    at.type("half a quest")
+    time.sleep(0.3)  # as for Ctrl-C
+    at.process.send_signal(signal.SIGTERM)
+    at.until("Terminated")
+    assert at.process.wait(30) != 0
+
+
+def test_sigterm_ends_a_chat_amid_an_answer(typed: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C would have kept the chat, whatever it was doing; this is a wish to end it."""
+    from dycoke_cli.recorder import Recorder
+
+    def taken(self: Recorder, *arguments: Any) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("not reached")
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Termination().install()
+    monkeypatch.setattr(Recorder, "take", taken)
+    code, _, err = typed("describe the video", QUESTION)
+    signal.signal(signal.SIGTERM, before)
+    assert code == 130
+    assert err.splitlines()[-1] == "dycoke: interrupted"
