@@ -1,5 +1,6 @@
 """Entry point: `dycoke`, and `python -m dycoke_cli`."""
 
+import logging
 import os
 import sys
 import warnings
@@ -8,7 +9,7 @@ import warnings
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     if "--debug" not in sys.argv:
-        _ignore_warnings()
+        _quieten_libraries()
     from dycoke_cli.cli.app import run
     from dycoke_cli.cli.interrupt import Termination
 
@@ -24,14 +25,17 @@ def main() -> None:
     os._exit(code)
 
 
-def _ignore_warnings() -> None:
-    """Keep Python's warnings off the terminal, here and in child processes: they are of libraries, for developers.
+def _quieten_libraries() -> None:
+    """Keep Python's warnings and what libraries log off the terminal, here and in child processes.
 
-    Whoever asks for them, with -W or PYTHONWARNINGS, gets them.
+    They are for developers. Whoever asks for them, with -W or a variable, gets them.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):  # these two log to the terminal by themselves
+        os.environ.setdefault(name, "error")
+    logging.getLogger().addHandler(logging.NullHandler())  # without any, warnings go to the terminal
 
 
 if __name__ == "__main__":
