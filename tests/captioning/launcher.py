@@ -1,6 +1,6 @@
 """Real runs of the command, started at once: a process that has imported everything is forked for each of them.
 
-    python -m tests.captioning.launcher    # one JSON object a line: {"arguments": [...], "log": path} or {"wait": pid}
+    python -m tests.captioning.launcher    # one JSON object a line, as `Launcher` writes them
 
 What is forked runs the command exactly as `dycoke` does; only the seconds of importing torch are paid once.
 """
@@ -20,16 +20,16 @@ ROOT = Path(__file__).parents[2]
 class Launcher:
     """Starts runs and says how they ended; ends all of them with itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.captioning.launcher"],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1", **environment},
         )  # fmt: skip
 
-    def start(self, log: Path, *arguments: str) -> int:
+    def start(self, log: Path, *arguments: str, folder: Path = ROOT, stdin: str = os.devnull) -> int:
         """Start `dycoke ARGUMENTS` with stdout and stderr in a file; gives the number of its process."""
-        return int(self._ask({"arguments": arguments, "log": str(log)}))
+        return int(self._ask({"arguments": arguments, "log": str(log), "folder": str(folder), "stdin": stdin}))
 
     def wait(self, pid: int) -> int:
         """Wait for its end: the exit code, or the signal that ended it, negative."""
@@ -80,9 +80,11 @@ def _run(request: dict[str, Any]) -> None:
     from dycoke_cli.__main__ import main
 
     sys.argv = ["dycoke", *request["arguments"]]
-    null = os.open(os.devnull, os.O_RDONLY)
+    stdin = os.open(request["stdin"], os.O_RDONLY)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(null, 0)
+    os.chdir(request["folder"])
+    os.dup2(stdin, 0)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  the server's has been read from
     os.dup2(log, 1)
     os.dup2(log, 2)
     main()
