@@ -37,7 +37,7 @@ SURROUNDINGS = {
 # Arguments of dycoke, its stdin, the folder -> stdout and stderr as one.
 Run = Callable[[Sequence[str], str, Path], str]
 
-# What another machine or another run changes. The order counts: ranges before single values.
+# What another machine or another run changes, in the order of replacement.
 _NUMBER = r"\d[\d,]*(?:\.\d+)?"
 _UNIT = r"(?:µs|ms|s|min|h|[KMGT]i?B)\b"
 MEASURED = [
@@ -46,9 +46,9 @@ MEASURED = [
     (r"\b\d+:\d\d(?::\d\d)?\b", "‹measured›"),
     (rf"^( *clips a minute +){_NUMBER}$", r"\1‹measured›"),
     (rf"^( *clips in a batch, mean +){_NUMBER}$", r"\1‹measured›"),  # by free memory
+    (r"[▁▂▃▄▅▆▇█]+|\d+×, \d+ tokens", "‹rounding›"),  # what is chosen anew hangs on the last bits of scores
     (rf"{_NUMBER}×", "‹ratio›"),
     (r"(?<![\d.])\d+%", "‹ratio›"),
-    (r"[▁▂▃▄▅▆▇█]+|\d+×?, \d+ tokens", "‹numerics›"),
     (r"\b(torch|transformers|Python) \d[\w.+]*", r"\1 ‹version›"),
     (r"\bcpu \([^)]*\)", "cpu"),
     (r"[─╌━]+", "─"),
@@ -74,7 +74,7 @@ class Shown:
 
 
 class StaleError(Exception):
-    """A line around a cut that the command no longer prints."""
+    """A command of the README that fails, or a line around a cut that it no longer prints."""
 
 
 def blocks(text: str, language: str) -> list[Block]:
@@ -219,12 +219,15 @@ def differences(text: str, run: Run, folder: Path) -> list[str]:
 
 
 def run_apart(words: Sequence[str], stdin: str, folder: Path) -> str:
-    """Run dycoke in a process of its own; stdout and stderr come as a terminal would show them."""
+    """Run dycoke in a process of its own; stdout and stderr come as a terminal would show them. Raises StaleError."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("DYCOKE_")}
     done = subprocess.run(
         [sys.executable, "-m", "dycoke_cli", *words],
         input=stdin, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, **SURROUNDINGS, "PYTHONPATH": str(ROOT)},
+        env={**ours, **SURROUNDINGS, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
+    if done.returncode:
+        raise StaleError(f"dycoke {shlex.join(words)} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
 
 

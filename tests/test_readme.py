@@ -47,7 +47,8 @@ def test_console_blocks_are_what_comes_out(tmp_path: Path) -> None:
     def run(words: Sequence[str], stdin: str, folder: Path) -> str:
         (other / "stdin").write_text(stdin)
         (other / "log").unlink(missing_ok=True)
-        launcher.wait(launcher.start(other / "log", *words, folder=folder, stdin=str(other / "stdin")))
+        code = launcher.wait(launcher.start(other / "log", *words, folder=folder, stdin=str(other / "stdin")))
+        assert code == 0, (words, (other / "log").read_text())
         return (other / "log").read_text()
 
     try:
