@@ -187,34 +187,35 @@ def _dycoke(command: str) -> tuple[list[str] | None, str]:
     return words[1:], fed
 
 
-def checked(text: str, run: Run, folder: Path) -> Iterator[tuple[Shown, list[str]]]:
-    """Run all that the console blocks show, in order; give what each is to show from now on. Raises StaleError."""
+def outputs(text: str, run: Run, folder: Path) -> Iterator[tuple[Shown, list[str]]]:
+    """Run all that the console blocks show, in order, and give what each prints."""
     (folder / "sample_videos").symlink_to(ROOT / "sample_videos")
     for block in blocks(text, "console"):
         for shown in commands(block):
-            if shown.command in NOT_RUN:
-                continue
-            output = output_of(shown.command, run, folder)
-            try:
-                yield shown, refreshed(shown, output)
-            except StaleError as error:
-                raise StaleError(f"README.md:{shown.begin}: $ {shown.command}\n{error}\n" + "\n".join(output)) from None
+            if shown.command not in NOT_RUN:
+                yield shown, output_of(shown.command, run, folder)
 
 
 def rewritten(text: str, run: Run, folder: Path) -> str:
-    """Give the README with what its commands print now."""
+    """Give the README with what its commands print now. Raises StaleError."""
     lines = text.splitlines()
-    for shown, fresh in reversed(list(checked(text, run, folder))):
-        lines[shown.begin : shown.begin + len(shown.lines)] = fresh
+    for shown, output in reversed(list(outputs(text, run, folder))):
+        lines[shown.begin : shown.begin + len(shown.lines)] = refreshed(shown, output)
     return "\n".join(lines) + "\n"
 
 
 def differences(text: str, run: Run, folder: Path) -> list[str]:
     """Say which commands print anything else, measured values aside, than the README shows."""
     wrong = []
-    for shown, fresh in checked(text, run, folder):
+    for shown, output in outputs(text, run, folder):
+        where = f"README.md:{shown.begin}: $ {shown.command}"
+        try:
+            fresh = refreshed(shown, output)
+        except StaleError as error:
+            wrong.append("\n".join([where, str(error), "now prints:", *output]))
+            continue
         if masked(fresh) != masked(shown.lines):
-            wrong.append("\n".join([f"README.md:{shown.begin}: $ {shown.command}", "now prints:", *fresh]))
+            wrong.append("\n".join([where, "now prints:", *fresh]))
     return wrong
 
 
@@ -245,7 +246,8 @@ def main() -> int:
             wrong = differences(text, run_apart, Path(folder))
         except StaleError as error:
             wrong = [str(error)]
-    print("\n\n".join(wrong), file=sys.stderr)
+    for each in wrong:
+        print(each, file=sys.stderr, end="\n\n")
     return int(bool(wrong))
 
 
