@@ -2,10 +2,10 @@
 
     uv run python -m benchmarks.fuzz_checkpoint [--cases 700] [--seed 0] [--out benchmarks/results/fuzz_checkpoint.json]
 
-Tiny models of every family, one of them sharded and one in the original format, have bytes flipped and cut, headers,
-keys, configurations, tokenizers and indices changed, and files replaced by folders, pipes and nothing. Each is loaded
-and asked about a clip. It fails when anything but an answer or a ModelError of one line with a remedy came out, when a
-case took more than its share of time, or more memory than a few times its files. The last line is one JSON object.
+Tiny models of every family, one of them sharded and one in the original format, are damaged in the ways of
+`checkpoint_damage`. Each is loaded and asked about a clip. It fails when anything but an answer or a ModelError of one
+line with a remedy came out, when a case took more than its share of time, or more memory than a few times its files.
+The last line is one JSON object.
 """
 
 import argparse
@@ -29,11 +29,13 @@ import numpy as np
 import torch
 import transformers
 
+from benchmarks.checkpoint_damage import MUTATIONS
 from dycoke_cli import checkpoints
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ModelError
 from dycoke_cli.fingerprint import folder_fingerprint
 from dycoke_cli.listener import Listener
+from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods import Dycoke
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
@@ -46,248 +48,6 @@ DEADLINE_S = 20.0
 MOST_BYTES = 2**28  # of memory that a case may take beside what was taken before: the files are a few MB
 ADDRESS_SPACE = 8 * 2**30  # bytes beside what is taken at the start: what claims more fails here, not the machine
 SETTINGS = Settings(max_new_tokens=3, device="cpu")
-ODD: tuple[Any, ...] = (
-    0, 1, 2, 3, 7, -1, -(10**9), 10**9, 2**31, 2**63, 10**14, 10**40, 0.5, 1e300, float("nan"), float("inf"),
-    "", "x", "1", None, True, False, [], [1], [10**9], {}, {"x": 1}, [None], ["x"],
-)  # fmt: skip
-NUMBERS = (
-    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
-    "vocab_size", "image_size", "patch_size", "depth", "num_heads", "out_hidden_size", "num_position_embeddings",
-    "spatial_merge_size", "temporal_patch_size", "num_channels", "num_labels", "mm_vision_select_layer", "window_size",
-)  # fmt: skip
-MORE = {
-    "auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"},
-    "_attn_implementation": "owner/kernel",
-    "attn_implementation": "flash_attention_2",
-    "dtype": "float999",
-    "torch_dtype": "x",
-    "quantization_config": {"quant_method": "torchao"},
-    "transformers_weights": "../secret.safetensors",
-    "num_labels": 10**9,
-    "layer_types": ["sliding_attention"] * 6,
-    "architectures": "x",
-    "rope_scaling": {"rope_type": "yarn", "factor": 10**9},
-}
-TEXTS = (
-    b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe\x00", b"[" * 100_000, b'{"a":' * 100_000,
-    b'{"a": ' + b"9" * 10_000 + b"}", b'{"a": NaN}', bytes(64),
-)  # fmt: skip
-
-
-def pick_file(rng: random.Random, folder: Path, pattern: str) -> Path:
-    """Choose a file of a folder."""
-    return rng.choice(sorted(folder.glob(pattern)))
-
-
-def flip_bytes(rng: random.Random, folder: Path) -> None:
-    """Change single bytes, half of the time in the header."""
-    path = pick_file(rng, folder, "*.safetensors")
-    content = bytearray(path.read_bytes())
-    end = len(content) if rng.random() < 0.5 else min(2000, len(content))
-    for _ in range(rng.randint(1, 16)):
-        content[rng.randrange(end)] ^= rng.randint(1, 255)
-    path.write_bytes(content)
-
-
-def cut(rng: random.Random, folder: Path) -> None:
-    """Take away the end of any file, or put something behind it."""
-    path = pick_file(rng, folder, rng.choice(("*.safetensors", "*.json")))
-    content = path.read_bytes()
-    if rng.random() < 0.2:
-        path.write_bytes(content + bytes(rng.randint(1, 100)))
-    else:
-        path.write_bytes(content[: rng.choice((0, 1, 7, 8, 9, len(content) - 1, rng.randrange(len(content))))])
-
-
-def set_length(rng: random.Random, folder: Path) -> None:
-    """Claim another length of the header."""
-    path = pick_file(rng, folder, "*.safetensors")
-    claimed = rng.choice((0, 1, 2, 8, 2**31, 2**63, 2**64 - 1, 10**14, path.stat().st_size))
-    path.write_bytes(claimed.to_bytes(8, "little") + path.read_bytes()[8:])
-
-
-def change_header(rng: random.Random, folder: Path) -> None:
-    """Rename, drop, double or misdescribe weights in a header; the bytes stay."""
-    path = pick_file(rng, folder, "*.safetensors")
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    name = rng.choice([key for key in header if key != "__metadata__"])
-    entry, text = header[name], None
-    match rng.randrange(8):
-        case 0:
-            header[f"{name}x"] = header.pop(name)
-        case 1:
-            del header[name]
-        case 2:
-            entry["dtype"] = rng.choice(("F64", "F16", "I32", "BF16", "U8", "F4", "x", 3, None, ["F32"], "C64"))
-        case 3:
-            entry["shape"] = rng.choice(([], [0], [-1], [10**9] * 3, [2**63], ["x"], None, 3, [1.5], [1] * 100,
-                                         entry["shape"][::-1], [*entry["shape"], 1]))  # fmt: skip
-        case 4:
-            begin, end = entry["data_offsets"]
-            entry["data_offsets"] = rng.choice(
-                ([end, begin], [begin, 2**62], [-8, end], [begin + 4, end + 4], [0, 4],
-                 [begin], [begin, end, end], "x", None, [str(begin), end], [0.0, 4.0])
-            )  # fmt: skip
-        case 5:
-            text = json.dumps(header)[:-1] + "," + json.dumps({name: entry})[1:]
-        case 6:
-            header[name] = rng.choice(ODD)
-        case 7:
-            header["__metadata__"] = rng.choice(ODD)
-    new = (text or json.dumps(header)).encode()
-    path.write_bytes(len(new).to_bytes(8, "little") + new + content[8 + length :])
-
-
-def change_json(rng: random.Random, folder: Path, name: str, keys: tuple[str, ...] = ()) -> None:
-    """Give one key of a JSON file, or of a part of it, another value, or take it away."""
-    path = folder / name
-    if not path.exists():
-        path.write_text("{}")
-    whole = json.loads(path.read_text())
-    part, place = whole, whole
-    while True:
-        inner = [value for value in part.values() if isinstance(value, dict) and value]
-        if not inner or rng.random() < 0.4:
-            break
-        part = rng.choice(inner)
-    place = part
-    present = [key for key in keys if key in place]
-    key = rng.choice(present) if present and rng.random() < 0.7 else rng.choice([*place, *keys] or ["x"])
-    if rng.random() < 0.15:
-        place.pop(key, None)
-    else:
-        old = place.get(key)
-        near = [old * 2, old // 2, old + 1, old - 1] if type(old) is int else []
-        place[key] = rng.choice([*ODD, *near, *near])
-    path.write_text(json.dumps(whole))
-
-
-def change_config(rng: random.Random, folder: Path) -> None:
-    """Change config.json: mostly a number that decides how large the model is."""
-    if rng.random() < 0.2:
-        path = folder / "config.json"
-        config = json.loads(path.read_text())
-        key = rng.choice(list(MORE))
-        part = rng.choice([config, *(value for value in config.values() if isinstance(value, dict))])
-        part[key] = MORE[key]
-        path.write_text(json.dumps(config))
-    else:
-        change_json(rng, folder, "config.json", NUMBERS)
-
-
-def change_kind(rng: random.Random, folder: Path) -> None:
-    """Say that a model, or a part of it, is of another kind."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    part = rng.choice([config, *(value for value in config.values() if isinstance(value, dict))])
-    kinds = ("qwen2", "llama", "mistral", "bert", "mamba", "siglip_vision_model", "clip_vision_model", "qwen2_5_vl",
-             "llava_onevision", "internvl", "qwen3_vl", "gpt2", "x", "", None, 3, [], {})  # fmt: skip
-    part["model_type"] = rng.choice(kinds)
-    path.write_text(json.dumps(config))
-
-
-def change_tokenizer(rng: random.Random, folder: Path) -> None:
-    """Change one of the tokenizer's files, or take it away."""
-    name = rng.choice(("tokenizer.json", "tokenizer.json", "tokenizer_config.json", "added_tokens.json",
-                       "special_tokens_map.json", "vocab.json", "merges.txt"))  # fmt: skip
-    path = folder / name
-    match rng.randrange(5):
-        case 0 if path.exists():
-            path.unlink()
-        case 1 if path.exists():
-            content = bytearray(path.read_bytes())
-            for _ in range(8):
-                content[rng.randrange(len(content))] ^= rng.randint(1, 127)
-            path.write_bytes(content)
-        case 2 if name == "tokenizer.json":
-            whole = json.loads(path.read_text())
-            vocabulary = whole["model"]["vocab"]
-            for token in rng.sample(sorted(vocabulary), min(40, len(vocabulary))):
-                vocabulary[token] = rng.choice((vocabulary[token] + 10**6, 2**32 - 1, 10**9))
-            path.write_text(json.dumps(whole))
-        case _ if name.endswith(".json"):
-            change_json(rng, folder, name)
-        case _:
-            path.write_bytes(rng.choice(TEXTS))
-
-
-def change_settings(rng: random.Random, folder: Path) -> None:
-    """Change what is said about generating and about frames."""
-    name = rng.choice(("generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json",
-                       "processor_config.json"))  # fmt: skip
-    keys = ("eos_token_id", "image_mean", "image_std", "size", "video_processor", "max_length", "temperature")
-    change_json(rng, folder, name, keys)
-
-
-def rewrite(rng: random.Random, folder: Path) -> None:
-    """Write something else into a JSON file."""
-    pick_file(rng, folder, "*.json").write_bytes(rng.choice(TEXTS))
-
-
-def replace_file(rng: random.Random, folder: Path) -> None:
-    """Put a folder, a pipe, a link to nowhere or to a device, or nothing in a file's place."""
-    path = pick_file(rng, folder, "*")
-    path.unlink()
-    match rng.randrange(6):
-        case 0:
-            path.mkdir()
-        case 1:
-            os.mkfifo(path)
-        case 2:
-            path.symlink_to("nowhere")
-        case 3:
-            path.symlink_to("/dev/zero")
-        case 4:
-            path.touch()
-
-
-def change_index(rng: random.Random, folder: Path) -> None:
-    """Let an index name other shards, or make one beside a whole file."""
-    path = folder / "model.safetensors.index.json"
-    if not path.exists():
-        (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
-        path.write_text(json.dumps({"weight_map": {"lm_head.weight": "model-00001-of-00001.safetensors"}}))
-    index = json.loads(path.read_text())
-    files = index["weight_map"]
-    name = rng.choice(list(files))
-    files[name] = rng.choice(
-        ("../secret.safetensors", "/etc/passwd", "/dev/zero", "missing.safetensors", "pytorch_model.bin", path.name,
-         "..", ".", "", "x\0.safetensors", None, 3, ["x"], {}, next(iter(files.values())))
-    )  # fmt: skip
-    if rng.random() < 0.2:
-        index["weight_map"] = rng.choice(ODD)
-    path.write_text(json.dumps(index))
-
-
-def add_file(rng: random.Random, folder: Path) -> None:
-    """Add what transformers might read instead, or leave it alone in the folder."""
-    name = rng.choice(("pytorch_model.bin", "adapter_config.json", "model.safetensors.index.json", "model.gguf",
-                       "shard-00000-model-00000-of-00001.safetensors", "custom_generate/generate.py"))  # fmt: skip
-    (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
-    if rng.random() < 0.5:
-        for path in folder.glob("model*.safetensors"):
-            path.unlink()
-
-
-MUTATIONS: tuple[Callable[[random.Random, Path], None], ...] = (
-    flip_bytes,
-    cut,
-    set_length,
-    change_header,
-    change_config,
-    change_config,
-    change_config,
-    change_kind,
-    change_tokenizer,
-    change_settings,
-    rewrite,
-    replace_file,
-    change_index,
-    add_file,
-)
 
 
 def whole_models(folder: Path, families: tuple[str, ...] = tuple(MODELS)) -> dict[str, Path]:
@@ -362,11 +122,12 @@ def fuzz(
     seed: int, count: int, whole: dict[str, Path], folder: Path, progress: Callable[[str], None] = lambda line: None
 ) -> Tally:
     """Ask `count` damaged models and watch what happens."""
-    tally, shown = Tally(), clip()
+    tally, shown, memory = Tally(), clip(), PeakMemory(torch.device("cpu"))
     for told, mutation, damaged in cases(seed, count, whole, folder):
-        before, began = restart_peak(), time.monotonic()
+        memory.restart()
+        began = time.monotonic()
         came = outcome(damaged, shown)
-        took_s, grown = time.monotonic() - began, peak_bytes() - before
+        took_s, grown = time.monotonic() - began, memory.above_start or 0
         word = came.partition(":")[0]
         told = f"{told}: {came} ({took_s:.1f} s, {grown / 2**20:.0f} MiB)"
         if word == "wrong" or took_s > DEADLINE_S or grown > MOST_BYTES:
@@ -376,24 +137,6 @@ def fuzz(
         tally.slowest_s, tally.most_bytes = max(tally.slowest_s, took_s), max(tally.most_bytes, grown)
         progress(told)
     return tally
-
-
-def restart_peak() -> int:
-    """Forget the peak of this process's memory and give what it takes now, in bytes; 0 where there is no /proc."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        return peak_bytes()
-    except OSError:
-        return 0
-
-
-def peak_bytes() -> int:
-    """Give the most memory that this process took since `restart_peak`, in bytes."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def main() -> None:

@@ -16,13 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from benchmarks.fuzz_checkpoint import (
-    change_header,
-    flip_bytes,
-    fuzz,
-    set_length,
-    whole_models,
-)
+from benchmarks.checkpoint_damage import change_header, flip_bytes, set_length
+from benchmarks.fuzz_checkpoint import fuzz, whole_models
 from dycoke_cli import checkpoints, loading
 from dycoke_cli.cli.app import run
 from dycoke_cli.errors import ModelError

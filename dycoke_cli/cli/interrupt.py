@@ -17,17 +17,20 @@ class Terminated(KeyboardInterrupt):
 
 
 class _Wishes:
-    """Tells a further wish to end from a SIGTERM that is delivered twice; clock: seconds."""
+    """Tells a further wish to end from one SIGTERM that is delivered several times; clock: seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.terminated_s = -TWICE_S
+        self.terminated_s = -TWICE_S  # of the last one that was a wish of its own
 
     def is_new(self, number: int) -> bool:
         if number != signal.SIGTERM:
             return True
-        before, self.terminated_s = self.terminated_s, self.clock()
-        return self.terminated_s - before >= TWICE_S
+        now = self.clock()
+        if now - self.terminated_s < TWICE_S:
+            return False
+        self.terminated_s = now
+        return True
 
 
 class Termination:

@@ -66,9 +66,8 @@ class Terminal:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Show what is being done."""
-        if not self.console.is_terminal:
-            self.lines.update(f"{what}, {done} of {total}" if total else what)
-        elif not self.console.quiet:
+        self.lines.update(f"{what}, {done} of {total}" if total else what)
+        if self.console.is_terminal and not self.console.quiet:
             self.bar.update(what, done, total)
 
     def question(self, question: str) -> None:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.present.minute_lines import MinuteLines, clock
+from dycoke_cli.present.minute_lines import MINUTE_S, MinuteLines, clock
 from dycoke_cli.present.panel import size
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class CaptionProgress:
     every minute.
     """
 
-    def __init__(self, console: Console) -> None:
-        self.lines = None if console.is_terminal else MinuteLines(console)
+    def __init__(self, console: Console, every_s: float = MINUTE_S) -> None:
+        self.lines = MinuteLines(console, every_s)
         self.progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
@@ -51,24 +51,24 @@ class CaptionProgress:
 
     def __enter__(self) -> "CaptionProgress":
         self.progress.start()
+        self.lines.update("0 done")  # a large model loads for minutes
         return self
 
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
-        if self.lines is not None:
-            self.lines.close()
+        self.lines.close()
 
     def update(self, tally: "Tally") -> None:
         """Show how far a run is."""
-        if self.lines is not None:
-            self.lines.update(counts(tally))
+        told = counts(tally)
+        self.lines.update(told)
         ended = len(tally.records)
         left = tally.total - tally.kept - tally.kept_failed - ended
         self.progress.update(
             self.task,
             completed=tally.total - left,
             total=tally.total,
-            counts=counts(tally),
+            counts=told,
             left_s=left * tally.elapsed_s / ended if ended else None,
             visible=True,
         )

@@ -1,4 +1,4 @@
-"""How far a run is, where there is no terminal for a bar: a line a minute, for the log of a batch system."""
+"""Progress where no terminal shows a bar: a line a minute, for the log of a batch system."""
 
 import threading
 import time
@@ -15,12 +15,13 @@ MINUTE_S = 60.0
 class MinuteLines:
     """Prints the newest line that it was given, with the time since its first, every so many seconds.
 
-    A thread prints, since a single step of a run may take many minutes. every_s: the time between two lines, and
-    before the first.
+    A thread prints, since a single step of a run may take many minutes. On a terminal, and where the console is quiet,
+    nothing is printed. every_s: the time between two lines, and before the first.
     """
 
     def __init__(self, console: "Console", every_s: float = MINUTE_S) -> None:
         self.console, self.every_s = console, every_s
+        self.active = not (console.is_terminal or console.quiet)
         self.line = ""
         self.thread: threading.Thread | None = None
         self.closed = threading.Event()
@@ -28,7 +29,7 @@ class MinuteLines:
     def update(self, line: str) -> None:
         """Say how far the run is; an empty line says that there is nothing to tell."""
         self.line = line
-        if self.thread is None and not self.console.quiet:
+        if self.active and self.thread is None:
             self.thread = threading.Thread(target=self._print_lines, name="minute lines", daemon=True)
             self.thread.start()
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dycoke_cli.captioning.run import Tally
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.interrupt import INTERRUPTED, TWICE_S, Interrupt, Terminated, Termination
 from dycoke_cli.cli.terminal import Terminal
-from dycoke_cli.present.minute_lines import MinuteLines
+from dycoke_cli.present.captions import CaptionProgress
+from dycoke_cli.present.minute_lines import MINUTE_S, MinuteLines
 from tests.captioning.launcher import Launcher, appears
 
 CUBE = str(Path(__file__).parents[2] / "sample_videos" / "cube.mp4")
@@ -48,10 +50,10 @@ def test_a_second_sigterm_ends_at_once_and_a_doubled_one_does_not() -> None:
     Termination(clock, ended.append).install()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
-    clock.now += TWICE_S / 2
+    clock.now += TWICE_S * 0.6
     signal.raise_signal(signal.SIGTERM)
     assert ended == []
-    clock.now += TWICE_S
+    clock.now += TWICE_S * 0.6  # since the first: those who send one twice a second want an end
     with pytest.raises(Terminated):  # a real end does not come back
         signal.raise_signal(signal.SIGTERM)
     assert ended == [INTERRUPTED]
@@ -167,11 +169,13 @@ def test_minute_lines_tell_the_newest_where_there_is_no_terminal() -> None:
     assert shown.getvalue() == closed
 
 
-def test_minute_lines_are_not_for_the_quiet() -> None:
+@pytest.mark.parametrize("how", [{"quiet": True}, {"force_terminal": True}])
+def test_minute_lines_are_not_for_the_quiet_nor_for_terminals(how: dict[str, bool]) -> None:
+    """On a terminal a bar shows it, and an answer may be coming that a line would break."""
     shown = io.StringIO()
-    lines = MinuteLines(Console(file=shown, quiet=True), every_s=0.01)
+    lines = MinuteLines(Console(file=shown, **how), every_s=0.01)
     lines.update("Answering")
-    assert lines.thread is None
+    time.sleep(0.1)
     lines.close()
     assert shown.getvalue() == ""
 
@@ -187,6 +191,17 @@ def test_a_log_is_told_how_far_a_run_is(capsys: pytest.CaptureFixture[str]) -> N
             seen += capsys.readouterr().err
             time.sleep(0.01)
     assert "0:00  Measuring full, 3 of 24\n" in seen
+
+
+def test_a_log_is_told_of_captions_before_the_first_is_there() -> None:
+    """A large model loads for minutes; later the line is what the bar would show."""
+    shown = io.StringIO()
+    with CaptionProgress(Console(file=shown, width=80)) as progress:
+        assert progress.lines.every_s == MINUTE_S
+    with CaptionProgress(Console(file=shown, width=80), every_s=0.02) as progress:
+        wait_for("0:00  0 done\n", shown.getvalue)
+        progress.update(Tally(total=3, kept=1, kept_failed=0))
+        wait_for("0:00  0 done · 1 skipped\n", shown.getvalue)
 
 
 def test_the_handler_is_the_entry_points(capsys: pytest.CaptureFixture[str]) -> None:
