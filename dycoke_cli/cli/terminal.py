@@ -146,6 +146,7 @@ class DelayedBar:
         """Take the bar away."""
         if self.progress is not None and self.timer is not None:
             self.timer.cancel()
-            self.timer.join()
+            if self.timer.is_alive():  # Ctrl-C may have come before it was started
+                self.timer.join()
             self.progress.stop()
             self.progress = self.timer = None

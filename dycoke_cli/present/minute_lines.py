@@ -36,7 +36,7 @@ class MinuteLines:
     def close(self) -> None:
         """Print nothing more."""
         self.closed.set()
-        if self.thread is not None:
+        if self.thread is not None and self.thread.is_alive():  # Ctrl-C may have come before it was started
             self.thread.join()
 
     def _print_lines(self) -> None:

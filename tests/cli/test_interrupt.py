@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from dycoke_cli.captioning.run import Tally
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.interrupt import INTERRUPTED, TWICE_S, Interrupt, Terminated, Termination
-from dycoke_cli.cli.terminal import Terminal
+from dycoke_cli.cli.terminal import DelayedBar, Terminal
 from dycoke_cli.present.captions import CaptionProgress
 from dycoke_cli.present.minute_lines import MINUTE_S, MinuteLines
 from tests.captioning.launcher import Launcher, appears
@@ -178,6 +179,24 @@ def test_minute_lines_are_not_for_the_quiet_nor_for_terminals(how: dict[str, boo
     time.sleep(0.1)
     lines.close()
     assert shown.getvalue() == ""
+
+
+def test_an_interruption_that_keeps_a_thread_from_starting_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What shows progress closes all the same, where it had only just begun."""
+
+    def interrupted(self: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    lines = MinuteLines(Console(file=io.StringIO()))
+    bar = DelayedBar(Console(file=io.StringIO(), force_terminal=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lines.update("Answering")
+        with pytest.raises(KeyboardInterrupt):
+            bar.update("Answering", 0, 0)
+    lines.close()
+    bar.drop()
 
 
 def test_a_log_is_told_how_far_a_run_is(capsys: pytest.CaptureFixture[str]) -> None:
