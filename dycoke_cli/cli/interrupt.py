@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 INTERRUPTED = 130  # the exit code
+AGAIN_S = 0.01
 TWICE_S = 1.0  # GNU timeout sends SIGTERM to its child and then to the child's group: one wish, delivered twice
 
 
@@ -42,8 +44,12 @@ class Termination:
 
     def install(self) -> None:
         """Hear SIGTERM from now on; where a parent had it ignored, it stays ignored."""
-        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._hear)
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            return
+        signal.signal(signal.SIGTERM, self._hear)
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, self._raise)
+            self.report, sys.unraisablehook = sys.unraisablehook, self._unraisable
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if not self.wishes.is_new(number):
@@ -51,6 +57,16 @@ class Termination:
         if self.heard:
             self.end(INTERRUPTED)
         self.heard = True
+        raise Terminated
+
+    def _unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Raise Terminated again, a moment later, where C code or a finalizer could not pass it on."""
+        if isinstance(unraisable.exc_value, Terminated):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        else:
+            self.report(unraisable)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
         raise Terminated
 
 

@@ -86,14 +86,12 @@ def test_the_whole_path_decodes_in_every_run(capsys: pytest.CaptureFixture[str])
     assert 0 < video < first
 
 
+@pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_print_and_save_what_there_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path, number: int
 ) -> None:
     """Exit 130, one arm short, in the file too."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell have it ignored
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Termination().install()
     original, calls = StockArm.run, []
 
@@ -105,8 +103,6 @@ def test_ctrl_c_and_sigterm_print_and_save_what_there_is(
 
     monkeypatch.setattr(StockArm, "run", stopping)
     code, out, err = bench(capsys, *QUICK, "--repeat", "2", "--output", "b.json")
-    for each, handler in before.items():
-        signal.signal(each, handler)
     assert code == 130
     assert "Interrupted" in out
     assert "dycoke" in out

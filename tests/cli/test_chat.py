@@ -32,14 +32,7 @@ ROOT = Path(__file__).parents[2]
 CUBE = str(ROOT / "sample_videos" / "cube.mp4")
 FLAGS = ["-m", "demo", "-n", "4", "--max-new-tokens", "6"]
 QUESTION = "what colour is the cube?"
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C interrupts, even where whoever runs the tests ignores it, as a shell in the background does."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("own_signals")
 
 
 @pytest.fixture(autouse=True)
@@ -376,10 +369,8 @@ def test_sigterm_ends_a_chat_amid_an_answer(typed: Runner, monkeypatch: pytest.M
         signal.raise_signal(signal.SIGTERM)
         raise AssertionError("not reached")
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Termination().install()
     monkeypatch.setattr(Recorder, "take", taken)
     code, _, err = typed("describe the video", QUESTION)
-    signal.signal(signal.SIGTERM, before)
     assert code == 130
     assert err.splitlines()[-1] == "dycoke: interrupted"

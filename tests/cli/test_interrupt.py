@@ -23,6 +23,7 @@ from tests.captioning.launcher import Launcher, appears
 CUBE = str(Path(__file__).parents[2] / "sample_videos" / "cube.mp4")
 QUESTIONS = "".join(f"- {{video: {CUBE}, question: what is this {n}?, answer: a cube}}\n" for n in range(60))
 QUICK = ("-m", "demo", "-n", "2", "--max-new-tokens", "4")
+pytestmark = pytest.mark.usefixtures("own_signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the states of processes are read from /proc")
 
 
@@ -33,16 +34,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """Signals end as they were; SIGTERM begins as a process finds it."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def test_a_second_sigterm_ends_at_once_and_a_doubled_one_does_not() -> None:
@@ -58,6 +49,33 @@ def test_a_second_sigterm_ends_at_once_and_a_doubled_one_does_not() -> None:
     with pytest.raises(Terminated):  # a real end does not come back
         signal.raise_signal(signal.SIGTERM)
     assert ended == [INTERRUPTED]
+
+
+class Final:
+    """Ends with an exception that Python cannot pass on."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self.end = end
+
+    def __del__(self) -> None:
+        self.end()
+
+
+def fail() -> None:
+    raise ZeroDivisionError
+
+
+def test_a_sigterm_amid_a_finalizer_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python reports what a finalizer raises, and goes on; the signal is heard a moment later. Others are reported."""
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_type))
+    Termination().install()
+    Final(fail)
+    assert reported == [ZeroDivisionError]
+    Final(lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Terminated):
+        time.sleep(60)
+    assert reported == [ZeroDivisionError]
 
 
 def test_a_sigterm_that_is_ignored_stays_so() -> None:
