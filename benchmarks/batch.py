@@ -24,11 +24,11 @@ from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.mill import records_here
 from dycoke_cli.captioning.request import Request
 from dycoke_cli.clip import Clip
-from dycoke_cli.listener import Listener
-from dycoke_cli.machine import machine_facts
 from dycoke_cli.opening import start_reading
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.video.guard import VideoReader
 
 SAMPLES = Path(__file__).parents[1] / "sample_videos"
@@ -51,7 +51,7 @@ def loop(job: Job, items: Sequence[Item], captioner: Captioner) -> Captions:
         for item in items:
             pending = start_reading(reader, item.path, settings, job.default_frames)
             clip = Clip.of(pending.result(), settings.start, settings.end, pending.seconds)
-            (answer,) = Session(captioner.model, clip, captioner.method, settings).answers(job.questions, Listener())
+            (answer,) = Session(captioner.model, clip, captioner.method, settings).answers(job.questions, Callbacks())
             captions[item.id] = answer.answer
     return captions
 

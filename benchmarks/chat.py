@@ -19,13 +19,13 @@ from benchmarks.memory import mid_size_model
 from dycoke_cli.checkpoints import DEMO
 from dycoke_cli.clip import Clip
 from dycoke_cli.conversation import Conversation, Spent
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.frames import Frames, VideoInfo
 
-SILENT = Listener()
+SILENT = Callbacks()
 QUESTIONS = ("what happens in the video?", "what colour is it?")
 
 

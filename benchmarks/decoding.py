@@ -28,7 +28,7 @@ import torch
 
 from dycoke_cli import checkpoints, loading
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.machine import machine_facts
+from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.video import pyav_reader
 from dycoke_cli.video.guard import Decoder, VideoReader
 from dycoke_cli.video.probe import read_index

@@ -34,12 +34,12 @@ from dycoke_cli import checkpoints
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ModelError
 from dycoke_cli.fingerprint import folder_fingerprint
-from dycoke_cli.listener import Listener
-from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods import Dycoke
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.measure import PeakMemory
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import GOLDEN
 from tests.families.tiny import MODELS, save
@@ -72,7 +72,7 @@ def outcome(folder: Path, shown: Clip) -> str:
         checkpoint = checkpoints.locate(str(folder))
         folder_fingerprint(checkpoint.folder, checkpoints.FILES)
         model = load_model(checkpoint, SETTINGS, [method], (90, 120))
-        list(Session(model, shown, method, SETTINGS).answers(["what?"], Listener()))
+        list(Session(model, shown, method, SETTINGS).answers(["what?"], Callbacks()))
     except ModelError as error:
         sound = error.message.strip() and error.remedy.strip()
         return f"refused: {error.message}" if sound else f"wrong: no remedy for {error.message!r}"

@@ -26,9 +26,9 @@ from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.layout import VideoLayout
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.machine import machine_facts
-from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.system.machine import machine_facts
+from dycoke_cli.system.measure import PeakMemory
 
 ARMS: dict[str, Method | None] = {"generate": None, "full": Full(), "dycoke": Dycoke(k=0.7, l=3, p=0.7)}
 NEW_TOKENS = 8

@@ -25,13 +25,13 @@ from dycoke_cli.bench.target import verdicts
 from dycoke_cli.cli.bench import show
 from dycoke_cli.cli.interrupt import INTERRUPTED, Termination
 from dycoke_cli.cli.terminal import Terminal
-from dycoke_cli.device import choose_device
 from dycoke_cli.errors import DyCokeError
 from dycoke_cli.present.bench_records import target_record
 from dycoke_cli.present.panel import seconds, size
 from dycoke_cli.present.records import write_whole
 from dycoke_cli.present.targets import MET, bound, figure
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.device import choose_device
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -57,8 +57,8 @@ def measure(device: str, repeats: int, out: Path | None, ffmpeg: str | None) -> 
         terminal.progress("Decoding beside ffmpeg", 0, 0)
         # First, so that nothing is lost where it fails.
         ratio = decoding_ratio(ffmpeg, repeats) if kind == "cpu" else None
-        findings = bench(target_plan(Settings(device=device), repeats), terminal.listener)
-    show(findings, out or RESULTS / f"speed-{kind}.json", False, True, terminal.listener, ratio)
+        findings = bench(target_plan(Settings(device=device), repeats), terminal.callbacks)
+    show(findings, out or RESULTS / f"speed-{kind}.json", False, True, terminal.callbacks, ratio)
 
 
 def filled(readme: str, results: Mapping[str, dict[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from dycoke_cli import sample
-from dycoke_cli.machine import machine_facts
+from dycoke_cli.system.machine import machine_facts
 
 ROOT = Path(__file__).parents[1]
 ASK = ["-m", "dycoke_cli", "ask", str(sample.VIDEO), sample.QUESTION, "-m", "demo", "-q", "--json", "--no-cache"]

@@ -24,9 +24,9 @@ from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.language_model import LanguageModel
-from dycoke_cli.machine import machine_facts
-from dycoke_cli.measure import PeakMemory
 from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.system.machine import machine_facts
+from dycoke_cli.system.measure import PeakMemory
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 SIDE, TEXT_BEFORE, TEXT_AFTER = 14, 14, 26

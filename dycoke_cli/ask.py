@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from dycoke_cli.answer import Answer
 from dycoke_cli.asked import check_question
 from dycoke_cli.encoded.cache import open_cache
-from dycoke_cli.listener import Listener
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
 from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
-from dycoke_cli.spans import Span, Spans, StartUp
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.timeline import Span, StartUp, Timeline
 from dycoke_cli.video.arriving import FramesReplacedError
 from dycoke_cli.video.frames import Frames
 
@@ -43,7 +43,7 @@ def ask(
     settings: Settings,
     baseline: bool = False,
     trace: bool = False,
-    listener: Listener | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Outcome:
     """Answer questions about one video: a file, a folder of pictures, or `-` for what is piped in.
 
@@ -53,25 +53,25 @@ def ask(
     video = readable_path(video)
     for question in questions:
         check_question(question)
-    spans = Spans()
-    listener = spans.listening(listener or Listener())
+    spans = Timeline()
+    callbacks = spans.recording(callbacks or Callbacks())
 
     # What is measured is not read from a cache.
     cache = None if baseline else open_cache(settings)
-    with opening_video(video, settings, listener, partial(_methods, settings, baseline), cache) as opened:
+    with opening_video(video, settings, callbacks, partial(_methods, settings, baseline), cache) as opened:
         try:
             # The baseline shall find the same state of things as the method: nothing on its way.
-            ready = opened.complete(settings, listener) if baseline else opened
-            method, answers, plain = _answers(ready, questions, settings, baseline, trace, listener)
+            ready = opened.complete(settings, callbacks) if baseline else opened
+            method, answers, plain = _answers(ready, questions, settings, baseline, trace, callbacks)
         except FramesReplacedError:
             spans.forget()
-            ready = opened.complete(settings, listener)
-            method, answers, plain = _answers(ready, questions, settings, baseline, trace, listener)
+            ready = opened.complete(settings, callbacks)
+            method, answers, plain = _answers(ready, questions, settings, baseline, trace, callbacks)
     from dycoke_cli.methods.options import method_options
 
     pending, look = opened.pending, opened.look
     if look is not None and (trouble := look.keep(pending.result())) is not None:
-        listener.notice(trouble)
+        callbacks.notice(trouble)
     spans.add("decode_video", pending.began, pending.began + pending.seconds)
     return Outcome(
         frames=pending.result(),
@@ -95,7 +95,7 @@ def _methods(settings: Settings, baseline: bool) -> "list[Method]":
 
 
 def _answers(
-    opened: Opened, questions: Sequence[str], settings: Settings, baseline: bool, trace: bool, listener: Listener
+    opened: Opened, questions: Sequence[str], settings: Settings, baseline: bool, trace: bool, callbacks: Callbacks
 ) -> "tuple[Method, tuple[Answer, ...], tuple[Answer, ...]]":
     """Ask the method, in which a budget has become options, and the uncompressed run where it is wanted."""
     from dycoke_cli.methods.full import Full
@@ -108,25 +108,25 @@ def _answers(
         full = Session(opened.model, opened.clip, Full(), settings.model_copy(update={"retain": None}))
         full.check_context(questions, "the uncompressed run", "no --baseline")
     if len(opened.frames) < FEW_FRAMES and method.name != "full":
-        listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
-    _warm_up(session, settings, baseline, listener)
-    answers = tuple(session.answers(questions, listener, trace))
+        callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
+    _warm_up(session, settings, baseline, callbacks)
+    answers = tuple(session.answers(questions, callbacks, trace))
     if full is None:
         return method, answers, ()
-    listener.phase("baseline")
-    _warm_up(full, settings, False, listener)  # its steps are of another kind
-    plain = tuple(full.answers(questions, Listener(progress=listener.progress)))
-    listener.phase("")
+    callbacks.phase("baseline")
+    _warm_up(full, settings, False, callbacks)  # its steps are of another kind
+    plain = tuple(full.answers(questions, Callbacks(progress=callbacks.progress)))
+    callbacks.phase("")
     return method, answers, plain
 
 
-def _warm_up(session: "Session", settings: Settings, compared: bool, listener: Listener) -> None:
+def _warm_up(session: "Session", settings: Settings, compared: bool, callbacks: Callbacks) -> None:
     """Run a little of a session, where it is compared with another or its steps have yet to be compiled."""
     if settings.compile:
-        listener.progress("Compiling the decode step", 0, 0)
+        callbacks.progress("Compiling the decode step", 0, 0)
         began = time.perf_counter()
         session.warm_up()
-        listener.notice(f"Compiled the decode step of {session.method.name} in {time.perf_counter() - began:.1f} s")
+        callbacks.notice(f"Compiled the decode step of {session.method.name} in {time.perf_counter() - began:.1f} s")
     elif compared:
-        listener.progress("Warming up", 0, 0)
+        callbacks.progress("Warming up", 0, 0)
         session.warm_up()

@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.context import FEWER, answer_room, check_context
-from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.family import HD, Family
 from dycoke_cli.footprint import Footprint
-from dycoke_cli.listener import Listener
-from dycoke_cli.measure import PeakMemory, Stopwatch, timed
-from dycoke_cli.memory import free_bytes
 from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.recorder import Recorder
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.system.free_memory import free_bytes
+from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.tokens import Prompt, VisualTokens
 
-SILENT = Listener()
+SILENT = Callbacks()
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class BatchSession:
         self.graphs = GraphStore.of(model.language_model, settings.compile)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
-    def answers(self, rows: Sequence[Row], listener: Listener = SILENT, trace: bool = False) -> list[Answer]:
+    def answers(self, rows: Sequence[Row], callbacks: Callbacks = SILENT, trace: bool = False) -> list[Answer]:
         """Answer all rows in one batch, in their order.
 
         What the rows do together is in the times and peaks of each of them: encoding, prefill and every step that a
@@ -64,14 +64,14 @@ class BatchSession:
         with self._run():
             self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
-            tokens, prompts = self._encode(rows, listener)
+            tokens, prompts = self._encode(rows, callbacks)
             vision_s = self.watch.lap()
-            listener.progress("Answering", 0, len(rows))
+            callbacks.progress("Answering", 0, len(rows))
             recorders = [
-                Recorder(self.model, self._stop(prompt, listener), own, prompt, 0)
+                Recorder(self.model, self._stop(prompt, callbacks), own, prompt, 0)
                 for own, prompt in zip(tokens, prompts, strict=True)
             ]
-            self._follow(prompts, recorders, listener)
+            self._follow(prompts, recorders, callbacks)
             return [
                 recorder.answer(row.question, recorder.times(row.clip.decode_s, vision_s, 0.0), self.peak, trace)
                 for row, recorder in zip(rows, recorders, strict=True)
@@ -92,14 +92,14 @@ class BatchSession:
             free = free_bytes(self.model.language_model.device) + self.graphs.kept_bytes
         return self.footprint(frames, question).rows(free)
 
-    def _encode(self, rows: Sequence[Row], listener: Listener) -> tuple[list[VisualTokens], list[Prompt]]:
+    def _encode(self, rows: Sequence[Row], callbacks: Callbacks) -> tuple[list[VisualTokens], list[Prompt]]:
         """Make each row's prompt; of its visual tokens only which ones they are is kept."""
         tokens, prompts = [], []
         methods = [self._method(row) for row in rows]
         for method, row in zip(methods, rows, strict=True):
             check_context(self.model, method, self.settings, row.clip, [row.question])
         for number, (method, row) in enumerate(zip(methods, rows, strict=True)):
-            listener.progress("Looking at the frames", number, len(rows))
+            callbacks.progress("Looking at the frames", number, len(rows))
             clip = row.clip
             left = encode_compressed(self.model, clip.frames.pixels, method)
             prompts.append(self.model.prompt_for(left, row.question, clip.seconds, clip.duration_s, method.positions))
@@ -112,15 +112,15 @@ class BatchSession:
         grid = self.model.grid(frames, (height, width))
         return with_retain(self.method, self.settings.retain, self.model.facts, grid)
 
-    def _stop(self, prompt: Prompt, listener: Listener) -> Stop:
+    def _stop(self, prompt: Prompt, callbacks: Callbacks) -> Stop:
         """Say when a row's answer ends: at the end of the model's context at the latest."""
         room = answer_room(
-            self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, listener,
+            self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, callbacks,
             f"method {self.method.name}", FEWER,
         )  # fmt: skip
         return replace(self.stop, max_new_tokens=room)
 
-    def _follow(self, prompts: list[Prompt], recorders: list[Recorder], listener: Listener) -> None:
+    def _follow(self, prompts: list[Prompt], recorders: list[Recorder], callbacks: Callbacks) -> None:
         """Run the batch and let each row's recorder see the steps that the row takes part in."""
         # A row that has come to the end of the context runs on beside the others, and nobody looks at it.
         room = max(recorder.stop.max_new_tokens for recorder in recorders)
@@ -133,10 +133,10 @@ class BatchSession:
                     recorder.take(step.row(number), seconds)
             if (now := sum(token is None for token in step.tokens)) > ended:
                 ended = now
-                listener.progress("Answering", ended, len(prompts))
+                callbacks.progress("Answering", ended, len(prompts))
         for recorder in recorders:
             recorder.finish()
-            listener.answered(recorder.stream.text.strip())
+            callbacks.answered(recorder.stream.text.strip())
 
     @contextmanager
     def _run(self) -> Iterator[None]:

@@ -9,11 +9,12 @@ from dycoke_cli.ask import Outcome
 from dycoke_cli.asked import check_question
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import open_cache
+from dycoke_cli.encoded.look import look_up
 from dycoke_cli.errors import UsageError
-from dycoke_cli.listener import Listener
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of
 from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.arriving import FramesReplacedError
 from dycoke_cli.video.guard import VideoReader
 
@@ -45,26 +46,26 @@ class Chat:
 
     conversation: "Conversation"
 
-    def __init__(self, video: str, settings: Settings, listener: Listener) -> None:
+    def __init__(self, video: str, settings: Settings, callbacks: Callbacks) -> None:
         self.video = video = readable_path(video)
-        self.listener = listener
+        self.callbacks = callbacks
         self.said: list[Said] = []
         cache = open_cache(settings)
-        with opening_video(video, settings, listener, lambda: [_method(settings)], cache) as opened:
+        with opening_video(video, settings, callbacks, lambda: [_method(settings)], cache) as opened:
             try:
                 self._begin(opened, settings)
             except FramesReplacedError:
-                self._begin(opened.complete(settings, listener), settings)
+                self._begin(opened.complete(settings, callbacks), settings)
 
     @property
     def frames(self) -> int:
         """How many frames the model looks at."""
         return len(self.opened.frames)
 
-    def ask(self, question: str, listener: Listener, stopped: "Callable[[], bool]" = lambda: False) -> "Turn":
-        """Answer a question, telling `listener`; see `Conversation.ask`."""
+    def ask(self, question: str, callbacks: Callbacks, stopped: "Callable[[], bool]" = lambda: False) -> "Turn":
+        """Answer a question, telling `callbacks`; see `Conversation.ask`."""
         check_question(question)
-        turn = self.conversation.ask(question, listener, stopped)
+        turn = self.conversation.ask(question, callbacks, stopped)
         answer = turn.answer
         self.said.append(Said(question, answer.answer, self.method_text, self.frames, answer.finish))
         return turn
@@ -115,20 +116,20 @@ class Chat:
 
     def _look_again(self, settings: Settings, method: "Method") -> None:
         """Look at the video in another way, from the cache where it has that."""
-        opened, listener, cache = self.opened, self.listener, open_cache(settings)
+        opened, callbacks, cache = self.opened, self.callbacks, open_cache(settings)
         checkpoint = checkpoints.locate(opened.name)
         sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(self.video))
-        look = cache.look(self.video, sampling, settings, checkpoint) if cache is not None else None
+        look = look_up(cache, self.video, sampling, settings, checkpoint) if cache is not None else None
         with VideoReader(settings.decoder, settings.video_timeout) as reader:
             pending = None
             if look is not None and look.entry is not None:
                 pending = look.read(opened.model, method.needs_saliency)
             if pending is None:
                 pending = start_reading(reader, self.video, settings, checkpoint.default_frames)
-            frames = pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
+            frames = pending.result(lambda done, total: callbacks.progress("Decoding the video", done, total))
             clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
             if (settings.frames, settings.fps) != (self.settings.frames, self.settings.fps):
-                tell_of(frames, clip, settings, sampling, listener)
+                tell_of(frames, clip, settings, sampling, callbacks)
             again = replace(opened, methods=[method], frames=frames, clip=clip, pending=pending, look=look)
             self._begin(again, settings)
 
@@ -139,14 +140,14 @@ class Chat:
         session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
         session.check_context([""])
         session.watch.restart()
-        encoded = session.encode(self.listener)
+        encoded = session.encode(self.callbacks)
         vision_s = session.watch.lap() - opened.clip.waited_s
-        opened = opened.complete(settings, self.listener)
+        opened = opened.complete(settings, self.callbacks)
         self._converse(opened, settings, encoded, opened.clip.decode_s, vision_s)
         look = opened.look
         self.features = "computed" if look is None or look.tokens is None else "cache"
         if look is not None and (trouble := look.keep(opened.frames)) is not None:
-            self.listener.notice(trouble)
+            self.callbacks.notice(trouble)
 
     def _converse(
         self, opened: Opened, settings: Settings, encoded: "VisualTokens", decode_video_s: float, vision_s: float
@@ -157,16 +158,16 @@ class Chat:
 
         model, method = opened.model, opened.methods[0]
         earlier = self.conversation.turns if hasattr(self, "conversation") else []
-        self.listener.progress("Reading the video", 0, 0)
+        self.callbacks.progress("Reading the video", 0, 0)
         session = Session(model, opened.clip, method, settings)
         tokens = encoded.to(model.language_model.device)
         conversation = Conversation(session, tokens, Spent(decode_video_s, vision_s), earlier)
         if conversation.prefills_anew:
-            self.listener.notice(
+            self.callbacks.notice(
                 f"{method.name} drops tokens depending on the question: every turn runs the whole conversation anew"
             )
         if len(opened.frames) < FEW_FRAMES and method.name != "full":
-            self.listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little of it")
+            self.callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little of it")
         self.opened, self.settings, self.conversation = opened, settings, conversation
         self.encoded = encoded.to("cpu")  # for another method; the device is for the one that runs
         self.since = len(earlier)

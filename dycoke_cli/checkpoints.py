@@ -236,6 +236,6 @@ def _cuda_room() -> int:
         return 0
     import torch
 
-    from dycoke_cli.memory import free_bytes
+    from dycoke_cli.system.free_memory import free_bytes
 
     return free_bytes(torch.device("cuda")) if torch.cuda.is_available() else 0

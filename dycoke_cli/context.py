@@ -10,11 +10,11 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ContextError, UsageError
 from dycoke_cli.families.family import Family, Size
 from dycoke_cli.footprint import left_of
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.tokens import Grid, VisualTokens
 
 FEWER = "Fewer frames, or a smaller --retain, make room"
@@ -143,18 +143,18 @@ def uncompressed_positions(model: Family, clip: Clip, question: str) -> int:
 
 
 def answer_room(
-    context: int, positions: int, max_new_tokens: int, listener: Listener, subject: str, remedy: str
+    context: int, positions: int, max_new_tokens: int, callbacks: Callbacks, subject: str, remedy: str
 ) -> int:
     """Say how many tokens an answer may have: it ends at the end of the model's context at the latest.
 
-    context: how many positions the model has; positions: how many of them the prompt takes. `listener` is told where
+    context: how many positions the model has; positions: how many of them the prompt takes. `callbacks` is told where
     that is less than `max_new_tokens`. Raises ContextError where there is no room for an answer.
     """
     left = context - positions
     if left < 1:
         raise ContextError(f"{subject} takes {positions:,} positions; the model's context has {context:,}", remedy)
     if left < max_new_tokens:
-        listener.notice(f"{left} tokens of the model's context are left for this answer. {remedy}")
+        callbacks.notice(f"{left} tokens of the model's context are left for this answer. {remedy}")
     return min(left, max_new_tokens)
 
 

@@ -9,13 +9,13 @@ import torch
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.context import answer_room
-from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
-from dycoke_cli.listener import Listener
-from dycoke_cli.measure import timed
 from dycoke_cli.recorder import Recorder
 from dycoke_cli.session import Session
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.system.measure import timed
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 HEADROOM = 256  # slots for questions, before the buffer has to grow
@@ -90,18 +90,18 @@ class Conversation:
         if self.buffer is not None:
             self.buffer.rewind([self.video_end])
 
-    def ask(self, question: str, listener: Listener, stopped: Callable[[], bool] = lambda: False) -> Turn:
-        """Answer the next question, telling `listener`; `stopped` ends the answer after the step at hand.
+    def ask(self, question: str, callbacks: Callbacks, stopped: Callable[[], bool] = lambda: False) -> Turn:
+        """Answer the next question, telling `callbacks`; `stopped` ends the answer after the step at hand.
 
         Raises ContextError where the model's context is full. Whatever is raised, the conversation is then as before.
         """
         session = self.session
         with self._guarded():
             session.watch.restart()
-            listener.phase("prefill")
+            callbacks.phase("prefill")
             prompt = self._prompt(question)
             room = answer_room(
-                self.context, prompt.next_position, session.stop.max_new_tokens, listener,
+                self.context, prompt.next_position, session.stop.max_new_tokens, callbacks,
                 "the conversation with this question", ROOM,
             )  # fmt: skip
             stop = replace(session.stop, max_new_tokens=room)
@@ -110,7 +110,7 @@ class Conversation:
             recorder = Recorder(session.model, stop, self.tokens, rest, filled)
             spent = self.spent._replace(prefill_s=self.spent.prefill_s + session.watch.lap())
             try:
-                interrupted = self._follow(rest, stop, recorder, listener, stopped)
+                interrupted = self._follow(rest, stop, recorder, callbacks, stopped)
             except BaseException:
                 self._rewind(filled)
                 raise
@@ -128,23 +128,23 @@ class Conversation:
         return turn
 
     def _follow(
-        self, rest: Prompt, stop: Stop, recorder: Recorder, listener: Listener, stopped: Callable[[], bool]
+        self, rest: Prompt, stop: Stop, recorder: Recorder, callbacks: Callbacks, stopped: Callable[[], bool]
     ) -> bool:
         """Run one answer; says whether it was ended before its time."""
         session, interrupted = self.session, False
         model = session.model.language_model
         steps = generate(model, [rest], session.method, stop, session.sampling, self.buffer, session.graphs)
         for step, seconds in timed(steps, session.watch):
-            listener.phase("decode")
+            callbacks.phase("decode")
             if piece := recorder.take(step.row(0), seconds):
-                listener.text(piece)
+                callbacks.text(piece)
             if stopped():
                 interrupted = recorder.ids[-1] not in stop.ids
                 break
-        listener.phase("")
+        callbacks.phase("")
         if left := recorder.finish():
-            listener.text(left)
-        listener.answered(recorder.stream.text.strip())
+            callbacks.text(left)
+        callbacks.answered(recorder.stream.text.strip())
         return interrupted
 
     @torch.inference_mode()

@@ -102,7 +102,7 @@ def _read(checkpoint: Checkpoint, dtype: "torch.dtype", **options: Any) -> tuple
 @contextmanager
 def _explained(name: str, remedy: str) -> Iterator[None]:
     """Turn what reading a model's files raises into a ModelError, but for memory that runs out."""
-    from dycoke_cli.device import out_of_memory_explained
+    from dycoke_cli.system.device import out_of_memory_explained
 
     try:
         with out_of_memory_explained():

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import Cache
-from dycoke_cli.encoded.look import Look
+from dycoke_cli.encoded.look import Look, look_up
 from dycoke_cli.errors import UsageError
-from dycoke_cli.listener import Listener
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.pending import PendingFrames
@@ -47,27 +47,29 @@ class Opened:
     pending: PendingFrames
     look: Look | None = None  # what the cache of encoded videos has of it, or may get
 
-    def complete(self, settings: Settings, listener: Listener) -> "Opened":
+    def complete(self, settings: Settings, callbacks: Callbacks) -> "Opened":
         """Wait for all frames. Raises a DyCokeError."""
-        frames = self.pending.result(lambda done, total: listener.progress("Decoding the video", done, total))
+        frames = self.pending.result(lambda done, total: callbacks.progress("Decoding the video", done, total))
         for warning in frames.info.warnings:
             if warning not in self.frames.info.warnings:  # read anew, they may have turned out otherwise
-                listener.notice(warning)
+                callbacks.notice(warning)
         clip = Clip.of(frames, settings.start, settings.end, self.pending.seconds)
         return replace(self, frames=frames, clip=clip)
 
 
-def open_video(video: str, settings: Settings, listener: Listener, methods: "Callable[[], Sequence[Method]]") -> Opened:
+def open_video(
+    video: str, settings: Settings, callbacks: Callbacks, methods: "Callable[[], Sequence[Method]]"
+) -> Opened:
     """Decode a whole video while the model loads: `opening_video`, waited for. Raises a DyCokeError."""
-    with opening_video(video, settings, listener, methods) as opened:
-        return opened.complete(settings, listener)
+    with opening_video(video, settings, callbacks, methods) as opened:
+        return opened.complete(settings, callbacks)
 
 
 @contextmanager
 def opening_video(
     video: str,
     settings: Settings,
-    listener: Listener,
+    callbacks: Callbacks,
     methods: "Callable[[], Sequence[Method]]",
     cache: Cache | None = None,
 ) -> Iterator[Opened]:
@@ -83,28 +85,28 @@ def opening_video(
     name = checkpoints.choose() if settings.model == "auto" else settings.model
     checkpoint = checkpoints.locate(name)
     sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(video))
-    look = cache.look(video, sampling, settings, checkpoint) if cache is not None else None
+    look = look_up(cache, video, sampling, settings, checkpoint) if cache is not None else None
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
         pending, entry = None, look.entry if look is not None else None
         if entry is None:
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
             pending.wait_until_opened(OPENING_S)
-        listener.progress("Loading the model", 0, 0)
-        listener.phase("load_model")
+        callbacks.progress("Loading the model", 0, 0)
+        callbacks.phase("load_model")
         began = time.perf_counter()
         # torch and transformers take seconds to import; the video decodes meanwhile.
         with _garbage_left():
             loading.refuse_broken_torchvision()
-            from dycoke_cli.device import out_of_memory_explained
+            from dycoke_cli.system.device import out_of_memory_explained
 
             chosen = methods()
             if name == "demo" and settings.model == "auto":  # whoever names it knows it
-                listener.notice(checkpoints.DEMO_NOTICE)
+                callbacks.notice(checkpoints.DEMO_NOTICE)
             source = pending or entry
             with out_of_memory_explained():
                 model = load_model(checkpoint, settings, chosen, source.size if source else None)
         load_model_s = time.perf_counter() - began
-        listener.phase("")
+        callbacks.phase("")
         for method in chosen:
             method.check(model.facts)
         if pending is None and look is not None:
@@ -113,7 +115,7 @@ def opening_video(
             pending = start_reading(reader, video, settings, checkpoint.default_frames)
         frames = pending.coming()
         clip = Clip.of(frames, settings.start, settings.end, pending)
-        tell_of(frames, clip, settings, sampling, listener)
+        tell_of(frames, clip, settings, sampling, callbacks)
         yield Opened(name, model, chosen, frames, clip, load_model_s, pending, look)
 
 
@@ -135,12 +137,12 @@ def _garbage_left() -> Iterator[None]:
             gc.enable()
 
 
-def tell_of(frames: Frames, clip: Clip, settings: Settings, sampling: Sampling, listener: Listener) -> None:
+def tell_of(frames: Frames, clip: Clip, settings: Settings, sampling: Sampling, callbacks: Callbacks) -> None:
     """Pass on what there is to know about the frames before an answer from them is believed."""
     for warning in frames.info.warnings:
-        listener.notice(warning)
+        callbacks.notice(warning)
     for line in shortfalls(frames, settings, sampling, clip.duration_s):
-        listener.notice(line)
+        callbacks.notice(line)
 
 
 def shortfalls(frames: Frames, settings: Settings, sampling: Sampling, window_s: float) -> Iterator[str]:
@@ -192,7 +194,7 @@ def load_model(
     methods: what is to run, if that is known; size: of the frames, if it is. Raises OutOfMemoryError for what cannot
     fit, before it is loaded.
     """
-    from dycoke_cli.device import choose_device, choose_dtype
+    from dycoke_cli.system.device import choose_device, choose_dtype
 
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
@@ -226,9 +228,9 @@ def _check_room(
 ) -> None:
     """Compare what a run takes with what the device has free. Frames whose size nobody knows yet count as HD ones."""
     from dycoke_cli.families.family import HD
-    from dycoke_cli.memory import known_free_bytes
     from dycoke_cli.room import plan, refuse_what_cannot_fit
     from dycoke_cli.sizes import stored_sizes
+    from dycoke_cli.system.free_memory import known_free_bytes
 
     sizes = stored_sizes(checkpoint.folder)
     frames = settings.frames or (settings.max_frames if settings.fps else None) or checkpoint.default_frames

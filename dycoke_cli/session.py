@@ -8,7 +8,6 @@ from functools import partial
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.context import FEWER, answer_room, check_context
-from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.encoded.look import Look
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
@@ -16,12 +15,13 @@ from dycoke_cli.engine.generate import Stop, generate, share
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.families.family import Family
-from dycoke_cli.listener import Listener
-from dycoke_cli.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.recorder import Recorder
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 WARM_UP_FRAMES = 4
@@ -66,13 +66,13 @@ class Session:
             return encode_compressed(self.model, self.clip.frames.pixels[:WARM_UP_FRAMES], self.method)
         return self.method.compress(known.first(-(-WARM_UP_FRAMES // self.model.frames_per_patch)))
 
-    def encode(self, listener: Listener, saliency: bool = False) -> VisualTokens:
+    def encode(self, callbacks: Callbacks, saliency: bool = False) -> VisualTokens:
         """Encode the clip; the result serves the sessions of every method over it.
 
         saliency: with the vision tower's attention, which some of those methods need though this one may not.
         """
         with out_of_memory_explained(), self._threads():
-            looked = partial(listener.progress, LOOKING)
+            looked = partial(callbacks.progress, LOOKING)
             if self.look is not None and (known := self.look.encode(self.model)) is not None:
                 return known
             tokens = self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
@@ -81,9 +81,9 @@ class Session:
             return tokens
 
     def answers(
-        self, questions: Sequence[str], listener: Listener, trace: bool = False, encoded: VisualTokens | None = None
+        self, questions: Sequence[str], callbacks: Callbacks, trace: bool = False, encoded: VisualTokens | None = None
     ) -> Iterator[Answer]:
-        """Answer one question after the other, telling `listener`; `trace` records which tokens.
+        """Answer one question after the other, telling `callbacks`; `trace` records which tokens.
 
         `encoded` is what `encode` gave: decoding and encoding are then shared work that was done before, and neither
         their time nor their memory is in these answers' figures. Raises ContextError, before anything runs, where a
@@ -93,37 +93,37 @@ class Session:
             self.check_context(questions)
             self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
-            listener.phase("vision" if encoded is None else "prefill")
+            callbacks.phase("vision" if encoded is None else "prefill")
             if encoded is None:
-                tokens = self._compressed(listener)
+                tokens = self._compressed(callbacks)
                 # Frames may still be on their way; what was waited for them is decoding's.
                 decode_s, vision_s = self.clip.decode_s, self.watch.lap() - self.clip.waited_s
             else:
                 tokens, decode_s, vision_s = self.method.compress(encoded), 0.0, 0.0
-            listener.progress("Reading the video", 0, 0)
-            listener.phase("prefill")
+            callbacks.progress("Reading the video", 0, 0)
+            callbacks.phase("prefill")
             prompts = [self._prompt(tokens, question) for question in questions]
-            stops = [self._stop(prompt, listener) for prompt in prompts]
+            stops = [self._stop(prompt, callbacks) for prompt in prompts]
             buffer, prompts, shared = self._share(prompts)
             prefill_s = self.watch.lap()
             for question, prompt, stop in zip(questions, prompts, stops, strict=True):
-                listener.question(question)
-                listener.phase("prefill")
+                callbacks.question(question)
+                callbacks.phase("prefill")
                 recorder = Recorder(self.model, stop, tokens, prompt, shared)
-                self._run(prompt, buffer, shared, recorder, listener)
+                self._run(prompt, buffer, shared, recorder, callbacks)
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
                 self.peak.restart()
                 decode_s = vision_s = prefill_s = 0.0
 
-    def _compressed(self, listener: Listener) -> VisualTokens:
+    def _compressed(self, callbacks: Callbacks) -> VisualTokens:
         """Encode and compress the clip: window by window, unless the whole is in the cache, or is to be kept there."""
         if self.look is not None:
-            return self.method.compress(self.encode(listener))
-        looked = partial(listener.progress, LOOKING)
+            return self.method.compress(self.encode(callbacks))
+        looked = partial(callbacks.progress, LOOKING)
         return encode_compressed(self.model, self.clip.frames.pixels, self.method, looked)
 
     def _run(
-        self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, listener: Listener
+        self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, callbacks: Callbacks
     ) -> None:
         """Answer one question from where the shared prefill ended."""
         if buffer is not None:
@@ -131,18 +131,18 @@ class Session:
         model = self.model.language_model
         steps = generate(model, [prompt], self.method, recorder.stop, self.sampling, buffer, self.graphs)
         for step, seconds in timed(steps, self.watch):
-            listener.phase("decode")
+            callbacks.phase("decode")
             if piece := recorder.take(step.row(0), seconds):
-                listener.text(piece)
-        listener.phase("")
+                callbacks.text(piece)
+        callbacks.phase("")
         if rest := recorder.finish():
-            listener.text(rest)
-        listener.answered(recorder.stream.text.strip())
+            callbacks.text(rest)
+        callbacks.answered(recorder.stream.text.strip())
 
-    def _stop(self, prompt: Prompt, listener: Listener) -> Stop:
+    def _stop(self, prompt: Prompt, callbacks: Callbacks) -> Stop:
         """Say when the answer to a prompt ends: at the end of the model's context at the latest."""
         room = answer_room(
-            self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, listener,
+            self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, callbacks,
             f"method {self.method.name}", FEWER,
         )  # fmt: skip
         return replace(self.stop, max_new_tokens=room)

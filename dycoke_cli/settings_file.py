@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.textfile import read_text
+from dycoke_cli.system.text_file import read_text
 
 FILE_NAME = "dycoke.yaml"
 

@@ -12,272 +12,84 @@ import dycoke_cli
 PACKAGE = Path(dycoke_cli.__file__).parent
 ROOT = PACKAGE.parent
 
-# What a part may import of the project, besides itself.
-ALLOWED = {
-    "errors": set(),
-    "asked": {"errors"},
-    "place": {"errors", "sample", "video"},
-    "answer": set(),
-    "textstream": set(),
-    "fingerprint": set(),
-    "wholefile": set(),
-    "textfile": set(),
-    "lock": {"errors"},
-    "ledger": {"errors", "lock", "wholefile"},
-    "measure": set(),
-    "listener": set(),
-    "spans": {"listener"},
-    "groups": set(),
-    "flops": set(),
-    "machine": set(),
-    "sample": set(),
-    "tokens": {"groups"},
-    "language_model": {"flops"},
-    "finite": {"errors"},
-    "hub": {"errors", "weight_files"},
-    "model_file": {"errors"},
-    "weight_files": {"errors", "model_file"},
-    "config_limits": {"errors", "weight_files"},
-    "model_folder": {"config_limits", "errors", "model_file", "models", "weight_files"},
-    "sizes": {"flops", "weight_files"},
-    "models": {"errors", "hub", "sizes"},
-    "quantization": {"errors"},
-    "memory": set(),
-    "room": {"engine", "errors", "families", "flops", "footprint", "methods", "settings", "sizes", "tokens"},
-    "device": {"errors"},
-    "presets": set(),
-    "settings_file": {"errors", "textfile"},
-    "settings": {"errors", "naming", "presets", "settings_file"},
-    "ranges": {"errors"},
-    "moments": {"errors"},
-    "outline": {"moments", "ranges"},
-    "naming": {"errors", "moments", "outline"},
-    "doctor": {"ask", "errors", "evaluation", "loading", "sample", "settings", "video"},
-    "clip": {"video"},
-    "video": {"errors"},
-    "methods": {"errors", "groups", "moments", "naming", "outline", "ranges", "tokens"},
-    "families": {"errors", "tokens", "language_model", "memory", "methods", "model_file", "quantization", "video"},
-    "encoding": {"families", "methods", "tokens", "video"},
-    "engine": {"errors", "tokens", "language_model", "methods"},
-    "recorder": {"answer", "engine", "families", "finite", "measure", "methods", "textstream", "tokens"},
-    "footprint": {"engine", "families", "flops", "methods", "tokens"},
-    "context": {
-        "clip",
-        "errors",
-        "families",
-        "footprint",
-        "listener",
-        "methods",
-        "settings",
-        "tokens",
-    },
-    "batch_session": {
-        "answer",
-        "clip",
-        "context",
-        "device",
-        "encoding",
-        "engine",
-        "families",
-        "footprint",
-        "listener",
-        "measure",
-        "memory",
-        "methods",
-        "recorder",
-        "settings",
-        "tokens",
-    },
-    "conversation": {
-        "answer",
-        "context",
-        "device",
-        "engine",
-        "errors",
-        "listener",
-        "measure",
-        "recorder",
-        "session",
-        "tokens",
-    },
-    "encoded": {"checkpoints", "errors", "families", "fingerprint", "settings", "tokens", "video"},
-    "checkpoints": {
-        "config_limits",
-        "errors",
-        "families",
-        "hub",
-        "memory",
-        "model_file",
-        "model_folder",
-        "models",
-        "weight_files",
-    },
-    "loading": {"checkpoints", "device", "errors", "families", "model_folder", "quantization"},
-    # All but the errors only for the types of their results.
-    "present": {
-        "answer",
-        "ask",
-        "bench",
-        "captioning",
-        "chat",
-        "comparison",
-        "doctor",
-        "encoded",
-        "errors",
-        "evaluation",
-        "models",
-        "video",
-        "wholefile",
-    },
-    "bench": {
-        "checkpoints",
-        "comparison",
-        "device",
-        "encoding",
-        "engine",
-        "errors",
-        "evaluation",
-        "families",
-        "flops",
-        "language_model",
-        "listener",
-        "machine",
-        "measure",
-        "memory",
-        "methods",
-        "naming",
-        "opening",
-        "settings",
-        "tokens",
-        "video",
-    },
-    "opening": {
-        "checkpoints",
-        "clip",
-        "device",
-        "encoded",
-        "engine",
-        "errors",
-        "families",
-        "listener",
-        "loading",
-        "memory",
-        "methods",
-        "quantization",
-        "room",
-        "settings",
-        "sizes",
-        "video",
-    },
-    "integrations": {
-        "answer",
-        "checkpoints",
-        "clip",
-        "device",
-        "errors",
-        "listener",
-        "loading",
-        "methods",
-        "opening",
-        "session",
-        "settings",
-        "video",
-    },
-    "captioning": {
-        "answer",
-        "asked",
-        "batch_session",
-        "checkpoints",
-        "clip",
-        "device",
-        "errors",
-        "families",
-        "fingerprint",
-        "ledger",
-        "listener",
-        "loading",
-        "lock",
-        "memory",
-        "methods",
-        "opening",
-        "session",
-        "settings",
-        "textfile",
-        "video",
-        "wholefile",
-    },
-    "comparison": {
-        "answer",
-        "opening",
-        "clip",
-        "context",
-        "device",
-        "errors",
-        "evaluation",
-        "families",
-        "flops",
-        "listener",
-        "machine",
-        "measure",
-        "methods",
-        "naming",
-        "place",
-        "session",
-        "settings",
-        "video",
-    },
-    "evaluation": {
-        "answer",
-        "asked",
-        "opening",
-        "checkpoints",
-        "clip",
-        "device",
-        "errors",
-        "families",
-        "fingerprint",
-        "ledger",
-        "listener",
-        "loading",
-        "methods",
-        "naming",
-        "place",
-        "session",
-        "settings",
-        "textfile",
-        "video",
-    },
-}
+# The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
+FLOORS = [
+    "answer errors fingerprint flops groups presets sample textstream",
+    "asked finite language_model model_file moments quantization ranges system tokens video",
+    "clip outline place settings_file weight_files",
+    "config_limits hub naming sizes",
+    "methods models settings",
+    "engine families model_folder",
+    "checkpoints encoding footprint recorder",
+    "context encoded loading room",
+    "batch_session opening session",
+    "ask captioning conversation evaluation integrations",
+    "chat comparison doctor",
+    "bench",
+    "present",
+    "cli",
+]
+
+
+def part_of(path: Path) -> str:
+    """The folder or module at the top of the package that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> set[str]:
-    """The project's parts that a file imports, wherever in the file."""
+    """The project's modules that a file imports, wherever in the file: `video.reader`, or `errors`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            if name.startswith("dycoke_cli."):
-                found.add(name.split(".")[1])
-            elif name == "dycoke_cli" and isinstance(node, ast.ImportFrom):
-                found |= {alias.name for alias in node.names if not alias.name.startswith("_")}
+            if name.startswith("dycoke_cli.") and (module := module_of(name)) is not None:
+                found.add(module)
     return found
 
 
-def test_imports_go_one_way() -> None:
-    """No part reaches for what is built upon it."""
+def module_of(name: str) -> str | None:
+    """The module that an imported name is, or is in; None for what the package itself defines."""
+    parts = name.split(".")[1:]
+    while parts:
+        if (PACKAGE.joinpath(*parts).with_suffix(".py")).exists() or PACKAGE.joinpath(*parts, "__init__.py").exists():
+            return ".".join(parts)
+        parts.pop()
+    return None
+
+
+def test_imports_go_down() -> None:
+    """No part imports one of its own floor or above. `-s` prints the floors."""
+    floor = {part: number for number, parts in enumerate(FLOORS) for part in parts.split()}
+    for number, parts in reversed(list(enumerate(FLOORS))):
+        print(f"{number:2} {parts}")
     wrong = []
     for path in PACKAGE.rglob("*.py"):
-        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if part in ALLOWED:
-            wrong += [f"{path.name} imports {name}" for name in imports(path) - ALLOWED[part] - {part}]
+        part = part_of(path)
+        for module in imports(path):
+            other = module.split(".")[0]
+            if other != part and floor[other] >= floor.get(part, len(FLOORS)):
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {module}")
     assert wrong == []
 
 
-def test_every_part_is_in_the_table() -> None:
-    """A new part has to say what it stands on, unless it is the front: ask, session, the command line."""
-    parts = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert parts - set(ALLOWED) == {"__init__", "__main__", "ask", "chat", "session", "cli"}
+def test_every_part_has_a_floor() -> None:
+    """What stands at the top of the package is on a floor, and what is on a floor exists."""
+    parts = {part_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
+    assert sorted(parts) == sorted(" ".join(FLOORS).split())
+
+
+def test_no_circles() -> None:
+    """No module imports itself by way of others; an import for type checking alone counts too."""
+    graph = {}
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        graph[module] = imports(path) - {module}
+    for _ in range(len(graph)):
+        leaves = {module for module, used in graph.items() if not used}
+        graph = {module: used - leaves for module, used in graph.items() if module not in leaves}
+    assert sorted(graph) == []
 
 
 def test_functions_are_short() -> None:

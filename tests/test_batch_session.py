@@ -11,10 +11,10 @@ from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from tests.engine.test_every_method import EVERY
 from tests.test_session import clip
 
@@ -36,7 +36,7 @@ def test_rows_are_answered_as_alone(tiny: Llava, name: str) -> None:
     method = make_method(name, {})
     together = BatchSession(tiny, method, SETTINGS).answers(ROWS, trace=True)
     for row, ours in zip(ROWS, together, strict=True):
-        (alone,) = Session(tiny, row.clip, method, SETTINGS).answers([row.question], Listener(), trace=True)
+        (alone,) = Session(tiny, row.clip, method, SETTINGS).answers([row.question], Callbacks(), trace=True)
         assert counted(ours) == counted(alone)
         assert ours.trace is not None
         assert alone.trace is not None
@@ -51,7 +51,7 @@ def test_sampling_and_a_budget_hold_in_a_batch(tiny: Llava) -> None:
     method = make_method("dycoke", {})
     together = BatchSession(tiny, method, settings).answers(ROWS)
     for row, ours in zip(ROWS, together, strict=True):
-        (alone,) = Session(tiny, row.clip, method, settings).answers([row.question], Listener())
+        (alone,) = Session(tiny, row.clip, method, settings).answers([row.question], Callbacks())
         assert counted(ours) == counted(alone)
 
 

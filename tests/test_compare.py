@@ -14,10 +14,10 @@ from dycoke_cli.comparison.stock import StockGenerate
 from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Full
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from tests.conftest import golden_model
 from tests.test_session import clip
 
@@ -131,7 +131,7 @@ def test_stock_generate_on_any_layout(newline: str, inputs: str, monkeypatch: py
     before = set(vars(model.model))
     stock = StockGenerate(model, seen, 8)
     threads = torch.get_num_threads()
-    (wanted,) = Session(model, seen, Full(), Settings(max_new_tokens=8)).answers(["What happens?"], Listener())
+    (wanted,) = Session(model, seen, Full(), Settings(max_new_tokens=8)).answers(["What happens?"], Callbacks())
     answer = stock.answer("What happens?")
     assert stock.described["options"] == {"inputs": inputs}
     assert (answer.answer, answer.finish, answer.tokens) == (wanted.answer, wanted.finish, wanted.tokens)

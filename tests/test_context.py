@@ -11,10 +11,10 @@ from dycoke_cli.context import answer_room, check_context
 from dycoke_cli.conversation import Conversation
 from dycoke_cli.errors import ContextError
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from tests.test_session import clip
 
 QUESTION = "What happens?"
@@ -60,7 +60,7 @@ def test_what_would_fit_fits_and_a_frame_more_does_not(
     context_of(positions)
     error = refused(tiny, name, 16, options)
     if error is None:
-        (answer,) = Session(tiny, clip(16), make_method(name, options), SHORT).answers([QUESTION], Listener())
+        (answer,) = Session(tiny, clip(16), make_method(name, options), SHORT).answers([QUESTION], Callbacks())
         assert answer.tokens.context == positions
         return
     assert f"the model's context has {positions}" in error.message
@@ -68,12 +68,12 @@ def test_what_would_fit_fits_and_a_frame_more_does_not(
     assert error.remedy is not None
     if frames := re.search(r"--frames (\d+)", error.remedy):
         fewer = int(frames[1])
-        assert list(Session(tiny, clip(fewer), make_method(name, options), SHORT).answers([QUESTION], Listener()))
+        assert list(Session(tiny, clip(fewer), make_method(name, options), SHORT).answers([QUESTION], Callbacks()))
         assert refused(tiny, name, fewer + 1, options) is not None
     if budget := re.search(r"(?:--method (\w+) )?--retain ([\d.]+)", error.remedy):
         other, retain = budget[1] or name, float(budget[2])
         own = SHORT.model_copy(update={"retain": retain})
-        assert list(Session(tiny, clip(16), make_method(other, options), own).answers([QUESTION], Listener()))
+        assert list(Session(tiny, clip(16), make_method(other, options), own).answers([QUESTION], Callbacks()))
         assert retain == 1 or refused(tiny, other, 16, options, retain=round(retain + 0.01, 2)) is not None
     assert frames or budget
 
@@ -110,18 +110,18 @@ def test_the_longest_of_several_questions_counts(tiny: Llava, context_of: Callab
     session = Session(tiny, clip(8), make_method("full", {}), SHORT)
     session.check_context([QUESTION])
     with pytest.raises(ContextError):
-        next(session.answers([QUESTION, "and then? " * 20], Listener()))
+        next(session.answers([QUESTION, "and then? " * 20], Callbacks()))
 
 
 def test_the_last_position_can_be_used(tiny: Llava, context_of: Callable[[int], None]) -> None:
     """A prompt that leaves one position gives an answer of one token, and says why it ends there."""
-    (answer,) = Session(tiny, clip(8), make_method("full", {}), SHORT).answers([QUESTION], Listener())
+    (answer,) = Session(tiny, clip(8), make_method("full", {}), SHORT).answers([QUESTION], Callbacks())
     length = answer.tokens.prompt_uncompressed
     for left in (1, 3):
         context_of(length + left)
         said: list[str] = []
         session = Session(tiny, clip(8), make_method("full", {}), SHORT)
-        (short,) = session.answers([QUESTION], Listener(notice=said.append))
+        (short,) = session.answers([QUESTION], Callbacks(notice=said.append))
         assert (short.tokens.generated, short.finish) == (left, "length")
         assert said == [
             f"{left} tokens of the model's context are left for this answer. "
@@ -158,7 +158,7 @@ def test_a_row_of_a_batch_ends_at_the_end_of_the_context(tiny: Llava, context_of
 def test_a_conversation_is_refused_before_its_prefill(tiny: Llava, context_of: Callable[[int], None]) -> None:
     """Its video alone is too long, before any question."""
     session = Session(tiny, clip(8), make_method("full", {}), SHORT)
-    encoded = session.encode(Listener())
+    encoded = session.encode(Callbacks())
     context_of(60)
     with pytest.raises(ContextError, match="8 frames"):
         Conversation(session, encoded)
@@ -167,8 +167,8 @@ def test_a_conversation_is_refused_before_its_prefill(tiny: Llava, context_of: C
 def test_no_room_for_an_answer() -> None:
     """What the caller says of itself is in the message."""
     with pytest.raises(ContextError, match="the talk takes 12 positions; the model's context has 12"):
-        answer_room(12, 12, 5, Listener(), "the talk", "Say less")
-    assert answer_room(12, 2, 5, Listener(), "the talk", "Say less") == 5
+        answer_room(12, 12, 5, Callbacks(), "the talk", "Say less")
+    assert answer_room(12, 2, 5, Callbacks(), "the talk", "Say less") == 5
 
 
 @pytest.mark.parametrize(

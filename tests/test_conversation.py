@@ -13,11 +13,11 @@ from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import UsageError
 from dycoke_cli.families.layout import VideoLayout
 from dycoke_cli.families.llava import BEFORE, Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.tokens import Prompt
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames
@@ -27,7 +27,7 @@ from tests.engine.test_generate import read_set
 
 QUESTIONS = ["What happens?", "colour?", "And then, in the end?"]
 SETTINGS = Settings(max_new_tokens=6)
-SILENT = Listener()
+SILENT = Callbacks()
 
 
 def session(model: Llava, method: Method, count: int = 8, settings: Settings = SETTINGS) -> Session:
@@ -170,7 +170,7 @@ def test_a_full_context_is_refused_and_can_be_cleared(tiny: Llava, monkeypatch: 
     end = len(chat._prompt("colour?"))
     monkeypatch.setattr(tiny.language_model.body.config, "max_position_embeddings", end + 2)
     notices: list[str] = []
-    assert len(chat.ask("colour?", Listener(notice=notices.append)).ids) <= 2
+    assert len(chat.ask("colour?", Callbacks(notice=notices.append)).ids) <= 2
     assert "2 tokens" in notices[0]
     with pytest.raises(UsageError) as caught:
         chat.ask("And then?", SILENT)
@@ -203,9 +203,9 @@ def test_a_turn_that_fails_leaves_no_trace(tiny: Llava) -> None:
     chat, other = conversation(tiny, Dycoke()), conversation(tiny, Dycoke())
     chat.ask(QUESTIONS[0], SILENT)
     other.ask(QUESTIONS[0], SILENT)
-    for listener in (Listener(phase=hit), Listener(text=hit)):
+    for callbacks in (Callbacks(phase=hit), Callbacks(text=hit)):
         with pytest.raises(KeyboardInterrupt):
-            chat.ask(QUESTIONS[1], listener)
+            chat.ask(QUESTIONS[1], callbacks)
     assert chat.ask(QUESTIONS[2], SILENT).ids == other.ask(QUESTIONS[2], SILENT).ids
 
 

@@ -100,7 +100,7 @@ def test_a_method_counts_with_what_it_keeps() -> None:
 
 def test_a_model_is_refused_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """And `memory=ignore` loads it all the same."""
-    monkeypatch.setattr("dycoke_cli.memory.known_free_bytes", lambda device, every: 2**20)
+    monkeypatch.setattr("dycoke_cli.system.free_memory.known_free_bytes", lambda device, every: 2**20)
     demo = checkpoints.locate("demo")
     with monkeypatch.context() as patched:
         patched.setattr(loading, "load", lambda *args, **kwargs: pytest.fail("it was loaded"))

@@ -6,14 +6,14 @@ import torch
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
-from dycoke_cli.device import out_of_memory_explained
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import out_of_memory_explained
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames, golden_model
 
@@ -29,7 +29,7 @@ def clip(count: int = 8) -> Clip:
 
 
 def answers(model: Llava, method: Method, questions: list[str], trace: bool = False) -> list[Answer]:
-    return list(Session(model, clip(), method, SETTINGS).answers(questions, Listener(), trace))
+    return list(Session(model, clip(), method, SETTINGS).answers(questions, Callbacks(), trace))
 
 
 SHARING = [
@@ -59,10 +59,10 @@ def test_several_questions_equal_single_ones(tiny: Llava, method: Method) -> Non
 
 def test_methods_share_one_encoding(tiny: Llava) -> None:
     """What one session encoded serves another method's: the same answers, and no time counted that was not spent."""
-    encoded = Session(tiny, clip(), Full(), SETTINGS).encode(Listener())
+    encoded = Session(tiny, clip(), Full(), SETTINGS).encode(Callbacks())
     for method in (Dycoke(), Full()):
         alone = answers(tiny, method, QUESTIONS)
-        given = list(Session(tiny, clip(), method, SETTINGS).answers(QUESTIONS, Listener(), encoded=encoded))
+        given = list(Session(tiny, clip(), method, SETTINGS).answers(QUESTIONS, Callbacks(), encoded=encoded))
         for ours, theirs in zip(given, alone, strict=True):
             assert (ours.answer, ours.tokens, ours.steps) == (theirs.answer, theirs.tokens, theirs.steps)
         assert (given[0].time_s.vision, given[0].time_s.decode_video) == (0, 0)
@@ -98,7 +98,7 @@ def test_counts_and_steps_of_dycoke(tiny: Llava) -> None:
 def test_counts_and_steps_of_fastv(tiny: Llava) -> None:
     """Two of eight layers hold all 72 tokens, six hold 18: 31.5 in the mean, and so are the bytes of the cache."""
     method = make_method("fastv", {"l": "2", "keep": "0.25"})
-    (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Listener(), trace=True))
+    (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Callbacks(), trace=True))
     tokens = answer.tokens
     assert (tokens.visual, tokens.visual_prefill, tokens.prefill_retention) == (72, 72, 31.5 / 72)
     assert {(step.read, step.retained, step.recalled) for step in answer.steps} == {(18, 0.25, 0)}
@@ -114,7 +114,7 @@ def test_counts_and_steps_of_fastv(tiny: Llava) -> None:
 def test_a_chain_of_three_is_traced_to_the_video(tiny: Llava) -> None:
     """Half enters, half of that is left after layer 2, 30 % of that is read: always subsets, with scores for each."""
     method = make_method("random+fastv+dynamic", {"retain": "0.5", "fastv.l": "2", "keep": "0.5", "gate": "2"})
-    (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Listener(), trace=True))
+    (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Callbacks(), trace=True))
     trace = answer.trace
     assert trace is not None
     assert answer.tokens.prefill_retention == (2 * 36 + 6 * 18) / 8 / 72
@@ -170,9 +170,9 @@ def test_full_reads_everything_at_every_step(tiny: Llava) -> None:
 def test_text_streams_as_the_answer(tiny: Llava) -> None:
     """The pieces are the answer, question by question."""
     heard: list[str] = []
-    listener = Listener(text=heard.append, question=lambda question: heard.append("|"))
+    callbacks = Callbacks(text=heard.append, question=lambda question: heard.append("|"))
     session = Session(tiny, clip(), Dycoke(), SETTINGS)
-    given = list(session.answers(QUESTIONS, listener))
+    given = list(session.answers(QUESTIONS, callbacks))
     assert [piece.strip() for piece in "".join(heard).split("|")[1:]] == [answer.answer for answer in given]
 
 
@@ -189,7 +189,7 @@ def test_a_budget_becomes_options(tiny: Llava) -> None:
     settings = SETTINGS.model_copy(update={"retain": 0.5})
     session = Session(tiny, clip(), Dycoke(k=0.1), settings)
     assert session.method.options()["k"] == pytest.approx(2 / 3)
-    (answer,) = session.answers(["What happens?"], Listener())
+    (answer,) = session.answers(["What happens?"], Callbacks())
     assert abs(answer.tokens.visual_prefill - 36) <= 8
     with pytest.raises(UsageError, match=r"full cannot retain 0\.5"):
         Session(tiny, clip(), Full(), settings)

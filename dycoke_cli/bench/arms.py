@@ -19,9 +19,10 @@ from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
+from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.measure import PeakMemory, Stopwatch
 from dycoke_cli.methods import Full, Method, Selection
+from dycoke_cli.system.measure import PeakMemory, Stopwatch
 from dycoke_cli.tokens import VisualTokens
 
 # Token ids before and after the video, as many as the chat template and a short question have.
@@ -187,3 +188,9 @@ def _times(
         "decode": decode_s,
         "total": first_token_s + decode_s,
     }
+
+
+def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool = False) -> list[BenchArm]:
+    """Make the arms ready to run; compiled: the steps of this engine go through torch.compile."""
+    ready: list[BenchArm] = [StockArm(model)] if stock else []
+    return ready + [EngineArm(model, arm.label, arm.method, arm.described, compiled) for arm in arms]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from dycoke_cli.measure import Stopwatch
+from dycoke_cli.system.measure import Stopwatch
 
 TRIALS = 5
 TRIAL_S = 0.1  # at least; short ones are mostly clock

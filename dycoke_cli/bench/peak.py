@@ -39,16 +39,16 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
     """Do in this process what `peaks_apart` does in another."""
     import torch
 
+    from dycoke_cli.bench.arms import make_arms
     from dycoke_cli.bench.case import Case
-    from dycoke_cli.bench.run import cpu_threads, make_arms
     from dycoke_cli.bench.shape import Shape
     from dycoke_cli.bench.source import source_of, synthetic_rows
     from dycoke_cli.comparison.result import STOCK
-    from dycoke_cli.device import choose_device, choose_dtype
     from dycoke_cli.evaluation.arm import Arm
-    from dycoke_cli.memory import free_bytes
     from dycoke_cli.naming import split_arm
     from dycoke_cli.settings import Settings
+    from dycoke_cli.system.device import choose_device, choose_dtype, cpu_threads
+    from dycoke_cli.system.free_memory import free_bytes
 
     settings = Settings(**spec["settings"])
     device = choose_device(settings.device)

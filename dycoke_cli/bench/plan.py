@@ -8,11 +8,11 @@ import torch
 from dycoke_cli.bench.case import Case
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH
-from dycoke_cli.device import choose_device
 from dycoke_cli.errors import UsageError
 from dycoke_cli.evaluation.arm import Arm
-from dycoke_cli.memory import free_bytes
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.device import choose_device
+from dycoke_cli.system.free_memory import free_bytes
 
 ROOM_FOR_7B = 24e9  # bytes: weights in bfloat16, and stock `generate` on 64 frames
 # What a bench without options takes: on a CPU half a minute.

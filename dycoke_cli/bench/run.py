@@ -1,34 +1,33 @@
 """Time every arm on every case, in turns: the whole story of a bench."""
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from dycoke_cli.bench.arms import BenchArm, EngineArm, StockArm
+from dycoke_cli.bench.arms import BenchArm, StockArm, make_arms
 from dycoke_cli.bench.case import Case, Findings, Run, TowerTrial
 from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.needs import needs_of
 from dycoke_cli.bench.peak import peaks_apart
 from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.source import Noise, Source, source_of, synthetic_rows
-from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained, suitable_threads
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.evaluation.arm import Arm, refuse_twins
+from dycoke_cli.evaluation.arm import refuse_twins
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.flops import VisionShape, vision_flops
-from dycoke_cli.listener import Listener
-from dycoke_cli.machine import machine_facts
-from dycoke_cli.measure import Stopwatch
-from dycoke_cli.memory import free_bytes
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import choose_device, choose_dtype, cpu_threads, out_of_memory_explained, suitable_threads
+from dycoke_cli.system.free_memory import free_bytes
+from dycoke_cli.system.machine import machine_facts
+from dycoke_cli.system.measure import Stopwatch
 
 TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # that the tower is timed on by itself
 
 
-def bench(plan: Plan, listener: Listener) -> Findings:
+def bench(plan: Plan, callbacks: Callbacks) -> Findings:
     """Measure all of `plan`; when interrupted, give what was measured by then.
 
     Each arm runs every case once unmeasured, then the arms take turns, each repeat beginning with another one, on the
@@ -48,8 +47,8 @@ def bench(plan: Plan, listener: Listener) -> Findings:
     refuse_twins(plan.arms)
     with cpu_threads(plan.threads):
         findings = _findings(plan, outline, device, dtype)
-        listener.progress("Building the network", 0, 0)
-        progress = _Progress(plan, device, listener)
+        callbacks.progress("Building the network", 0, 0)
+        progress = _Progress(plan, device, callbacks)
         try:
             _timings(plan, findings, device, dtype, progress)
             if device.type == "cpu":
@@ -64,36 +63,18 @@ def bench(plan: Plan, listener: Listener) -> Findings:
     return findings
 
 
-@contextmanager
-def cpu_threads(threads: int | None) -> Iterator[None]:
-    """Let torch use so many CPU threads inside the block."""
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool = False) -> list[BenchArm]:
-    """Make the arms ready to run; compiled: the steps of this engine go through torch.compile."""
-    ready: list[BenchArm] = [StockArm(model)] if stock else []
-    return ready + [EngineArm(model, arm.label, arm.method, arm.described, compiled) for arm in arms]
-
-
 class _Progress:
     """Says how far a bench is."""
 
-    def __init__(self, plan: Plan, device: torch.device, listener: Listener) -> None:
+    def __init__(self, plan: Plan, device: torch.device, callbacks: Callbacks) -> None:
         arms = len(plan.arms) + plan.stock
         towers = any(case.vision for case in plan.cases)
         self.total = 1 + towers + len(plan.cases) * arms * (plan.repeats + 1) + (arms if device.type == "cpu" else 0)
-        self.done, self.listener = 0, listener
+        self.done, self.callbacks = 0, callbacks
 
     def say(self, what: str) -> None:
         """Name what comes next."""
-        self.listener.progress(what, self.done, self.total)
+        self.callbacks.progress(what, self.done, self.total)
 
 
 def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dtype) -> Findings:

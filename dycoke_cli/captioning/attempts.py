@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.record import CAPTIONS, Record
-from dycoke_cli.ledger import encoded
-from dycoke_cli.wholefile import replace_whole
+from dycoke_cli.system.atomic_write import write_atomically
+from dycoke_cli.system.jsonl_output import encoded
 
 
 class Attempts:
@@ -42,7 +42,7 @@ class Attempts:
 
     def finish(self, item: Item, record: Record) -> None:
         """Keep what came of a video until its run has it."""
-        replace_whole(self._file(item, "json"), [encoded(record)])
+        write_atomically(self._file(item, "json"), [encoded(record)])
 
     def record(self, item: Item) -> Record | None:
         """Give what is kept of a video; None for nothing."""

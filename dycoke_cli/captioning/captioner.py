@@ -10,11 +10,11 @@ from dycoke_cli.answer import Answer
 from dycoke_cli.batch_session import BatchSession, Row
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.clip import Clip
-from dycoke_cli.device import out_of_memory_explained
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import out_of_memory_explained
 
 if TYPE_CHECKING:
     from dycoke_cli.captioning.readahead import Read
@@ -47,7 +47,7 @@ class Captioner:
             return [(answer,) for answer in self.session.answers(rows)]
         # Several questions share the prefill of their video, so videos go one by one.
         return [
-            tuple(Session(self.model, clip, self.method, self.settings).answers(self.job.questions, Listener()))
+            tuple(Session(self.model, clip, self.method, self.settings).answers(self.job.questions, Callbacks()))
             for clip in clips
         ]
 

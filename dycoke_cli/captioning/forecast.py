@@ -6,10 +6,10 @@ from typing import Any
 from dycoke_cli.captioning.captioner import Captioner
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.plan import Plan
-from dycoke_cli.device import choose_device, choose_dtype
 from dycoke_cli.families.family import HD
-from dycoke_cli.memory import free_bytes
 from dycoke_cli.opening import sampling_of
+from dycoke_cli.system.device import choose_device, choose_dtype
+from dycoke_cli.system.free_memory import free_bytes
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dycoke_cli.captioning.readahead import ReadAhead
 from dycoke_cli.captioning.record import CAPTIONS, Record
 from dycoke_cli.captioning.workers import TRIES, died
 from dycoke_cli.errors import DyCokeError, UsageError
-from dycoke_cli.ledger import encoded
+from dycoke_cli.system.jsonl_output import encoded
 
 STARTS = 3  # of Ray on this machine
 ROWS = 8  # videos of a row where the batch size is left to the worker

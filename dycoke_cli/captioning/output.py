@@ -6,8 +6,8 @@ from types import TracebackType
 
 from dycoke_cli.captioning.record import CAPTIONS, Record
 from dycoke_cli.captioning.shard import Shard, shards_beside
-from dycoke_cli.ledger import Ledger, read_kept
-from dycoke_cli.lock import FileLock
+from dycoke_cli.system.file_lock import FileLock
+from dycoke_cli.system.jsonl_output import JsonlOutput, read_kept
 
 
 class Output:
@@ -19,34 +19,34 @@ class Output:
 
     def __init__(self, whole: Path, shard: Shard | None = None) -> None:
         self.whole, self.shard = whole, shard
-        self.ledger = Ledger(shard.output(whole) if shard else whole, CAPTIONS)
+        self.file = JsonlOutput(shard.output(whole) if shard else whole, CAPTIONS)
         self.known: dict[str, Record] = {}
 
     def __enter__(self) -> "Output":
         with ExitStack() as stack:
-            stack.enter_context(self.ledger)
-            if self.ledger.path == self.whole:
+            stack.enter_context(self.file)
+            if self.file.path == self.whole:
                 self._take_in()
             else:
                 self._look_around()
-            self.known.update(self.ledger.records)
+            self.known.update(self.file.records)
             stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.ledger.__exit__(kind, error, trace)
+        self.file.__exit__(kind, error, trace)
 
     @property
     def locked(self) -> bool:
         """Whether other runs are really kept out: some network disks know no locks."""
-        return self.ledger.lock is None or self.ledger.lock.kept
+        return self.file.lock is None or self.file.lock.kept
 
     def add(self, record: Record) -> None:
         """Keep a record, unless it is there as it is. Raises UsageError where the disk refuses."""
         if self.known.get(record.id) != record:
-            self.ledger.add(record)
+            self.file.add(record)
             self.known[record.id] = record
 
     def _take_in(self) -> None:
@@ -59,9 +59,9 @@ class Output:
                 held.callback(lock.release)
             for path in shards:
                 for record in read_kept(path, CAPTIONS).values():
-                    if self.ledger.records.get(record.id) != record:
-                        self.ledger.add(record)
-            self.ledger.compact()
+                    if self.file.records.get(record.id) != record:
+                        self.file.add(record)
+            self.file.compact()
             for path in shards:
                 path.unlink()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.key import Identity
-from dycoke_cli.ledger import Format
+from dycoke_cli.system.jsonl_output import Format
 
 SCHEMA = 1
 

@@ -16,7 +16,7 @@ from dycoke_cli.captioning.shard import Shard
 from dycoke_cli.captioning.sidecar import Sidecars
 from dycoke_cli.errors import InputError, UsageError
 from dycoke_cli.settings import Settings
-from dycoke_cli.textfile import read_text
+from dycoke_cli.system.text_file import read_text
 
 NAME = "captions.jsonl"
 MOST_DECODERS = 16

@@ -72,7 +72,7 @@ class CaptionRun:
                 for record in records:
                     self.tally.take(self._keep(record))
                     self.told(self.tally)
-        self.output.ledger.compact()
+        self.output.file.compact()
         self.tally.ended = time.monotonic()
         return self.tally
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.errors import UsageError
-from dycoke_cli.wholefile import replace_whole
+from dycoke_cli.system.atomic_write import write_atomically
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Sidecars:
             return replace(record, sidecar=None)
         if found != text:
             try:
-                replace_whole(path, [text.encode(errors="surrogateescape"), b"\n"])
+                write_atomically(path, [text.encode(errors="surrogateescape"), b"\n"])
             except OSError as error:
                 raise UsageError(
                     f"{str(path)!r} cannot be written: {error.strerror}", "Make room, or leave --sidecar out"
@@ -72,7 +72,7 @@ def _content(path: Path) -> str | None:
 def _try_to_write(folder: Path) -> None:
     probe = folder / f".dycoke-{os.getpid()}"
     try:
-        replace_whole(probe, [])
+        write_atomically(probe, [])
         probe.unlink()
     except OSError as error:
         raise UsageError(

@@ -15,6 +15,7 @@ from dycoke_cli.cli.chat import chat_command
 from dycoke_cli.cli.compare import compare_command
 from dycoke_cli.cli.config import config_app
 from dycoke_cli.cli.doctor import doctor_command
+from dycoke_cli.cli.errors import print_error
 from dycoke_cli.cli.eval import eval_command
 from dycoke_cli.cli.interrupt import INTERRUPTED
 from dycoke_cli.cli.methods import methods_command
@@ -108,16 +109,5 @@ def _help_for(arguments: list[str]) -> str:
 
 
 def _complain(message: str, remedy: str, code: int) -> int:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble(("dycoke: ", "bold red"), one_line(message)))
-    if remedy:
-        console.print(Text(f"  {one_line(remedy)}", style="dim"))
+    print_error(message, remedy)
     return code
-
-
-def one_line(text: str) -> str:
-    """Show line breaks and control characters, which file names may hold, instead of obeying them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

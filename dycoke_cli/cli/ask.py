@@ -90,7 +90,7 @@ def ask_command(
     check_outputs({"--trace": trace, "--report": report}, [video, config])  # before the work, not after it
     traced = trace is not None or report is not None
     with Terminal(quiet=quiet, stats=stats, answers=not as_json, several=len(questions) > 1) as terminal:
-        outcome = ask(video, questions, settings, baseline, traced, terminal.listener)
+        outcome = ask(video, questions, settings, baseline, traced, terminal.callbacks)
         terminal.finish(outcome)
     if as_json:
         write_json(ask_record(outcome))

@@ -12,7 +12,7 @@ from dycoke_cli.cli.streams import json_text, write_json
 if TYPE_CHECKING:
     from dycoke_cli.bench.case import Findings
     from dycoke_cli.bench.plan import Plan
-    from dycoke_cli.listener import Listener
+    from dycoke_cli.system.callbacks import Callbacks
 
 LISTS = ("frames", "visual_tokens", "batch")
 RESULTS = Path("benchmarks/results")  # of the repository; elsewhere only a named file is written
@@ -103,8 +103,8 @@ def bench_command(
         raise UsageError(f"--targets brings its own sizes, and --{own[0].replace('_', '-')} is another", "Use one")
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
-        findings = _measured(_plan(given, flags, config), terminal.listener)
-    show(findings, output, as_json, targets, None if quiet else terminal.listener)
+        findings = _measured(_plan(given, flags, config), terminal.callbacks)
+    show(findings, output, as_json, targets, None if quiet else terminal.callbacks)
 
 
 def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> "Plan":
@@ -129,10 +129,10 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
     return planned(wish, arms, stock, settings)
 
 
-def _measured(plan: "Plan", listener: "Listener") -> "Findings":
+def _measured(plan: "Plan", callbacks: "Callbacks") -> "Findings":
     from dycoke_cli.bench.run import bench
 
-    return bench(plan, listener)
+    return bench(plan, callbacks)
 
 
 def show(
@@ -140,7 +140,7 @@ def show(
     output: Path | None,
     as_json: bool,
     targets: bool,
-    listener: "Listener | None",
+    callbacks: "Callbacks | None",
     decoding: float | None = None,
 ) -> None:
     """Print and save the results, and end as the bench has ended.
@@ -163,8 +163,8 @@ def show(
     record = bench_record(summary, held)
     if output is not None:
         write_whole(output, json_text(record, "utf-8") + "\n")
-        if listener is not None:
-            listener.notice(f"Everything that was measured is in {output}")
+        if callbacks is not None:
+            callbacks.notice(f"Everything that was measured is in {output}")
     if as_json:
         write_json(record)
     else:

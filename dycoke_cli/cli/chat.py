@@ -8,12 +8,12 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.completion import option_values
+from dycoke_cli.cli.errors import print_error
 
 if TYPE_CHECKING:
     from dycoke_cli.chat import Chat
     from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
     from dycoke_cli.cli.terminal import Terminal
-    from dycoke_cli.errors import DyCokeError
 
 
 def chat_command(
@@ -79,7 +79,7 @@ def chat_command(
 
     lines = KeyboardPrompt() if sys.stdin.isatty() else PipedLines()
     with Terminal(quiet=quiet, stats=stats, answers=True, several=False) as terminal:
-        chat = Chat(video, settings, terminal.listener)
+        chat = Chat(video, settings, terminal.callbacks)
         terminal.bar.drop()
         if lines.interactive:
             terminal.notice(f"{chat.frames} frames, {chat.method_text}. /help lists commands, Ctrl-D leaves.")
@@ -107,7 +107,7 @@ def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Termina
         except DyCokeError as error:
             if not lines.interactive:
                 raise
-            _show(error)
+            print_error(error.message, error.remedy)
         except KeyboardInterrupt as stop:
             if not lines.interactive or isinstance(stop, Terminated):
                 raise
@@ -119,7 +119,7 @@ def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Termina
 
 
 def _answer(chat: "Chat", question: str, terminal: "Terminal", stopper: Any) -> None:
-    turn = chat.ask(question, replace(terminal.listener, phase=stopper.phase), stopper.asked_to)
+    turn = chat.ask(question, replace(terminal.callbacks, phase=stopper.phase), stopper.asked_to)
     if turn.answer.finish == "interrupted":
         terminal.notice("Stopped; what was said so far stays part of the conversation.")
     if terminal.stats:
@@ -128,16 +128,3 @@ def _answer(chat: "Chat", question: str, terminal: "Terminal", stopper: Any) -> 
         from dycoke_cli.present.turn import turn_line
 
         terminal.console.print(turn_line(turn.answer, turn.reused, chat.conversation.context), soft_wrap=True)
-
-
-def _show(error: "DyCokeError") -> None:
-    """Say what is wrong and what to do about it, as at the end of a command."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from dycoke_cli.cli.app import one_line
-
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble(("dycoke: ", "bold red"), one_line(error.message)))
-    if error.remedy:
-        console.print(Text(f"  {one_line(error.remedy)}", style="dim"))

@@ -110,7 +110,7 @@ def compare_command(
         from dycoke_cli.comparison.run import compare
 
         traced = report is not None
-        comparison = compare(video, question, arms, settings, baseline, repeat, traced, terminal.listener)
+        comparison = compare(video, question, arms, settings, baseline, repeat, traced, terminal.callbacks)
     _show(comparison, as_json, as_csv)
     if report is not None:
         from dycoke_cli.present.comparison_report import comparison_runs

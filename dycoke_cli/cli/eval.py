@@ -81,21 +81,21 @@ def eval_command(
     refuse_missing_videos(asked, file)
     from dycoke_cli.evaluation.record import ANSWERS
     from dycoke_cli.evaluation.summary import summarise
-    from dycoke_cli.ledger import Ledger
+    from dycoke_cli.system.jsonl_output import JsonlOutput
 
     stopped: BaseException | None = None
     terminal = Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True)
-    with terminal, Ledger(output, ANSWERS) as ledger:
+    with terminal, JsonlOutput(output, ANSWERS) as answers:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
         settings, arms = read_arms(flags, methods or [], option or [], baseline, config)
         from dycoke_cli.evaluation.run import Evaluation
 
         evaluation = Evaluation(asked, arms, settings)
         try:
-            evaluation.run(ledger, terminal.listener)
+            evaluation.run(answers, terminal.callbacks)
         except (KeyboardInterrupt, Exception) as error:
             stopped = error  # what was answered so far is shown first
-        records = evaluation.records(ledger)
+        records = evaluation.records(answers)
     summary = summarise(records, [arm.label for arm in arms], len(evaluation.tasks))
     if records:
         _show(summary, _described(file, evaluation, arms) if as_json else None)

@@ -19,9 +19,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from dycoke_cli.listener import Listener
 from dycoke_cli.present.minute_lines import MinuteLines
 from dycoke_cli.present.panel import answer_panel
+from dycoke_cli.system.callbacks import Callbacks
 
 if TYPE_CHECKING:
     from dycoke_cli.ask import Outcome
@@ -42,7 +42,7 @@ class Terminal:
         self.stats = self.console.is_terminal if stats is None else stats
         self.answers, self.several = answers, several
         self.streams = answers and sys.stdout.isatty()
-        self.listener = Listener(self.notice, self.progress, self.question, self.text, self.answered)
+        self.callbacks = Callbacks(self.notice, self.progress, self.question, self.text, self.answered)
         self.bar = DelayedBar(self.console, counted)
         self.lines = MinuteLines(self.console)
         self.amid_line = False  # stdout holds the beginning of an answer

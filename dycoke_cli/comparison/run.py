@@ -11,17 +11,17 @@ from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import STOCK, Comparison, Run
 from dycoke_cli.evaluation.arm import Arm, refuse_twins
 from dycoke_cli.flops import TextShape
-from dycoke_cli.listener import Listener
-from dycoke_cli.machine import machine_facts
 from dycoke_cli.methods import Full, Method
 from dycoke_cli.opening import FEW_FRAMES, describe, open_video
 from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.machine import machine_facts
 
 if TYPE_CHECKING:
     from dycoke_cli.families.family import Family
 
-SILENT = Listener()
+SILENT = Callbacks()
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def compare(
     stock: bool = False,
     repeats: int = 3,
     trace: bool = False,
-    listener: Listener = SILENT,
+    callbacks: Callbacks = SILENT,
 ) -> Comparison:
     """Answer one question with every arm, `repeats` times in turns, each run on its own from the same decoded frames.
 
@@ -51,16 +51,16 @@ def compare(
     its time is in every run's.
     Raises a DyCokeError for whatever a user can act on; what an arm cannot do, before any arm runs.
     """
-    opened = open_video(readable_path(video), settings, listener, lambda: [arm.method for arm in arms])
+    opened = open_video(readable_path(video), settings, callbacks, lambda: [arm.method for arm in arms])
     model, frames, clip = opened.model, opened.frames, opened.clip
     contenders = [_ours(model, clip, arm, question, settings, trace) for arm in arms]
     refuse_twins([replace(arm, method=kept) for arm, (_, kept) in zip(arms, contenders, strict=True)])
     ready = [contender for contender, _ in contenders]
     reference = next((arm.label for arm in arms if arm.method == Full()), None)
     if stock:
-        ready.insert(1 if reference == arms[0].label else 0, _stock(model, clip, question, settings, listener))
+        ready.insert(1 if reference == arms[0].label else 0, _stock(model, clip, question, settings, callbacks))
     if len(frames) < FEW_FRAMES and any(arm.label != reference for arm in arms):
-        listener.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from any method")
+        callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from any method")
     shape = TextShape.of(model.language_model.body.config)
     runs = tuple(
         Run(
@@ -71,7 +71,7 @@ def compare(
             answer,
             computed(answer, shape, contender.depth),
         )
-        for repeat, turn, contender, answer in _measured(ready, repeats, listener)
+        for repeat, turn, contender, answer in _measured(ready, repeats, callbacks)
     )
     machine = machine_facts(model.language_model.device)
     return Comparison(frames, question, describe(opened.name, model), machine, opened.load_model_s, reference, runs)
@@ -96,7 +96,7 @@ def _ours(
     return Contender(described, Depth.of(session.method, model.facts.layers), run), session.method
 
 
-def _stock(model: "Family", clip: Clip, question: str, settings: Settings, listener: Listener) -> Contender:
+def _stock(model: "Family", clip: Clip, question: str, settings: Settings, callbacks: Callbacks) -> Contender:
     """Prepare transformers' own `generate`."""
     from dycoke_cli.comparison.stock import StockGenerate
     from dycoke_cli.context import answer_room, check_context, uncompressed_positions
@@ -104,14 +104,14 @@ def _stock(model: "Family", clip: Clip, question: str, settings: Settings, liste
     check_context(model, Full(), settings, clip, [question], STOCK, "no --baseline")
     positions = uncompressed_positions(model, clip, question)
     room = answer_room(
-        model.language_model.context, positions, settings.max_new_tokens, listener, STOCK, "Fewer frames make room"
+        model.language_model.context, positions, settings.max_new_tokens, callbacks, STOCK, "Fewer frames make room"
     )
     stock = StockGenerate(model, clip, room)
     return Contender(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
 
 
 def _measured(
-    contenders: Sequence[Contender], repeats: int, listener: Listener
+    contenders: Sequence[Contender], repeats: int, callbacks: Callbacks
 ) -> Iterator[tuple[int, int, Contender, Answer]]:
     """Run everyone once for nothing, then in turns: (repeat, turn within it, contender, answer)."""
     total, done = len(contenders) * (repeats + 1), 0
@@ -119,7 +119,7 @@ def _measured(
         first = max(repeat, 0) % len(contenders)
         for turn, contender in enumerate([*contenders[first:], *contenders[:first]]):
             label = contender.described["label"]
-            listener.progress("Warming up" if repeat < 0 else f"Measuring {label}", done, total)
+            callbacks.progress("Warming up" if repeat < 0 else f"Measuring {label}", done, total)
             gc.collect()  # what an earlier run has left in cycles is not this one's
             answer = contender.run()
             done += 1

@@ -13,9 +13,9 @@ from transformers.generation.streamers import BaseStreamer
 from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.result import STOCK
-from dycoke_cli.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.families.family import Family
-from dycoke_cli.measure import PeakMemory, Stopwatch
+from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
+from dycoke_cli.system.measure import PeakMemory, Stopwatch
 
 
 class Clocked(BaseStreamer):

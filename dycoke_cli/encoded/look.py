@@ -4,21 +4,39 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dycoke_cli.encoded.entry import Entry, kept_tensors, write_entry
+from dycoke_cli import __version__
+from dycoke_cli.encoded.cache import Cache
+from dycoke_cli.encoded.entry import FORMAT, Entry, kept_tensors, write_entry
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.frames import Frames
+from dycoke_cli.fingerprint import folder_fingerprint
+from dycoke_cli.video.frames import READING, Frames
+from dycoke_cli.video.guard import read_frames
 from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.piped import STDIN
+from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.source import shown
 
 if TYPE_CHECKING:
-    from dycoke_cli.encoded.cache import Cache
+    from dycoke_cli.checkpoints import Checkpoint
     from dycoke_cli.families.family import Family
+    from dycoke_cli.settings import Settings
     from dycoke_cli.tokens import VisualTokens
+
+
+# Settings that change nothing about what the vision tower makes of the frames, or that the choice of frames holds.
+# Any other counts, so that one which is added later can never bring up another's features.
+UNRELATED = {
+    *("preset", "method", "options", "retain", "newline", "row_newlines", "model", "memory", "cache", "cache_size"),
+    *("frames", "fps", "max_frames", "start", "end", "sample", "video_timeout"),
+    *("max_new_tokens", "temperature", "top_p", "seed", "repetition_penalty"),
+}
 
 
 class Look:
@@ -29,7 +47,7 @@ class Look:
     """
 
     def __init__(
-        self, cache: "Cache", video: str, model: str, wanted: dict[str, Any], state: str, decode: Callable[[], Frames]
+        self, cache: Cache, video: str, model: str, wanted: dict[str, Any], state: str, decode: Callable[[], Frames]
     ) -> None:
         self.cache, self.video, self.model, self.wanted, self.state = cache, video, model, wanted, state
         self.decode = decode
@@ -106,3 +124,37 @@ class Look:
         except OSError as error:
             return f"The encoded video could not be kept in {self.cache.folder}: {error.strerror or error}"
         return None
+
+
+def look_up(
+    cache: Cache, video: str, sampling: Sampling, settings: "Settings", checkpoint: "Checkpoint"
+) -> Look | None:
+    """Find what the cache has of a video, encoded as the settings say.
+
+    None for what cannot be cached: stdin, a file that cannot be read.
+    """
+    if video == STDIN:
+        return None
+    began = time.perf_counter()
+    facts = {key: value for key, value in settings.model_dump().items() if key not in UNRELATED}
+    # The ending of a file's name has a say in what decoders take it for.
+    kind = {"rate": settings.fps} if os.path.isdir(video) else {"ending": _ending(video)}
+    patterns = ("*.json", "*.safetensors", "merges.txt", "vocab.json")
+    try:
+        model = folder_fingerprint(checkpoint.folder, patterns)
+        content, state = cache.contents.of(video), cache.contents.state(video)
+    except OSError:
+        return None
+    made_by = {"format": FORMAT, "reading": READING, "version": __version__, "model": model}
+    wanted = {**made_by, **kind, **asdict(sampling), **facts}
+    decode = partial(read_frames, video, sampling, settings.decoder, settings.video_timeout, rate=settings.fps)
+    look = Look(cache, video, checkpoint.name, wanted, state, decode)
+    look.find(content)
+    look.seconds = time.perf_counter() - began
+    return look
+
+
+def _ending(video: str) -> str:
+    """Give what FFmpeg, too, takes for the ending of a file's name: from its last dot on, in small letters."""
+    _, dot, ending = os.path.basename(video).rpartition(".")
+    return (dot and ending).lower()

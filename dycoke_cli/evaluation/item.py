@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import yaml
 
 from dycoke_cli.errors import InputError, UsageError
-from dycoke_cli.textfile import read_text
+from dycoke_cli.system.text_file import read_text
 
 KEYS = ("video", "question", "answer", "options", "type", "match")
 REQUIRED = ("video", "question", "answer")

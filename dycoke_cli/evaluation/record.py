@@ -5,7 +5,7 @@ from typing import Any
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.evaluation.question import Question
-from dycoke_cli.ledger import Format
+from dycoke_cli.system.jsonl_output import Format
 
 SCHEMA = 1
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
-from dycoke_cli.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.errors import ContextError, UsageError, VideoError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
-from dycoke_cli.ledger import Ledger
-from dycoke_cli.listener import Listener
 from dycoke_cli.opening import load_model, sampling_of, shortfalls, start_reading
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import choose_device, choose_dtype, out_of_memory_explained
+from dycoke_cli.system.jsonl_output import JsonlOutput
 from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.pending import PendingFrames
 from dycoke_cli.video.sampling import Sampling
@@ -49,45 +49,45 @@ class Evaluation:
         frames = {name: getattr(self.settings, name) for name in CHOOSING}
         return {"model": model, "frames": {"default": self.checkpoint.default_frames, **frames}}
 
-    def records(self, ledger: Ledger[Record]) -> dict[tuple[int, str], Record]:
+    def records(self, output: JsonlOutput[Record]) -> dict[tuple[int, str], Record]:
         """Give what is known, by item and arm, in the order of the file, scored by the answers that it has now."""
-        known = ((task, ledger.records.get(task.key)) for task in self.tasks)
+        known = ((task, output.records.get(task.key)) for task in self.tasks)
         return {
             (task.item, task.arm.label): record.about(task.question, task.arm.label)
             for task, record in known
             if record is not None
         }
 
-    def left(self, ledger: Ledger[Record]) -> list[Task]:
+    def left(self, output: JsonlOutput[Record]) -> list[Task]:
         """Give the tasks without an answer; those whose video could not be read come again."""
         left: dict[str, Task] = {}
         for task in self.tasks:
-            record = ledger.records.get(task.key)
+            record = output.records.get(task.key)
             if record is None or record.answer is None:
                 left.setdefault(task.key, task)
         return list(left.values())
 
-    def run(self, ledger: Ledger[Record], listener: Listener) -> None:
-        """Answer what is left and keep it. Interrupted at any point, the ledger holds all that was answered."""
-        tasks = self.left(ledger)
+    def run(self, output: JsonlOutput[Record], callbacks: Callbacks) -> None:
+        """Answer what is left and keep it. Interrupted at any point, the output holds all that was answered."""
+        tasks = self.left(output)
         missing = {task.key for task in tasks}  # an item that is there twice is asked once
         if kept := sum(task.key not in missing for task in self.tasks):
-            listener.notice(f"{kept} of {len(self.tasks)} answers are kept from before")
-        self._rescore(ledger)
+            callbacks.notice(f"{kept} of {len(self.tasks)} answers are kept from before")
+        self._rescore(output)
         if not tasks:
             return
-        for done, record in enumerate(self._answered(tasks, listener), 1):
-            ledger.add(record)
-            listener.progress("Answering", done, len(tasks))
+        for done, record in enumerate(self._answered(tasks, callbacks), 1):
+            output.add(record)
+            callbacks.progress("Answering", done, len(tasks))
 
-    def _rescore(self, ledger: Ledger[Record]) -> None:
+    def _rescore(self, output: JsonlOutput[Record]) -> None:
         """Note in the file where its questions have other right answers, types or labels than when it was written."""
         for key, task in {task.key: task for task in reversed(self.tasks)}.items():
-            record = ledger.records.get(key)
+            record = output.records.get(key)
             if record is not None and (scored := record.about(task.question, task.arm.label)) != record:
-                ledger.add(scored)
+                output.add(scored)
 
-    def _answered(self, tasks: Sequence[Task], listener: Listener) -> Iterator[Record]:
+    def _answered(self, tasks: Sequence[Task], callbacks: Callbacks) -> Iterator[Record]:
         """Answer tasks grouped by video, while the next video is being read."""
         groups: dict[Path, list[Task]] = {}
         for task in tasks:
@@ -95,13 +95,13 @@ class Evaluation:
         following = [*groups][1:]
         with VideoReader(self.settings.decoder, self.settings.video_timeout) as reader:
             coming = self._submit(reader, tasks[0].question.path)
-            model = self._load(tasks, listener)
-            listener.progress("Answering", 0, len(tasks))
+            model = self._load(tasks, callbacks)
+            callbacks.progress("Answering", 0, len(tasks))
             for group in groups.values():
                 now = coming
                 if following:
                     coming = self._submit(reader, following.pop(0))
-                yield from self._answer_video(model, now, group, listener)
+                yield from self._answer_video(model, now, group, callbacks)
 
     def _sampling(self, path: Path) -> Sampling:
         """Say which frames of a video to take; `fps` is the rate of the pictures of a folder."""
@@ -117,10 +117,10 @@ class Evaluation:
         except VideoError as error:
             return error
 
-    def _load(self, tasks: Sequence[Task], listener: Listener) -> "Family":
+    def _load(self, tasks: Sequence[Task], callbacks: Callbacks) -> "Family":
         if self.name == "demo" and self.settings.model == "auto":
-            listener.notice(checkpoints.DEMO_NOTICE)
-        listener.progress("Loading the model", 0, 0)
+            callbacks.notice(checkpoints.DEMO_NOTICE)
+        callbacks.progress("Loading the model", 0, 0)
         loading.refuse_broken_torchvision()
         with out_of_memory_explained():
             arms = dict.fromkeys(task.arm for task in tasks)
@@ -130,7 +130,7 @@ class Evaluation:
         return model
 
     def _answer_video(
-        self, model: "Family", pending: PendingFrames | VideoError, tasks: Sequence[Task], listener: Listener
+        self, model: "Family", pending: PendingFrames | VideoError, tasks: Sequence[Task], callbacks: Callbacks
     ) -> Iterator[Record]:
         """Answer every task of one video; one that cannot be read gives each of them its error."""
         try:
@@ -142,12 +142,12 @@ class Evaluation:
                 yield Record.failed(task.key, task.arm.label, task.question, error.message)
             return
         for warning in frames.info.warnings:
-            listener.notice(f"{tasks[0].question.video}: {warning}")
+            callbacks.notice(f"{tasks[0].question.video}: {warning}")
         clip = Clip.of(frames, self.settings.start, self.settings.end, pending.seconds)
         sampling = self._sampling(tasks[0].question.path)
         for line in shortfalls(frames, self.settings, sampling, clip.duration_s):
             if line not in self.told:  # once, and not for every video
-                listener.notice(f"{tasks[0].question.video}: {line}")
+                callbacks.notice(f"{tasks[0].question.video}: {line}")
                 self.told.add(line)
         yield from self._ask(model, clip, tasks)
 
@@ -168,7 +168,7 @@ class Evaluation:
                 yield Record.failed(task.key, arm.label, task.question, why)
         if not fitting:
             return
-        silent = Listener()
+        silent = Callbacks()
         encoded = sessions[next(iter(fitting))].encode(silent, any(arm.method.needs_saliency for arm in fitting))
         for arm, mine in fitting.items():
             answers = sessions[arm].answers([task.question.prompt for task in mine], silent, encoded=encoded)

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from dycoke_cli.errors import ModelError
 from dycoke_cli.language_model import LanguageModel
-from dycoke_cli.memory import free_bytes
 from dycoke_cli.quantization import weight_bytes
+from dycoke_cli.system.free_memory import free_bytes
 
 # Frames that pass the vision tower together at most: enough to fill the device, few enough to stay below the prefill's
 # peak. Where memory is short they are fewer, and take no more than this share of what is free.

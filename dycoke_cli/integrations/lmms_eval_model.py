@@ -17,15 +17,15 @@ from pydantic import ValidationError
 from dycoke_cli import checkpoints, loading
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
-from dycoke_cli.device import out_of_memory_explained
 from dycoke_cli.errors import ContextError, DyCokeError, UsageError, VideoError
 from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.opening import load_model, start_reading
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.device import out_of_memory_explained
 from dycoke_cli.video.guard import VideoReader
 
 
@@ -149,7 +149,7 @@ class DyCokeModel(lmms):
             session.check_context([asked.question for asked in group])
         except ContextError as error:
             return _unanswered(group, error)
-        answers = session.answers([asked.question for asked in group], Listener())
+        answers = session.answers([asked.question for asked in group], Callbacks())
         replies = []
         for asked, answer in zip(group, answers, strict=True):
             text = asked.cut(answer.answer)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.wholefile import replace_whole
+from dycoke_cli.system.atomic_write import write_atomically
 
 if TYPE_CHECKING:
     from dycoke_cli.answer import Answer
@@ -66,7 +66,7 @@ def trace_record(outcome: "Outcome") -> dict[str, Any]:
 def write_whole(path: Path, text: str) -> None:
     """Write a file in UTF-8 completely or not at all. Raises UsageError where the folder does not allow it."""
     try:
-        replace_whole(path, [text.encode("utf-8", "replace")])  # names of files may hold what is no Unicode
+        write_atomically(path, [text.encode("utf-8", "replace")])  # names of files may hold what is no Unicode
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"

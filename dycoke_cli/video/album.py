@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dycoke_cli.errors import VideoError
+from dycoke_cli.video.frame_list import FrameList
 from dycoke_cli.video.frames import Picture
-from dycoke_cli.video.timeline import Timeline
 
 RATE = 1.0  # pictures a second in a folder, unless told otherwise
 _UNTIMED_S = 0.1  # how long browsers show a picture that says 0
@@ -97,7 +97,7 @@ class Album:
         pages = tuple(Page(path, place, begin, f"number {place + 1}") for place, begin in begins)
         return cls(name, pages, float(ends[-1]))
 
-    def timeline(self) -> Timeline:
+    def frame_list(self) -> FrameList:
         """Lays the pictures out; all get the size of the first. Raises PicturesLostError, VideoError."""
         lost: list[int] = []
         for place, page in enumerate(self.pages):
@@ -109,7 +109,7 @@ class Album:
                 continue
             if lost:
                 raise PicturesLostError(lost)
-            return Timeline(
+            return FrameList(
                 name=self.name,
                 width=width,
                 height=height,

@@ -80,7 +80,7 @@ class Child:
         try:
             answer = self._answers.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
-            # The listener may have been kept from running by the same long import that made this wait so long.
+            # The callbacks may have been kept from running by the same long import that made this wait so long.
             try:
                 answer = self._answers.get(timeout=0.5)
             except queue.Empty:

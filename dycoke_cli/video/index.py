@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dycoke_cli.video.timeline import Timeline
+from dycoke_cli.video.frame_list import FrameList
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Index(Timeline):
+class Index(FrameList):
     """The table of contents of one video stream, in the order in which frames are shown."""
 
     path: str  # absolute

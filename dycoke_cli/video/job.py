@@ -16,13 +16,13 @@ from dycoke_cli.video.album import Album, PicturesLostError, is_picture
 from dycoke_cli.video.canvas import Canvas
 from dycoke_cli.video.census import count_frames
 from dycoke_cli.video.decord_reader import DecordRefutedError
+from dycoke_cli.video.frame_list import FrameList
 from dycoke_cli.video.frames import Picture, VideoInfo
 from dycoke_cli.video.index import Index
 from dycoke_cli.video.probe import read_index
 from dycoke_cli.video.pyav_reader import IndexRefutedError
 from dycoke_cli.video.reporter import Reporter
 from dycoke_cli.video.sampling import Sampling
-from dycoke_cli.video.timeline import Timeline
 
 Reader = Callable[[npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[Picture]]
 
@@ -64,7 +64,7 @@ class Job:
             self._insist(f"it is {why}")
         while True:
             try:
-                return self._draw(album.timeline(), album.pictures, "pillow", why)
+                return self._draw(album.frame_list(), album.pictures, "pillow", why)
             except PicturesLostError as error:
                 album = album.without(error.places)
 
@@ -130,11 +130,11 @@ class Job:
             doubt = f"decord is not asked: {doubt}"
         return VideoError(f"{error.message.rstrip('.')}; {doubt}.", error.remedy, reason=error.reason)
 
-    def _draw(self, timeline: Timeline, reader: Reader, decoder: str, why: str) -> None:
+    def _draw(self, frame_list: FrameList, reader: Reader, decoder: str, why: str) -> None:
         """Announces the chosen frames and decodes them onto a canvas, a new one each time it is tried."""
-        chosen = self.sampling.choose(timeline.seconds, timeline.duration_s)
-        size = timeline.scaled(self.request["max_pixels"])
-        height, width = size if timeline.orientation.transpose else size[::-1]
+        chosen = self.sampling.choose(frame_list.seconds, frame_list.duration_s)
+        size = frame_list.scaled(self.request["max_pixels"])
+        height, width = size if frame_list.orientation.transpose else size[::-1]
         shape = (len(chosen), height, width, 3)
         self._check_room(shape)
         try:
@@ -147,8 +147,8 @@ class Job:
             canvas=canvas.handle,
             shape=shape,
             indices=chosen.tolist(),
-            seconds=timeline.seconds[chosen].tolist(),
-            info=asdict(self._info(timeline, decoder, why)),
+            seconds=frame_list.seconds[chosen].tolist(),
+            info=asdict(self._info(frame_list, decoder, why)),
         )
         count = 0
         for picture in reader(chosen, size, self.reporter.beat):
@@ -186,18 +186,18 @@ class Job:
                 reason="too_large",
             )
 
-    def _info(self, timeline: Timeline, decoder: str, why: str) -> VideoInfo:
-        width, height = timeline.upright_size
+    def _info(self, frame_list: FrameList, decoder: str, why: str) -> VideoInfo:
+        width, height = frame_list.upright_size
         return VideoInfo(
             path=self.request["given"],
-            duration_s=timeline.duration_s,
-            fps=timeline.fps,
-            frames_total=len(timeline.seconds),
+            duration_s=frame_list.duration_s,
+            fps=frame_list.fps,
+            frames_total=len(frame_list.seconds),
             width=width,
             height=height,
             decoder=decoder,
             decoder_reason=why,
-            hdr=None if timeline.hdr is None else timeline.hdr.transfer,
-            damaged=bool(timeline.losses),
-            warnings=timeline.losses + timeline.notes,
+            hdr=None if frame_list.hdr is None else frame_list.hdr.transfer,
+            damaged=bool(frame_list.losses),
+            warnings=frame_list.losses + frame_list.notes,
         )

@@ -20,10 +20,10 @@ from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
-from dycoke_cli.memory import free_bytes
 from dycoke_cli.methods import Dycoke, Fastv, Full
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.free_memory import free_bytes
 from tests.bench.made import LIMITS
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def found() -> Findings:
     """Three arms, two cases, two repeats; peaks are measured in this very process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "peaks_apart", peak.measured_peaks)
-        return run.bench(PLAN, Listener())
+        return run.bench(PLAN, Callbacks())
 
 
 def test_everyone_runs_once_a_repeat_in_turns(found: Findings) -> None:
@@ -171,7 +171,7 @@ def test_stopping_keeps_what_there_is(when: int, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(EngineArm, "run", stopping)
     monkeypatch.setattr(run, "measure_limits", lambda device, dtype: LIMITS)
-    found = run.bench(PLAN, Listener())
+    found = run.bench(PLAN, Callbacks())
     assert found.interrupted
     assert len(found.runs) == {1: 0, 6: 4}[when]
     assert found.limits is not None
@@ -186,7 +186,7 @@ def test_an_arm_without_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(StockArm, "run", full_up)
     monkeypatch.setattr(run, "measure_limits", lambda device, dtype: LIMITS)
     monkeypatch.setattr(run, "peaks_apart", lambda spec: [1] * len(spec["cases"]))
-    found = run.bench(replace(PLAN, cases=(BATCH,)), Listener())
+    found = run.bench(replace(PLAN, cases=(BATCH,)), Callbacks())
     assert {each.label for each in found.runs} == {"full", "dycoke"}
     assert [(each["label"], each["error"]) for each in found.failures] == [("generate", "the device ran out of memory")]
 
@@ -199,7 +199,7 @@ def test_what_no_arm_can_do_is_refused_before_anything_is_made(monkeypatch: pyte
 
     monkeypatch.setattr(Shape, "build", made)
     with pytest.raises(UsageError, match="l=9"):
-        run.bench(replace(PLAN, arms=(Arm.of("dycoke", {"l": "9"}),)), Listener())
+        run.bench(replace(PLAN, arms=(Arm.of("dycoke", {"l": "9"}),)), Callbacks())
 
 
 def test_a_peak_in_a_process_of_its_own() -> None:
@@ -229,7 +229,7 @@ def test_limits_are_of_this_machine() -> None:
 @pytest.mark.gpu
 def test_on_cuda_peaks_are_the_allocators() -> None:
     """No process of their own is needed there."""
-    found = run.bench(replace(PLAN, settings=Settings(device="cuda")), Listener())
+    found = run.bench(replace(PLAN, settings=Settings(device="cuda")), Callbacks())
     assert found.failures == []
     assert found.limits is not None
     assert found.limits.threads is None

@@ -8,7 +8,7 @@ from dycoke_cli import checkpoints, loading
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.flops import VisionShape, vision_flops
-from dycoke_cli.memory import free_bytes
+from dycoke_cli.system.free_memory import free_bytes
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ from dycoke_cli.captioning.output import Output
 from dycoke_cli.captioning.record import CAPTIONS
 from dycoke_cli.captioning.shard import Shard
 from dycoke_cli.errors import UsageError
-from dycoke_cli.ledger import read_kept
+from dycoke_cli.system.jsonl_output import read_kept
 from tests.captioning.made import items_in, record
 
 
@@ -54,10 +54,10 @@ def test_a_record_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     (item,) = items_in(tmp_path, "a")
     with Output(tmp_path / "out.jsonl") as output:
         output.add(record(item, damaged=True, warnings=("cut",)))
-        output.ledger.compact()
+        output.file.compact()
     before = (tmp_path / "out.jsonl").stat()
     with Output(tmp_path / "out.jsonl") as output:
         output.add(record(item, damaged=True, warnings=("cut",)))
-        output.ledger.compact()
+        output.file.compact()
     after = (tmp_path / "out.jsonl").stat()
     assert (after.st_size, after.st_ino, after.st_mtime_ns) == (before.st_size, before.st_ino, before.st_mtime_ns)

@@ -11,7 +11,7 @@ from dycoke_cli.bench import peak, run
 from dycoke_cli.bench.arms import StockArm
 from dycoke_cli.cli import app
 from dycoke_cli.cli.interrupt import Termination
-from dycoke_cli.memory import free_bytes
+from dycoke_cli.system.free_memory import free_bytes
 from tests.bench.made import LIMITS
 
 QUICK = ["--frames", "4", "--new-tokens", "3", "--repeat", "1", "--device", "cpu"]

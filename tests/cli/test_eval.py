@@ -16,8 +16,8 @@ from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.evaluation.record import ANSWERS, Record
 from dycoke_cli.evaluation.run import Evaluation
 from dycoke_cli.evaluation.summary import summarise
-from dycoke_cli.ledger import Ledger
 from dycoke_cli.present.scores import points, summary_tables
+from dycoke_cli.system.jsonl_output import JsonlOutput
 from tests.evaluation.records import record
 
 ROOT = Path(__file__).parents[2]
@@ -360,7 +360,7 @@ def test_points() -> None:
 
 def test_two_runs_do_not_share_an_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The second is refused before its work, and told who writes there."""
-    with Ledger(tmp_path / "out.jsonl", ANSWERS):
+    with JsonlOutput(tmp_path / "out.jsonl", ANSWERS):
         code, out, err = evaluate(capsys, "--output", str(tmp_path / "out.jsonl"))
     assert (code, out) == (2, "")
     assert "is being written by another run: process " in err

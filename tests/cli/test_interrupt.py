@@ -221,7 +221,7 @@ def test_a_log_is_told_how_far_a_run_is(capsys: pytest.CaptureFixture[str]) -> N
     """What a bar would show, as lines."""
     with Terminal(quiet=False, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.lines.every_s = 0.02
-        terminal.listener.progress("Measuring full", 3, 24)
+        terminal.callbacks.progress("Measuring full", 3, 24)
         seen = ""
         deadline = time.monotonic() + 60
         while "Measuring full, 3 of 24" not in seen and time.monotonic() < deadline:

@@ -20,11 +20,11 @@ from dycoke_cli.encoded.cache import Cache, open_cache
 from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.errors import VideoError
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.opening import load_model
 from dycoke_cli.present.records import ask_record
 from dycoke_cli.present.report import ask_runs, write_report
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.guard import VideoReader
 from tests.video.clips import clip
 
@@ -210,8 +210,8 @@ def test_a_video_that_was_replaced_meanwhile_is_not_kept(
     """What was looked at is no longer there: under the name of what is there now it would be wrong for ever."""
     if large:
         monkeypatch.setattr(content, "AT_ONCE", 10)
-    replaced = Listener(answered=lambda text: shutil.copy(clip("two_frames.mp4"), video))
-    assert run(video, listener=replaced).answers
+    replaced = Callbacks(answered=lambda text: shutil.copy(clip("two_frames.mp4"), video))
+    assert run(video, callbacks=replaced).answers
     assert files(folder) == []
     assert run(video).features == "computed"
     assert run(video).features == "cache"
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_costs_no_answer(
 
     monkeypatch.setattr("dycoke_cli.encoded.look.write_entry", full)
     notices: list[str] = []
-    assert run(video, listener=Listener(notice=notices.append)).answers
+    assert run(video, callbacks=Callbacks(notice=notices.append)).answers
     assert [line for line in notices if "No space left on device" in line and str(folder) in line]
     assert files(folder) == []
 

@@ -26,12 +26,12 @@ from dycoke_cli.cli.chat_commands import HELP
 from dycoke_cli.cli.options import SETTINGS
 from dycoke_cli.encoded.cache import Cache, open_cache
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.opening import load_model, opening_video
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.guard import VideoReader
 
 ROOT = Path(__file__).parents[2]
@@ -389,10 +389,12 @@ def test_ask_from_python_tells_its_listener_the_same(folder: Path, from_cache: C
     def heard() -> tuple[str, list[tuple[str, str]]]:
         told: list[tuple[str, str]] = []
         kinds = ("notice", "question", "text", "answered")
-        listener = Listener(**{kind: lambda line, kind=kind: told.append((kind, line)) for kind in kinds})
+        callbacks = Callbacks(**{kind: lambda line, kind=kind: told.append((kind, line)) for kind in kinds})
         settings = Settings(model="demo", frames=5, max_new_tokens=4)
         questions = [QUESTION, "describe the video."]
-        return ask_in_python(str(MEDIA / "cut60_faststart.mp4"), questions, settings, listener=listener).features, told
+        return ask_in_python(
+            str(MEDIA / "cut60_faststart.mp4"), questions, settings, callbacks=callbacks
+        ).features, told
 
     cold = heard()
     with from_cache():
@@ -406,11 +408,11 @@ def test_a_session_in_python(folder: Path, from_cache: Callable[[], Any]) -> Non
 
     def answers() -> tuple[bool, Any]:
         method = make_method("visionzip+dynamic", {})
-        with opening_video(CLIP, settings, Listener(), lambda: [method], open_cache(settings)) as opened:
+        with opening_video(CLIP, settings, Callbacks(), lambda: [method], open_cache(settings)) as opened:
             session = Session(opened.model, opened.clip, method, settings, opened.look)
             session.warm_up()
-            found = [asdict(answer) for answer in session.answers([QUESTION], Listener(), trace=True)]
-            encoded = session.encode(Listener(), saliency=True)
+            found = [asdict(answer) for answer in session.answers([QUESTION], Callbacks(), trace=True)]
+            encoded = session.encode(Callbacks(), saliency=True)
             assert opened.look is not None
             opened.look.keep(opened.pending.result())
             kept = [encoded.features.tolist(), encoded.saliency.tolist()]  # type: ignore[union-attr]

@@ -19,12 +19,12 @@ from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.families.llava import Llava
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from tests.conftest import golden_model
 from tests.engine.test_generate import QUESTIONS, frames, prompt_for, run
 from tests.engine.test_graph import Replays, assert_same, attend_plainly, static
@@ -88,8 +88,8 @@ def test_warming_up_compiles_for_what_follows(low: Llava) -> None:
     session.graphs = GraphStore(CPU, compiled=Compiler(backend))
     session.warm_up()
     assert backend.graphs == 1
-    list(session.answers(QUESTIONS[:2], Listener()))
-    list(session.answers(QUESTIONS[:1], Listener()))
+    list(session.answers(QUESTIONS[:2], Callbacks()))
+    list(session.answers(QUESTIONS[:1], Callbacks()))
     assert backend.graphs == 1
 
 
@@ -166,7 +166,7 @@ def test_it_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(UsageError, match=r"needs the C\+\+ compiler"):
         load_model(locate("demo"), settings)
     with pytest.raises(UsageError, match=r"needs the C\+\+ compiler"):
-        bench(planned(Wish(shape="demo", repeats=1), [Arm.of("full", {})], False, settings), Listener())
+        bench(planned(Wish(shape="demo", repeats=1), [Arm.of("full", {})], False, settings), Callbacks())
 
 
 def test_both_arms_of_a_comparison_are_compiled(low: Llava) -> None:

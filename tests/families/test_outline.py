@@ -100,7 +100,7 @@ def test_what_cannot_fit_is_refused_in_every_family(
 ) -> None:
     """Before it is loaded, naming what would fit and nothing that the family cannot do."""
     free = [2**20]
-    monkeypatch.setattr("dycoke_cli.memory.known_free_bytes", lambda device, every: free[0])
+    monkeypatch.setattr("dycoke_cli.system.free_memory.known_free_bytes", lambda device, every: free[0])
     monkeypatch.setattr(loading, "load", lambda *args, **kwargs: "loaded")
     checkpoint = checkpoints.locate(folders[family.family])
     with pytest.raises(OutOfMemoryError, match="in float32 with 60 frames") as caught:

@@ -15,10 +15,10 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.stock import StockGenerate
 from dycoke_cli.errors import ModelError
 from dycoke_cli.families.family import Family
-from dycoke_cli.listener import Listener
 from dycoke_cli.methods import Dycoke, Full
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames
 from tests.families.tiny import MODELS
@@ -59,15 +59,15 @@ def test_several_questions_share_the_video(family: Family) -> None:
     questions = ["What happens?", "What is it?"]
     session = Session(family, clip(), Dycoke(), SETTINGS)
     session.warm_up()
-    together = list(session.answers(questions, Listener()))
+    together = list(session.answers(questions, Callbacks()))
     for ours, question in zip(together, questions, strict=True):
-        (alone,) = Session(family, clip(), Dycoke(), SETTINGS).answers([question], Listener())
+        (alone,) = Session(family, clip(), Dycoke(), SETTINGS).answers([question], Callbacks())
         assert (ours.answer, ours.tokens, ours.steps) == (alone.answer, alone.tokens, alone.steps)
 
 
 def test_the_stock_arm_answers_as_the_uncompressed_run(family: Family) -> None:
     """The same prompt length and the same text."""
-    (ours,) = Session(family, clip(), Full(), SETTINGS).answers(["What is it?"], Listener())
+    (ours,) = Session(family, clip(), Full(), SETTINGS).answers(["What is it?"], Callbacks())
     theirs = StockGenerate(family, clip(), SETTINGS.max_new_tokens).answer("What is it?")
     assert (theirs.answer, theirs.tokens, theirs.memory_bytes.kv) == (ours.answer, ours.tokens, ours.memory_bytes.kv)
 
@@ -75,7 +75,7 @@ def test_the_stock_arm_answers_as_the_uncompressed_run(family: Family) -> None:
 def test_budgets_know_the_grid_of_the_frames(family: Family) -> None:
     """--retain is met for frames of any size."""
     settings = SETTINGS.model_copy(update={"retain": 0.6})
-    (answer,) = Session(family, clip(8), Dycoke(), settings).answers(["What is it?"], Listener())
+    (answer,) = Session(family, clip(8), Dycoke(), settings).answers(["What is it?"], Callbacks())
     assert answer.tokens.visual_prefill / answer.tokens.visual == pytest.approx(0.6, abs=0.05)
 
 

@@ -2,13 +2,13 @@
 
 import time
 
-from dycoke_cli.listener import Listener
-from dycoke_cli.spans import Spans
+from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.system.timeline import Timeline
 
 
 def test_a_part_ends_where_the_next_begins() -> None:
     """Naming the part that already runs changes nothing; an empty name begins none."""
-    spans = Spans()
+    spans = Timeline()
     for name in ("vision", "vision", "prefill", "", "decode", ""):
         spans.phase(name)
     vision, prefill, decode = spans.known(0.0, 0.0)
@@ -18,7 +18,7 @@ def test_a_part_ends_where_the_next_begins() -> None:
 
 def test_waiting_for_frames_is_not_the_towers_work() -> None:
     """What ran beside it comes in the order of its beginning; only the tower waits, and never less than nothing."""
-    spans = Spans()
+    spans = Timeline()
     spans.add("vision", spans.began + 1, spans.began + 4)
     spans.add("decode_video", spans.began, spans.began + 3)
     decode, vision = spans.known(2.5, 0.0)
@@ -29,29 +29,29 @@ def test_waiting_for_frames_is_not_the_towers_work() -> None:
 def test_the_start_ends_with_the_first_frames() -> None:
     """Not with a part that is no looking, not with a beginning, and not with later frames."""
     heard: list[int] = []
-    spans = Spans()
-    listener = spans.listening(Listener(progress=lambda what, done, total: heard.append(done)))
-    listener.progress("Loading", 1, 1)
-    listener.phase("vision")
-    listener.progress("Looking", 0, 8)
+    spans = Timeline()
+    callbacks = spans.recording(Callbacks(progress=lambda what, done, total: heard.append(done)))
+    callbacks.progress("Loading", 1, 1)
+    callbacks.phase("vision")
+    callbacks.progress("Looking", 0, 8)
     assert spans.startup is None
-    listener.progress("Looking", 4, 8)
+    callbacks.progress("Looking", 4, 8)
     first = spans.startup
     assert first is not None
     time.sleep(0.002)
-    listener.progress("Looking", 8, 8)
+    callbacks.progress("Looking", 8, 8)
     assert spans.startup is first
     assert heard == [1, 0, 4, 8]
-    listener.phase("")
+    callbacks.phase("")
     spans.known(0.0, 1.5)
     assert (spans.startup.wall_s, spans.startup.decoder_cpu_s) == (first.wall_s, 1.5)
 
 
 def test_what_was_taken_back_is_forgotten() -> None:
     """Neither the part that ran nor the first frames count."""
-    spans = Spans()
-    spans.listening(Listener()).phase("vision")
-    spans.listening(Listener()).progress("Looking", 4, 8)
+    spans = Timeline()
+    spans.recording(Callbacks()).phase("vision")
+    spans.recording(Callbacks()).progress("Looking", 4, 8)
     spans.forget()
     assert spans.startup is None
     spans.phase("prefill")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def replace_whole(path: Path, pieces: Iterable[bytes]) -> None:
+def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
     """Put new content in a file's place at once, with the rights that it had. Raises OSError."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:

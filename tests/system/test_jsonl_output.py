@@ -12,23 +12,23 @@ import pytest
 from dycoke_cli.errors import UsageError
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import ANSWERS, Record
-from dycoke_cli.ledger import Ledger
+from dycoke_cli.system.jsonl_output import JsonlOutput
 from tests.evaluation.records import record
 
 
 def kept(path: Path) -> dict[str, Record]:
-    with Ledger(path, ANSWERS) as ledger:
-        return dict(ledger.records)
+    with JsonlOutput(path, ANSWERS) as output:
+        return dict(output.records)
 
 
 def test_the_ledger_keeps_what_it_is_given(tmp_path: Path) -> None:
     """A line each, there at once, read back equal; the last of a key counts."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path, ANSWERS) as ledger:
-        ledger.add(record("1", None))
-        ledger.add(record("2"))
+    with JsonlOutput(path, ANSWERS) as output:
+        output.add(record("1", None))
+        output.add(record("2"))
         assert len(path.read_text().splitlines()) == 2
-        ledger.add(record("1", question="ü\u2028?"))
+        output.add(record("1", question="ü\u2028?"))
     assert kept(path) == {"1": record("1", question="ü\u2028?"), "2": record("2")}
     assert [json.loads(line)["key"] for line in path.read_text().split("\n")[:-1]] == ["1", "2", "1"]
 
@@ -36,17 +36,17 @@ def test_the_ledger_keeps_what_it_is_given(tmp_path: Path) -> None:
 def test_any_torn_last_line_is_repaired(tmp_path: Path) -> None:
     """Cut at any byte, the whole lines stay, the rest goes, and what is added later stands on a line of its own."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path, ANSWERS) as ledger:
-        ledger.add(record("1"))
+    with JsonlOutput(path, ANSWERS) as output:
+        output.add(record("1"))
         first = path.stat().st_size
-        ledger.add(record("2"))
+        output.add(record("2"))
     whole = path.read_bytes()
     for cut in range(first, len(whole) + 1):
         path.write_bytes(whole[:cut])
         expected = {"1", "2"} if cut >= len(whole) - 1 else {"1"}
         assert set(kept(path)) == expected
-        with Ledger(path, ANSWERS) as ledger:
-            ledger.add(record("3"))
+        with JsonlOutput(path, ANSWERS) as output:
+            output.add(record("3"))
         assert set(kept(path)) == {*expected, "3"}
 
 
@@ -65,9 +65,9 @@ def test_files_of_others_are_left_alone(tmp_path: Path, content: bytes) -> None:
 def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
     """Only the end can be torn by us; anything else is for the user to see."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path, ANSWERS) as ledger:
-        ledger.add(record("1"))
-        ledger.add(record("2"))
+    with JsonlOutput(path, ANSWERS) as output:
+        output.add(record("1"))
+        output.add(record("2"))
     path.write_bytes(path.read_bytes()[10:])
     with pytest.raises(UsageError, match="line 1"):
         kept(path)
@@ -87,25 +87,25 @@ def test_a_full_disk_is_told_of_and_costs_no_kept_answer(tmp_path: Path) -> None
 
     path = tmp_path / "out.jsonl"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Ledger(path, ANSWERS) as ledger:
-        ledger.add(record("1"))
+    with JsonlOutput(path, ANSWERS) as output:
+        output.add(record("1"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, before[1]))
         try:
             with pytest.raises(UsageError, match="cannot be written: File too large"):
-                ledger.add(record("2"))
+                output.add(record("2"))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "1" in kept(path)
-    with Ledger(path, ANSWERS) as ledger:
-        ledger.add(record("3"))
+    with JsonlOutput(path, ANSWERS) as output:
+        output.add(record("3"))
     assert {"1", "3"} <= set(kept(path))
 
 
 def test_without_a_file_nothing_is_kept() -> None:
-    """The ledger of a run without --output lives as long as the run."""
-    with Ledger(None, ANSWERS) as ledger:
-        ledger.add(record("1"))
-        assert set(ledger.records) == {"1"}
+    """The output of a run without --output lives as long as the run."""
+    with JsonlOutput(None, ANSWERS) as output:
+        output.add(record("1"))
+        assert set(output.records) == {"1"}
 
 
 def test_a_kept_answer_is_scored_by_the_file_as_it_is_now() -> None:
@@ -120,8 +120,8 @@ def test_a_kept_answer_is_scored_by_the_file_as_it_is_now() -> None:
 def test_the_output_of_a_run_is_its_own(tmp_path: Path) -> None:
     """A second run is refused and told who writes; afterwards the file is free, and no lock is left behind."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path, ANSWERS) as ledger:
-        ledger.add(record("1"))
+    with JsonlOutput(path, ANSWERS) as output:
+        output.add(record("1"))
         with pytest.raises(UsageError, match=rf"is being written by another run: process {os.getpid()} on "):
             kept(path)
     assert set(kept(path)) == {"1"}
@@ -133,7 +133,7 @@ def test_a_killed_run_leaves_its_output_free(tmp_path: Path) -> None:
     """The lock is the process's: what was killed holds nothing, though its lock file is still there."""
     path = tmp_path / "out.jsonl"
     code = (
-        "import os, sys, pathlib, signal; from dycoke_cli.lock import FileLock; "
+        "import os, sys, pathlib, signal; from dycoke_cli.system.file_lock import FileLock; "
         "FileLock(pathlib.Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)])
@@ -145,14 +145,14 @@ def test_a_killed_run_leaves_its_output_free(tmp_path: Path) -> None:
 def test_compacting_leaves_one_line_for_each_name(tmp_path: Path) -> None:
     """The file is replaced as a whole, keeps its rights, and takes more lines afterwards."""
     path = tmp_path / "out.jsonl"
-    with Ledger(path, ANSWERS) as ledger:
+    with JsonlOutput(path, ANSWERS) as output:
         for key in ("1", "2", "1", "3"):
-            ledger.add(record(key, question=f"{len(path.read_bytes())}?"))
-        expected = dict(ledger.records)
+            output.add(record(key, question=f"{len(path.read_bytes())}?"))
+        expected = dict(output.records)
         path.chmod(0o640)
-        ledger.compact()
+        output.compact()
         assert len(path.read_text().splitlines()) == 3
-        ledger.add(record("4"))
+        output.add(record("4"))
     assert kept(path) == {**expected, "4": record("4")}
     assert path.stat().st_mode & 0o777 == 0o640
 
@@ -160,7 +160,7 @@ def test_compacting_leaves_one_line_for_each_name(tmp_path: Path) -> None:
 def test_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
     """A file name may hold any byte; its line is JSON all the same and gives the name back."""
     path, name = tmp_path / "out.jsonl", os.fsdecode(b"caf\xe9 \n.mp4")
-    with Ledger(path, ANSWERS) as ledger:
-        ledger.add(record("1", video=name))
+    with JsonlOutput(path, ANSWERS) as output:
+        output.add(record("1", video=name))
     assert kept(path)["1"].video == name
     assert len(path.read_text(encoding="utf-8").splitlines()) == 1

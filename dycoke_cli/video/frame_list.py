@@ -10,7 +10,7 @@ from dycoke_cli.video.orientation import Orientation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Timeline:
+class FrameList:
     """The frames of one video in the order in which they are shown."""
 
     name: str  # as the messages call it

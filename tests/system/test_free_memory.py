@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dycoke_cli import memory
-from dycoke_cli.memory import free_bytes, known_free_bytes
+from dycoke_cli.system import free_memory
+from dycoke_cli.system.free_memory import free_bytes, known_free_bytes
 
 CPU = torch.device("cpu")
 KIB = 1024
@@ -16,7 +16,7 @@ KIB = 1024
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine with 50 KiB available, of which nothing else is known."""
     for name, path in (("_MACHINE", "meminfo"), ("_OWN_GROUPS", "cgroup"), ("_GROUPS", "groups")):
-        monkeypatch.setattr(memory, name, tmp_path / path)
+        monkeypatch.setattr(free_memory, name, tmp_path / path)
     (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
     return tmp_path
 
@@ -25,11 +25,11 @@ def group(folder: Path, names: tuple[str, str], limit: str, used: int, stat: str
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(names, (limit, str(used)), strict=True):
         (folder / name).write_text(f"{text}\n")
-    (folder / "memory.stat").write_text(stat)
+    (folder / "free_memory.stat").write_text(stat)
 
 
-V2 = ("memory.max", "memory.current")
-V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+V2 = ("free_memory.max", "free_memory.current")
+V1 = ("free_memory.limit_in_bytes", "free_memory.usage_in_bytes")
 
 
 def test_without_limits_it_is_what_linux_calls_available(machine: Path) -> None:

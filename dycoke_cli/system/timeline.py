@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 
-from dycoke_cli.listener import Listener
+from dycoke_cli.system.callbacks import Callbacks
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class StartUp:
     decoder_cpu_s: float  # and of the one that decodes
 
 
-class Spans:
-    """Follows a run as a listener of it."""
+class Timeline:
+    """Follows a run as a callbacks of it."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -34,15 +34,15 @@ class Spans:
         self._spans: list[Span] = []
         self._open: tuple[str, float] | None = None
 
-    def listening(self, listener: Listener) -> Listener:
-        """Gives a listener that passes on what it hears and notes when a part begins."""
+    def recording(self, callbacks: Callbacks) -> Callbacks:
+        """Gives a callbacks that passes on what it hears and notes when a part begins."""
 
         def progress(what: str, done: int, total: int) -> None:
             if done and self.startup is None and self._open is not None and self._open[0] == "vision":
                 self.startup = StartUp(time.perf_counter() - self.began, time.process_time(), 0.0)
-            listener.progress(what, done, total)
+            callbacks.progress(what, done, total)
 
-        return replace(listener, phase=self.phase, progress=progress)
+        return replace(callbacks, phase=self.phase, progress=progress)
 
     def phase(self, name: str) -> None:
         """Notes that a part begins, which ends the one before; an empty name begins none."""

@@ -6,7 +6,7 @@ import platform
 import torch
 import transformers
 
-from dycoke_cli.machine import machine_facts
+from dycoke_cli.system.machine import machine_facts
 
 
 def test_facts_of_a_cpu() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Listener:
+class Callbacks:
     """Callbacks of a run; all of them are optional.
 
     notice: one line for the user. progress: what is being done, how much is done, of how much (0: unknown).

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.lock import FileLock
-from dycoke_cli.wholefile import replace_whole
+from dycoke_cli.system.atomic_write import write_atomically
+from dycoke_cli.system.file_lock import FileLock
 
 
 class Keepable(Protocol):
@@ -41,7 +41,7 @@ class Format(Generic[R]):
             return None
 
 
-class Ledger(Generic[R]):
+class JsonlOutput(Generic[R]):
     """Keeps records by their name, in a file if there is one; the last line of a name counts.
 
     A context manager that holds the file for this run alone. Nothing that it did not write is ever changed: a file of
@@ -57,7 +57,7 @@ class Ledger(Generic[R]):
         self.end = 0  # bytes of whole lines
         self.made = False  # the file was not there before
 
-    def __enter__(self) -> "Ledger[R]":
+    def __enter__(self) -> "JsonlOutput[R]":
         if self.path is not None and self.lock is not None:
             if self.path.exists() and not self.path.is_file():
                 raise UsageError(f"{str(self.path)!r} is no file to write to", "Name a file, existing or new")
@@ -97,7 +97,7 @@ class Ledger(Generic[R]):
         descriptor, self.descriptor = self.descriptor, None
         os.close(descriptor)  # Windows replaces no file that is open
         try:
-            replace_whole(self.path, map(encoded, self.records.values()))
+            write_atomically(self.path, map(encoded, self.records.values()))
             self.outdated = 0
         except OSError as error:
             raise self._refusal(error) from None

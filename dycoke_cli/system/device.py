@@ -49,6 +49,18 @@ def suitable_threads(device: torch.device, weight_bytes: int) -> Iterator[None]:
 
 
 @contextmanager
+def cpu_threads(threads: int | None) -> Iterator[None]:
+    """Let torch use so many CPU threads inside the block."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def out_of_memory_explained() -> Iterator[None]:
     """Turn the several ways in which memory runs out into one error with a remedy."""
     try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dycoke_cli.measure import PeakMemory
+from dycoke_cli.system.measure import PeakMemory
 
 PIECES, PIECE = 4000, 20_000  # 80 MB in pieces that an allocator keeps when they are freed
 
