@@ -25,11 +25,11 @@ def group(folder: Path, names: tuple[str, str], limit: str, used: int, stat: str
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(names, (limit, str(used)), strict=True):
         (folder / name).write_text(f"{text}\n")
-    (folder / "free_memory.stat").write_text(stat)
+    (folder / "memory.stat").write_text(stat)
 
 
-V2 = ("free_memory.max", "free_memory.current")
-V1 = ("free_memory.limit_in_bytes", "free_memory.usage_in_bytes")
+V2 = ("memory.max", "memory.current")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
 def test_without_limits_it_is_what_linux_calls_available(machine: Path) -> None:
