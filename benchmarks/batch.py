@@ -29,7 +29,7 @@ from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.machine import machine_facts
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 
 SAMPLES = Path(__file__).parents[1] / "sample_videos"
 PROMPT = "describe the video."

@@ -30,8 +30,8 @@ from dycoke_cli import checkpoints, loading
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.video import pyav_reader
-from dycoke_cli.video.guard import Decoder, VideoReader
 from dycoke_cli.video.probe import read_index
+from dycoke_cli.video.reader import Decoder, VideoReader
 from dycoke_cli.video.sampling import Sampling
 
 SIZE, RATE, SECONDS = (1920, 1080), 30, 10

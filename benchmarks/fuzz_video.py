@@ -26,7 +26,7 @@ import numpy as np
 
 from dycoke_cli.errors import VideoError
 from dycoke_cli.video.frames import Frames
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.made import write
 

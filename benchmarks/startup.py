@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from dycoke_cli import sample
 from dycoke_cli.system.machine import machine_facts
+from dycoke_cli.video import samples
 
 ROOT = Path(__file__).parents[1]
-ASK = ["-m", "dycoke_cli", "ask", str(sample.VIDEO), sample.QUESTION, "-m", "demo", "-q", "--json", "--no-cache"]
+ASK = ["-m", "dycoke_cli", "ask", str(samples.VIDEO), samples.QUESTION, "-m", "demo", "-q", "--json", "--no-cache"]
 CLOCK = "; import time; print(time.process_time())"
 LLAVA = "import torch, transformers.models.llava_onevision.modeling_llava_onevision"
 IMPORTS = {"import torch": "import torch", "import torch and the model": LLAVA}

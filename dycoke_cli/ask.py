@@ -10,12 +10,12 @@ from dycoke_cli.answer import Answer
 from dycoke_cli.asked import check_question
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
-from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.timeline import Span, StartUp, Timeline
-from dycoke_cli.video.arriving import FramesReplacedError
+from dycoke_cli.video.frame_buffer import FramesReplacedError
 from dycoke_cli.video.frames import Frames
+from dycoke_cli.video.path import readable_path
 
 if TYPE_CHECKING:
     from dycoke_cli.methods import Method

@@ -12,11 +12,11 @@ from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.encoded.look import look_up
 from dycoke_cli.errors import UsageError
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of
-from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video.arriving import FramesReplacedError
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.frame_buffer import FramesReplacedError
+from dycoke_cli.video.path import readable_path
+from dycoke_cli.video.reader import VideoReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from dycoke_cli.video.arriving import ArrivingPixels
+from dycoke_cli.video.frame_buffer import ArrivingPixels
 from dycoke_cli.video.frames import Frames
-from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.sampling import parse_time
 
 

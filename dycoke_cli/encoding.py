@@ -3,7 +3,7 @@
 from dycoke_cli.families.family import Family, OnProgress
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.tokens import VisualTokens
-from dycoke_cli.video.arriving import Pixels, part
+from dycoke_cli.video.frame_buffer import Pixels, part
 
 # Frames whose uncompressed tokens are held at once, a multiple of what passes the vision tower together.
 TOGETHER = 16

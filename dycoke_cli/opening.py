@@ -17,11 +17,11 @@ from dycoke_cli.errors import UsageError
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.frames import Frames
-from dycoke_cli.video.guard import VideoReader
-from dycoke_cli.video.pending import PendingFrames
-from dycoke_cli.video.piped import STDIN
+from dycoke_cli.video.pending_frames import PendingFrames
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling, parse_time
 from dycoke_cli.video.source import check_source
+from dycoke_cli.video.stdin import STDIN
 
 if TYPE_CHECKING:
     import torch

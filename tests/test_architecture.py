@@ -14,9 +14,9 @@ ROOT = PACKAGE.parent
 
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
-    "answer errors fingerprint flops groups presets sample textstream",
+    "answer errors fingerprint flops groups presets textstream",
     "asked finite language_model model_file moments quantization ranges system tokens video",
-    "clip outline place settings_file weight_files",
+    "clip outline settings_file weight_files",
     "config_limits hub naming sizes",
     "methods models settings",
     "engine families model_folder",

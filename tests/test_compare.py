@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from dycoke_cli import sample
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.result import Comparison
 from dycoke_cli.comparison.run import compare
@@ -18,6 +17,7 @@ from dycoke_cli.methods import Full
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.video import samples
 from tests.conftest import golden_model
 from tests.test_session import clip
 
@@ -28,7 +28,7 @@ ARMS = [replace(Arm.of("full", {}), baseline=True), Arm.of("dycoke", {"k": "0.5"
 @pytest.fixture(scope="module")
 def found() -> Comparison:
     """Three arms and stock `generate`, twice, with traces."""
-    return compare(str(sample.VIDEO), sample.QUESTION, ARMS, SETTINGS, stock=True, repeats=2, trace=True)
+    return compare(str(samples.VIDEO), samples.QUESTION, ARMS, SETTINGS, stock=True, repeats=2, trace=True)
 
 
 def test_everyone_runs_once_a_repeat_in_turns(found: Comparison) -> None:
@@ -88,7 +88,7 @@ def test_arithmetic_follows_the_layers(found: Comparison) -> None:
 def test_one_budget_for_all_but_the_baseline() -> None:
     """--retain is met by what compresses; `full` beside it keeps everything."""
     arms = [ARMS[0], Arm.of("random", {})]
-    found = compare(str(sample.VIDEO), "what?", arms, SETTINGS.model_copy(update={"retain": 0.5}), repeats=1)
+    found = compare(str(samples.VIDEO), "what?", arms, SETTINGS.model_copy(update={"retain": 0.5}), repeats=1)
     assert [run.answer.tokens.prefill_retention for run in found.runs] == [1.0, 0.5]
     assert found.runs[1].method["options"]["retain"] == 0.5
 
@@ -112,7 +112,7 @@ def test_a_clash_is_refused_before_anything_runs(
 
     monkeypatch.setattr(Llava, "encode", ran)
     with pytest.raises(UsageError, match=what):
-        compare(str(sample.VIDEO), "what?", [ARMS[0], *arms], SETTINGS.model_copy(update=settings), stock=True)
+        compare(str(samples.VIDEO), "what?", [ARMS[0], *arms], SETTINGS.model_copy(update=settings), stock=True)
 
 
 def test_a_missing_video_is_one_error(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_wrong_method_of_a_file_or_a_variable_is_named_with_it(tmp_path: Path)
 def test_a_misspelt_method_or_model_is_refused_before_torch(tmp_path: Path) -> None:
     """In every command that takes one, with the nearest name, and before any notice."""
     video = ROOT / "sample_videos" / "cube.mp4"
-    questions = ROOT / "dycoke_cli" / "sample" / "questions.yaml"
+    questions = ROOT / "dycoke_cli" / "demo" / "clips" / "questions.yaml"
     commands = [
         ["ask", str(video), "q", "-M", "dycok"],
         ["ask", str(video), "q", "-m", "dem"],
@@ -100,7 +100,7 @@ def test_a_misspelt_method_or_model_is_refused_before_torch(tmp_path: Path) -> N
 def test_an_option_out_of_its_range_is_refused_before_torch(tmp_path: Path) -> None:
     """And methods that act at the same moment: both were found seconds later, when the methods were made."""
     video = ROOT / "sample_videos" / "cube.mp4"
-    questions = ROOT / "dycoke_cli" / "sample" / "questions.yaml"
+    questions = ROOT / "dycoke_cli" / "demo" / "clips" / "questions.yaml"
     commands = [
         ["ask", str(video), "q", "-o", "k=2"],
         ["ask", str(video), "q", "-M", "dycoke+dynamic"],

@@ -15,10 +15,10 @@ from dycoke_cli import opening
 from dycoke_cli.ask import Outcome, ask
 from dycoke_cli.families.llava import Llava
 from dycoke_cli.settings import Settings
-from dycoke_cli.video import child as child_module
+from dycoke_cli.video import worker_process as child_module
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.video.clips import clip, worker_after
-from tests.video.test_arriving import REFUTED, SLOW
+from tests.video.test_frame_buffer import REFUTED, SLOW
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = Settings(model="demo", frames=8, max_new_tokens=4)

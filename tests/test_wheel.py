@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import dycoke_cli
-from dycoke_cli import sample
+from dycoke_cli.video import samples
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 25 * 10**6  # bytes
@@ -67,9 +67,9 @@ def test_what_is_in_it(wheel: Path) -> None:
     """The demo model, two clips with what is known about them, and the mark of a typed package; not too large."""
     assert wheel.stat().st_size < LARGEST
     names = set(zipfile.ZipFile(wheel).namelist())
-    clips = [clip.name for clip in sample.FOLDER.glob("*.mp4")]
+    clips = [clip.name for clip in samples.FOLDER.glob("*.mp4")]
     assert len(clips) >= 2
-    wanted = {f"sample/{name}" for name in [*clips, sample.QUESTIONS.name]}
+    wanted = {f"demo/clips/{name}" for name in [*clips, samples.QUESTIONS.name]}
     wanted |= {"demo/model.safetensors", "demo/config.json", "demo/tokenizer.json", "present/template/page.html"}
     assert {f"dycoke_cli/{name}" for name in wanted | {"py.typed"}} <= names
     assert not [name for name in names if not name.startswith(("dycoke_cli/", "dycoke-"))]

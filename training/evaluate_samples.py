@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from dycoke_cli.methods.options import make_method
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from training.evaluate import answer_all, load_model
 

@@ -13,7 +13,7 @@ from dycoke_cli.families.llava import Llava
 from dycoke_cli.opening import start_reading
 from dycoke_cli.settings import Settings
 from dycoke_cli.tokens import VisualTokens
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 
 
 class Pictures(NamedTuple):

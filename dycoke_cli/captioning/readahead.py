@@ -13,8 +13,8 @@ from dycoke_cli.captioning.key import Identity
 from dycoke_cli.errors import DyCokeError, UsageError, VideoError
 from dycoke_cli.opening import start_reading
 from dycoke_cli.video.frames import Frames
-from dycoke_cli.video.guard import VideoReader
-from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.pending_frames import PendingFrames
+from dycoke_cli.video.reader import VideoReader
 
 HELD_BYTES = 4 << 30  # of frames that wait for the model
 

@@ -75,8 +75,8 @@ def ask_command(
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.place import video_path
     from dycoke_cli.settings import merged, parse_options, user_file
+    from dycoke_cli.video.path import video_path
 
     video = video_path(video)
     flags["options"] = parse_options(option) if option else None

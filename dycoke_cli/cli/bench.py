@@ -84,8 +84,8 @@ def bench_command(
     flags: dict[str, Any] = {key: value for key, value in given.items() if key in opt.SETTINGS and key != "frames"}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.place import readable_path
     from dycoke_cli.present.outputs import check_outputs
+    from dycoke_cli.video.path import readable_path
 
     if output is None and RESULTS.is_dir():
         output = RESULTS / "bench.json"

@@ -79,7 +79,7 @@ def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
 def _items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
     """Find this run's share of the videos, and tell of what was left out. Raises InputError where there is none."""
     from dycoke_cli.errors import InputError
-    from dycoke_cli.video.album import list_pictures
+    from dycoke_cli.video.image_sequence import list_pictures
 
     found = request.find()
     if found.again:

@@ -90,8 +90,8 @@ def compare_command(
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.comparison.sweep import grid
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.place import readable_path
     from dycoke_cli.present.outputs import check_outputs
+    from dycoke_cli.video.path import readable_path
 
     video, question = _asked(video, question)
     if sweep and len(methods or []) > 1:
@@ -137,13 +137,13 @@ def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings",
 
 def _asked(video: str | None, question: str | None) -> tuple[str, str]:
     """Give the video and the question, the bundled ones without any. Raises UsageError for one without the other."""
-    from dycoke_cli import sample
     from dycoke_cli.asked import check_question
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.place import video_path
+    from dycoke_cli.video import samples
+    from dycoke_cli.video.path import video_path
 
     if video is None:
-        return str(sample.VIDEO), sample.QUESTION
+        return str(samples.VIDEO), samples.QUESTION
     if question is None or not question.strip():
         raise UsageError(
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'

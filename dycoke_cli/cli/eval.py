@@ -72,8 +72,8 @@ def eval_command(
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.evaluation.matching import checked_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
-    from dycoke_cli.place import local_path
     from dycoke_cli.present.outputs import check_outputs
+    from dycoke_cli.video.path import local_path
 
     file = Path(local_path(questions))
     check_outputs({"--output": output}, [file, config])

@@ -13,10 +13,10 @@ from dycoke_cli.evaluation.arm import Arm, refuse_twins
 from dycoke_cli.flops import TextShape
 from dycoke_cli.methods import Full, Method
 from dycoke_cli.opening import FEW_FRAMES, describe, open_video
-from dycoke_cli.place import readable_path
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.machine import machine_facts
+from dycoke_cli.video.path import readable_path
 
 if TYPE_CHECKING:
     from dycoke_cli.families.family import Family

@@ -3,11 +3,11 @@
 import time
 from typing import Literal
 
-from dycoke_cli import sample
 from dycoke_cli.doctor.finding import Finding, ok
 from dycoke_cli.doctor.installation import decord_package
 from dycoke_cli.errors import DyCokeError, UsageError
-from dycoke_cli.video.guard import read_frames
+from dycoke_cli.video import samples
+from dycoke_cli.video.reader import read_frames
 from dycoke_cli.video.sampling import Sampling
 
 FRAMES = 4
@@ -39,13 +39,13 @@ def check_decord() -> Finding:
 
 def _decoded(decoder: Literal["decord", "pyav"]) -> Finding:
     began = time.perf_counter()
-    frames = read_frames(sample.VIDEO, Sampling(FRAMES), decoder, LIMIT_S)
+    frames = read_frames(samples.VIDEO, Sampling(FRAMES), decoder, LIMIT_S)
     seconds = time.perf_counter() - began
     height, width = frames.pixels.shape[1:3]
-    told = f"{len(frames)} frames of {sample.VIDEO.name}, {width}x{height}, in {seconds:.2g} s"
+    told = f"{len(frames)} frames of {samples.VIDEO.name}, {width}x{height}, in {seconds:.2g} s"
     return ok(decoder, told, seconds=seconds, frames=len(frames))
 
 
 def one_line(error: DyCokeError) -> str:
     """Give what a video error says, without the full stop and without the sample's long path."""
-    return error.message.replace(str(sample.VIDEO), sample.VIDEO.name).rstrip(".")
+    return error.message.replace(str(samples.VIDEO), samples.VIDEO.name).rstrip(".")

@@ -10,9 +10,10 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from dycoke_cli import loading, sample
+from dycoke_cli import loading
 from dycoke_cli.doctor.finding import Finding, ok
 from dycoke_cli.errors import ModelError
+from dycoke_cli.video import samples
 
 SCANT = 2 * 2**30  # bytes of VRAM: below it hardly a model fits
 NVIDIA_SMI_LIMIT_S = 10.0  # it hangs where the driver does
@@ -105,7 +106,7 @@ def check_model(device: str = "auto") -> Finding:
     from dycoke_cli.settings import Settings
 
     settings = Settings.model_validate({"model": "demo", "device": device})
-    known = read_questions(sample.QUESTIONS)[0]
+    known = read_questions(samples.QUESTIONS)[0]
     outcome = ask(str(known.path), [known.text], settings)
     said, where = outcome.answers[0].answer, f"{outcome.model['dtype']} on {outcome.model['device']}"
     facts = {"question": known.text, "answer": said, "expected": known.expected[0], **outcome.model}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dycoke_cli.video.deferred_pixels import LaterPixels
 from dycoke_cli.video.frames import Frames, VideoInfo
-from dycoke_cli.video.later import LaterPixels
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,11 +17,11 @@ from dycoke_cli.encoded.entry import FORMAT, Entry, kept_tensors, write_entry
 from dycoke_cli.errors import VideoError
 from dycoke_cli.fingerprint import folder_fingerprint
 from dycoke_cli.video.frames import READING, Frames
-from dycoke_cli.video.guard import read_frames
-from dycoke_cli.video.pending import PendingFrames
-from dycoke_cli.video.piped import STDIN
+from dycoke_cli.video.pending_frames import PendingFrames
+from dycoke_cli.video.reader import read_frames
 from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.source import shown
+from dycoke_cli.video.stdin import STDIN
 
 if TYPE_CHECKING:
     from dycoke_cli.checkpoints import Checkpoint

@@ -10,7 +10,7 @@ from dycoke_cli.errors import InputError, UsageError, VideoError
 from dycoke_cli.evaluation.item import EXAMPLE, Item, read_items
 from dycoke_cli.evaluation.matching import LETTERS, Match, checked_match, chosen_option, normalised
 from dycoke_cli.evaluation.question import Question
-from dycoke_cli.place import video_path
+from dycoke_cli.video.path import video_path
 from dycoke_cli.video.source import check_source
 
 SHOWN = 20  # missing videos that an error names

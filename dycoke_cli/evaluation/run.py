@@ -16,8 +16,8 @@ from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.system.jsonl_output import JsonlOutput
-from dycoke_cli.video.guard import VideoReader
-from dycoke_cli.video.pending import PendingFrames
+from dycoke_cli.video.pending_frames import PendingFrames
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 
 if TYPE_CHECKING:

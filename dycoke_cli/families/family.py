@@ -10,7 +10,7 @@ from torch import Tensor
 from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
-from dycoke_cli.video.arriving import Pixels
+from dycoke_cli.video.frame_buffer import Pixels
 
 Pictures = npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB, none of them still to come
 Size = tuple[int, int]  # height, width

@@ -14,7 +14,7 @@ from dycoke_cli.families.picture import resized
 from dycoke_cli.families.saliency import encode_watched
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
-from dycoke_cli.video.arriving import Pixels
+from dycoke_cli.video.frame_buffer import Pixels
 
 BEFORE = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"

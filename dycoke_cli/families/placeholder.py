@@ -16,7 +16,7 @@ from dycoke_cli.families.loaded import OTHER_FILES, LoadedModel
 from dycoke_cli.families.picture import Channels, PictureSettings
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
-from dycoke_cli.video.arriving import Pixels
+from dycoke_cli.video.frame_buffer import Pixels
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dycoke_cli.errors import ModelError, VideoError
 from dycoke_cli.families.family import Pictures, Size
 from dycoke_cli.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
-from dycoke_cli.video.arriving import Pixels
+from dycoke_cli.video.frame_buffer import Pixels
 
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
 SECTIONS = (16, 24, 24)  # pairs of a head's numbers that turn with time, height and width, where config.json says none

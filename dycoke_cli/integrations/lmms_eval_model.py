@@ -26,7 +26,7 @@ from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 
 
 def _settings(values: dict[str, Any]) -> Settings:

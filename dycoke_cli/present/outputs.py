@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.video.album import list_pictures
-from dycoke_cli.video.piped import STDIN
+from dycoke_cli.video.image_sequence import list_pictures
+from dycoke_cli.video.stdin import STDIN
 
 
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | Path | None] = ()) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dycoke_cli.video.small_picture import SIDE
+from dycoke_cli.video.thumbnail import SIDE
 
 LEAST = 64  # below it nothing can be told from a picture
 AREA = 64 * SIDE * SIDE  # of all pictures of a page together, so that long videos still make a page that opens at once

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dycoke_cli.video import pyav_reader
+from dycoke_cli.video.frame_index import FrameIndex
 from dycoke_cli.video.frames import Picture
-from dycoke_cli.video.index import Index
 
 _TOLERANCE_S = 2e-3
 _SAME_PICTURE = 5  # mean difference of 255: two versions of FFmpeg differ by up to 3.6 on 10-bit video, else by 0.7
@@ -20,7 +20,7 @@ class DecordRefutedError(Exception):
 
 
 def pictures(
-    index: Index, chosen: npt.NDArray[np.int64], size: tuple[int, int], beat: Callable[[], None]
+    index: FrameIndex, chosen: npt.NDArray[np.int64], size: tuple[int, int], beat: Callable[[], None]
 ) -> Iterator[Picture]:
     """Yields the upright pictures of `chosen`, calling `beat` before each. Raises DecordRefutedError, even at the end.
 
@@ -68,13 +68,13 @@ def refusal(path: str) -> str:
     return "it shows something that nothing confirms"
 
 
-def slowest_step(index: Index) -> int:
+def slowest_step(index: FrameIndex) -> int:
     """How many frames decord may have to decode before it gives one: the longest way from key frame to key frame."""
     places = np.searchsorted(index.pts, index.keys)
     return int(np.diff(places, append=len(index.pts)).max(initial=1))
 
 
-def _open(index: Index, scaled: dict[str, int], beat: Callable[[], None]) -> Any:
+def _open(index: FrameIndex, scaled: dict[str, int], beat: Callable[[], None]) -> Any:
     import decord  # 0.1 s, and only files that need it pay
 
     decord.logging.set_level(decord.logging.QUIET)
@@ -86,7 +86,7 @@ def _open(index: Index, scaled: dict[str, int], beat: Callable[[], None]) -> Any
     return reader
 
 
-def _check_times(reader: Any, index: Index, chosen: npt.NDArray[np.int64]) -> None:
+def _check_times(reader: Any, index: FrameIndex, chosen: npt.NDArray[np.int64]) -> None:
     starts = np.asarray(reader.get_frame_timestamp([0, *chosen.tolist()]), dtype=np.float64)[:, 0]
     wrong = np.abs(starts[1:] - starts[0] - index.seconds[chosen])
     # decord gives float32, which is coarse after some hours.
@@ -101,7 +101,7 @@ def _reason(error: Exception, path: str) -> str:
     return "".join(letter for letter in line if letter.isprintable())[:120].strip(" .")
 
 
-def _cheapest(index: Index, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _cheapest(index: FrameIndex, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """One early and one late frame to decode again, (checked,) rising: those nearest behind their key frames.
 
     A late one, because decord counts on from where it was and what it once miscounts stays.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dycoke_cli.video.small_picture import small_picture
+from dycoke_cli.video.thumbnail import thumbnail_of
 
 READING = 2  # raised when a file comes to give other frames or times: what was made of the old ones is stale
 Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
@@ -62,4 +62,4 @@ class Frames:
 
     def picture(self, place: int) -> Picture:
         """Gives one frame as a small picture to show: the same from the cache as from a decoder."""
-        return small_picture(self.pixels[place]) if self.small is None else self.small[place]
+        return thumbnail_of(self.pixels[place]) if self.small is None else self.small[place]

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from dycoke_cli.video.clock import Clock
 from dycoke_cli.video.container import moving_streams, open_container, video_stream
-from dycoke_cli.video.first_picture import FirstPicture
-from dycoke_cli.video.index import Index, shortfall
+from dycoke_cli.video.first_frame import FirstFrame
+from dycoke_cli.video.frame_index import FrameIndex, shortfall
+from dycoke_cli.video.timestamps import Timestamps
 
 _SEEKABLE = {"mov": "mp4", "matroska": "matroska"}  # the first of FFmpeg's names for the format -> ours
 _DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores"}
@@ -82,9 +82,9 @@ def _walk(
         damage.append(error)
 
 
-def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
+def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
     """Reads the index of the best video stream, calling `beat` on the way. Raises VideoError."""
-    first = FirstPicture.read(path, name, beat)
+    first = FirstFrame.read(path, name, beat)
     with open_container(path, name) as container:
         stream = video_stream(container, name)
         packets = Packets.read(container, stream.index, beat)
@@ -94,7 +94,7 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
         base, rate = float(stream.time_base), float(stream.average_rate or 0)
         seconds = np.asarray((packets.pts[order] - packets.pts[order][:1]) * base, dtype=np.float64)
         kind = _SEEKABLE.get(format_name, format_name)
-        clock = Clock.of_index(seconds, kind)
+        clock = Timestamps.of_index(seconds, kind)
         duration_s = _end(clock.seconds, float(packets.durations[order][-1:].sum()) * base, rate)
         end_s = duration_s + clock.skipped_s
         promised_s = _promised_s(container, stream)
@@ -102,7 +102,7 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> Index:
         cut = stream.frames > len(packets.pts) and promised_s - end_s > 1.5 / (rate or 25)
         damaged = packets.damaged or cut
         short = shortfall(end_s, promised_s, len(order))
-        return Index(
+        return FrameIndex(
             path=path,
             name=name,
             container=kind,

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
+from dycoke_cli.video.colour import RgbConverter
 from dycoke_cli.video.container import open_container, video_stream
+from dycoke_cli.video.frame_index import FrameIndex
 from dycoke_cli.video.frames import Picture
-from dycoke_cli.video.index import Index
-from dycoke_cli.video.rgb import Rgb
 
 _REORDERED = 4  # packets that a decoder may hold back to put frames in order
 _SHRINKING = {"mjpeg", "jpeg2000"}  # decode at half the size exactly, as no frame is built on another
@@ -22,7 +22,7 @@ class IndexRefutedError(Exception):
 
 
 def pictures(
-    index: Index,
+    index: FrameIndex,
     chosen: npt.NDArray[np.int64],
     size: tuple[int, int],
     beat: Callable[[], None],
@@ -40,7 +40,7 @@ def pictures(
         use_threads(stream, not index.one_thread)
         if index.codec in _SHRINKING and index.losses == ():
             stream.codec_context.options |= {"lowres": str(_halvings(index, size))}
-        rgb = Rgb(*size, index.hdr)
+        rgb = RgbConverter(*size, index.hdr)
         if index.places is None:
             in_hand = stream.codec_context.thread_count + _REORDERED
             cost = in_hand if seek_cost is None else seek_cost
@@ -51,7 +51,7 @@ def pictures(
             yield index.orientation.apply(rgb.convert(frame))
 
 
-def _halvings(index: Index, size: tuple[int, int]) -> int:
+def _halvings(index: FrameIndex, size: tuple[int, int]) -> int:
     """How often a frame can be halved and still be as large as wanted; decoders offer up to three."""
     return min(3, max(0, int(np.log2(min(index.stored_width / size[0], index.height / size[1])))))
 
@@ -114,7 +114,7 @@ class _Walk:
         self,
         container: "av.container.InputContainer",
         stream: "av.video.stream.VideoStream",
-        index: Index,
+        index: FrameIndex,
         chosen: npt.NDArray[np.int64],
         beat: Callable[[], None],
         seek_cost: int,

@@ -6,7 +6,7 @@ import shlex
 import stat
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.album import list_pictures
+from dycoke_cli.video.image_sequence import list_pictures
 
 VIDEO_ENDINGS = (
     "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "rm",

@@ -1,4 +1,4 @@
-"""The child that decodes: requests as JSON lines in, answers as JSON lines out, pixels on a shared canvas.
+"""The child that decodes: requests as JSON lines in, answers as JSON lines out, pixels in shared memory.
 
     python -m dycoke_cli.video.worker
 
@@ -15,23 +15,23 @@ import time
 from contextlib import suppress
 
 from dycoke_cli.errors import DyCokeError, VideoError
-from dycoke_cli.video.job import Job
-from dycoke_cli.video.reporter import Reporter
+from dycoke_cli.video.decode_job import DecodeJob
+from dycoke_cli.video.worker_messages import Reporter
 
-_MEMORY = 4 << 30  # bytes: far above what decoding takes, 2 GiB for 8K; the frames on the canvas do not count
+_MEMORY = 4 << 30  # bytes: far above what decoding takes, 2 GiB for 8K; the frames in shared memory do not count
 _ADDRESS_SPACE = 24 << 30  # bytes, with all that is reserved and never used
 
 
 def serve(requests: "queue.SimpleQueue[str]", reporter: Reporter) -> None:
     """Answers requests one after another, for ever."""
-    job: Job | None = None
+    job: DecodeJob | None = None
     while True:
         request = json.loads(requests.get())
         if job is not None:
             job.close()  # not before: until now the parent may still have had to open what it drew on
         reporter.send(kind="begun")
         try:
-            job = Job(request, reporter)
+            job = DecodeJob(request, reporter)
             job.run()
             reporter.send(kind="frames", cpu_s=time.process_time())
         except DyCokeError as error:

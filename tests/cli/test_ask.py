@@ -37,7 +37,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 @pytest.mark.smoke
 def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Piped: the answer and a newline on stdout, the demo's warning on stderr, no panel."""
+    """StdinCopy: the answer and a newline on stdout, the demo's warning on stderr, no panel."""
     monkeypatch.setattr("dycoke_cli.checkpoints.choose", lambda: "demo")
     code, out, err = ask(capsys, CUBE, QUESTION)
     assert code == 0

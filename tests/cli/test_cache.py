@@ -35,7 +35,7 @@ def test_ask_keeps_chat_finds_clear_removes(
     assert [json.loads(line)["features"] for line in out.splitlines()] == ["computed", "computed", "cache"]
     assert "came from the cache" in err
     monkeypatch.setattr(sys, "stdin", io.StringIO("q\n"))
-    monkeypatch.setattr("dycoke_cli.video.guard.VideoReader.submit", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("dycoke_cli.video.reader.VideoReader.submit", lambda *_: pytest.fail("decoded"))
     assert run(["chat", CUBE, *FLAGS, "-q"]) == 0
     capsys.readouterr()
     assert run(["cache", "info", "--json"]) == 0

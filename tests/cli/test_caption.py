@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dycoke_cli.cli.app import run
-from dycoke_cli.video import child as child_module
+from dycoke_cli.video import worker_process as child_module
 from tests.video.clips import worker_after
 from tests.video.made import write
 
@@ -18,7 +18,7 @@ QUICK = ["-m", "demo", "-n", "2", "--max-new-tokens", "8"]
 # A decoder that never ends over one file, like decord over some.
 HANG = """
 import time
-from dycoke_cli.video.job import Job
+from dycoke_cli.video.decode_job import Job
 def run(self, whole=Job.run):
     return time.sleep(60) if "hangs" in self.request["path"] else whole(self)
 Job.run = run

@@ -19,7 +19,7 @@ from tests.bench.made import LIMITS
 
 ROOT = Path(__file__).parents[2]
 CUBE = str(ROOT / "sample_videos" / "cube.mp4")
-QUESTIONS = str(ROOT / "dycoke_cli" / "sample" / "questions.yaml")
+QUESTIONS = str(ROOT / "dycoke_cli" / "demo" / "clips" / "questions.yaml")
 QUICK = ["-m", "demo", "-n", "2", "--max-new-tokens", "2"]
 COMMANDS = {
     "ask": ["ask", CUBE, "ist das ein Würfel – 立方体?", *QUICK, "--stats"],

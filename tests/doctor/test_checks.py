@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 from packaging.requirements import Requirement
 
-from dycoke_cli import models, sample
+from dycoke_cli import models
 from dycoke_cli.doctor import engine
 from dycoke_cli.doctor.child import examine_one
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
@@ -21,6 +21,7 @@ from dycoke_cli.doctor.engine import Card, judge_cuda
 from dycoke_cli.doctor.hub import check_cache, check_hub
 from dycoke_cli.doctor.installation import DECORDS, check_packages, check_python, check_settings, decord_package
 from dycoke_cli.errors import UsageError
+from dycoke_cli.video import samples
 
 GB = 10**9
 
@@ -74,7 +75,7 @@ def test_decoders_read_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     finding = check_decord()
     assert (finding.status, "pip install decord" in finding.remedy) == ("warning", True)
     assert "libavcodec.so.58" in finding.message
-    monkeypatch.setattr(sample, "VIDEO", tmp_path / "cube.mp4")
+    monkeypatch.setattr(samples, "VIDEO", tmp_path / "cube.mp4")
     assert check_pyav().status == "broken"
 
 
@@ -238,8 +239,8 @@ def test_the_bundled_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     finding = engine.check_model("cpu")
     assert (finding.status, "red" in finding.message) == ("ok", True)
     wrong = tmp_path / "questions.yaml"
-    wrong.write_text(sample.QUESTIONS.read_text().replace("cube.mp4", str(sample.VIDEO)).replace("red", "blue"))
-    monkeypatch.setattr(sample, "QUESTIONS", wrong)
+    wrong.write_text(samples.QUESTIONS.read_text().replace("cube.mp4", str(samples.VIDEO)).replace("red", "blue"))
+    monkeypatch.setattr(samples, "QUESTIONS", wrong)
     finding = engine.check_model("cpu")
     assert (finding.status, "not 'blue'" in finding.message) == ("broken", True)
 

@@ -25,7 +25,7 @@ from dycoke_cli.present.records import ask_record
 from dycoke_cli.present.report import ask_runs, write_report
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from tests.video.clips import clip
 
 SETTINGS = Settings(model="demo", frames=8, max_new_tokens=4)

@@ -32,7 +32,7 @@ from dycoke_cli.opening import load_model, opening_video
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 
 ROOT = Path(__file__).parents[2]
 CUBE = str(ROOT / "sample_videos" / "cube.mp4")

@@ -10,7 +10,7 @@ from dycoke_cli.ask import ask
 from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.families.family import Family
 from dycoke_cli.settings import Settings
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from tests.families.test_whole_runs import CUBE
 
 

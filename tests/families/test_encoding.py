@@ -9,7 +9,7 @@ from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.families.family import Family
 from dycoke_cli.families.loaded import CHUNK
 from dycoke_cli.methods.options import make_method
-from dycoke_cli.video.arriving import ArrivingPixels
+from dycoke_cli.video.frame_buffer import ArrivingPixels
 from tests.conftest import clip_frames
 
 

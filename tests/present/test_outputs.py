@@ -15,7 +15,7 @@ from dycoke_cli.present.records import write_whole
 
 ROOT = Path(__file__).parents[2]
 CUBE = ROOT / "sample_videos" / "cube.mp4"
-QUESTIONS = ROOT / "dycoke_cli" / "sample" / "questions.yaml"
+QUESTIONS = ROOT / "dycoke_cli" / "demo" / "clips" / "questions.yaml"
 
 
 @pytest.fixture(autouse=True)

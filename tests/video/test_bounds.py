@@ -11,7 +11,7 @@ import pytest
 from dycoke_cli.errors import VideoError
 from dycoke_cli.video import container as container_module
 from dycoke_cli.video.container import MAX_STORED_PIXELS, cores, open_container, video_stream
-from dycoke_cli.video.guard import VideoReader, read_frames
+from dycoke_cli.video.reader import VideoReader, read_frames
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, worker_after
 from tests.video.made import write
@@ -122,7 +122,7 @@ def test_frames_too_large_to_be_true_are_refused_before_they_are_made(side, read
 def test_a_decoder_that_eats_memory_ends_as_an_error(what, monkeypatch):
     """More than the child may have, in whatever way: it fails, and this process has lost nothing."""
     prelude = f"from dycoke_cli.video import pyav_reader\npyav_reader.pictures = lambda *_: {what}\n"
-    monkeypatch.setattr("dycoke_cli.video.child.worker_command", worker_after(prelude))
+    monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     with pytest.raises(VideoError, match="too little memory") as caught:
         read_frames(clip("h264_cfr.mp4"), EIGHT, decoder="pyav")
     assert caught.value.reason == "too_large"
@@ -144,7 +144,7 @@ def test_a_stream_that_grows_beyond_its_header_is_stopped(monkeypatch, tmp_path)
     write(tmp_path / "b.h264", size=(320, 240))
     (tmp_path / "both.h264").write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())
     prelude = "from dycoke_cli.video import container; container.MAX_STORED_PIXELS = 100 * 100\n"
-    monkeypatch.setattr("dycoke_cli.video.child.worker_command", worker_after(prelude))
+    monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     frames = read_frames(tmp_path / "both.h264", Sampling())
     assert len(frames) == 12
     assert frames.info.damaged
@@ -167,8 +167,8 @@ def test_readers_in_many_threads_do_not_disturb_each_other():
 
 
 def test_long_files_are_left_to_pyav(monkeypatch):
-    prelude = "from dycoke_cli.video import job; job._LONG = 100\n"
-    monkeypatch.setattr("dycoke_cli.video.child.worker_command", worker_after(prelude))
+    prelude = "from dycoke_cli.video import decode_job; decode_job._LONG = 100\n"
+    monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
     assert (frames.info.decoder, frames.info.decoder_reason) == ("pyav", "long, and PyAV reads only what it needs")
     assert read_frames(clip("h264_cfr.mp4"), EIGHT, decoder="decord").info.decoder == "decord"
@@ -176,8 +176,8 @@ def test_long_files_are_left_to_pyav(monkeypatch):
 
 def test_much_to_decode_is_left_to_pyav(monkeypatch):
     """By what the wanted frames take, not by how long the file is."""
-    prelude = "from dycoke_cli.video import job; job._MUCH = 10 * 640 * 360\n"
-    monkeypatch.setattr("dycoke_cli.video.child.worker_command", worker_after(prelude))
+    prelude = "from dycoke_cli.video import decode_job; decode_job._MUCH = 10 * 640 * 360\n"
+    monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     with VideoReader() as reader:
         many = reader.submit(clip("h264_cfr.mp4"), EIGHT).result()
         few = reader.submit(clip("h264_cfr.mp4"), Sampling(places=[0, 3])).result()

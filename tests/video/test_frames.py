@@ -11,7 +11,7 @@ import pytest
 from av.stream import Disposition
 
 from dycoke_cli.errors import UsageError, VideoError
-from dycoke_cli.video.guard import VideoReader, read_frames
+from dycoke_cli.video.reader import VideoReader, read_frames
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, corners, number, seconds
 

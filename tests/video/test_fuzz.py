@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks.fuzz_video import clips, fuzz, read, usage
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 
 GROWTH = 32 << 20  # bytes, over hundreds of reads; the first ones fill caches
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.video.guard import VideoReader
 from dycoke_cli.video.hdr import Hdr
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.made import write
 

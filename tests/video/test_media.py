@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dycoke_cli.errors import UsageError, VideoError
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import MEDIA, clip, looks_right, number, seconds
 

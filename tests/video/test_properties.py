@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip
 from tests.video.made import ffmpeg_frames, psnr, write

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.made import drawn, ffmpeg_frames, psnr, write
 

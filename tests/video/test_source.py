@@ -8,8 +8,8 @@ import time
 import pytest
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video import guard
-from dycoke_cli.video.guard import read_frames
+from dycoke_cli.video import reader
+from dycoke_cli.video.reader import read_frames
 from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.source import check_source, pictures_in
 from tests.video.clips import clip
@@ -92,7 +92,7 @@ CASES = [
 def test_each_cause_has_its_own_sentence(make, reason, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = make(tmp_path)
-    monkeypatch.setattr(guard, "Child", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(reader, "WorkerProcess", lambda: pytest.fail("a process was started"))
     began = time.monotonic()
     with pytest.raises(VideoError) as caught:
         read_frames(path, Sampling(frames=8))

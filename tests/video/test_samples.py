@@ -4,29 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from dycoke_cli import sample
 from dycoke_cli.evaluation.question_file import read_questions
+from dycoke_cli.video import samples
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_they_are_sample_videos() -> None:
     """The same bytes, whose origin the manifest tells; small enough to be carried along."""
-    clips = list(sample.FOLDER.glob("*.mp4"))
+    clips = list(samples.FOLDER.glob("*.mp4"))
     assert len(clips) >= 2
-    assert sample.VIDEO in clips
+    assert samples.VIDEO in clips
     for clip in clips:
         assert clip.read_bytes() == (ROOT / "sample_videos" / clip.name).read_bytes()
         assert clip.stat().st_size < 60_000
         assert f"| {clip.name} |" in (ROOT / "sample_videos" / "MANIFEST.md").read_text()
-    assert sample.QUESTION in (ROOT / "sample_videos" / "questions.yaml").read_text()
+    assert samples.QUESTION in (ROOT / "sample_videos" / "questions.yaml").read_text()
 
 
 def test_each_has_a_question_of_the_sample_videos() -> None:
     """With the same answer there; the first is about the clip that is shown."""
-    known = read_questions(sample.QUESTIONS)
-    assert known[0].path == sample.VIDEO
-    assert {question.path for question in known} == set(sample.FOLDER.glob("*.mp4"))
+    known = read_questions(samples.QUESTIONS)
+    assert known[0].path == samples.VIDEO
+    assert {question.path for question in known} == set(samples.FOLDER.glob("*.mp4"))
     asked = {(q.video, q.text, q.accepted) for q in read_questions(ROOT / "sample_videos" / "questions.yaml")}
     assert {(question.video, question.text, question.accepted) for question in known} <= asked
 
@@ -34,8 +34,8 @@ def test_each_has_a_question_of_the_sample_videos() -> None:
 def test_a_clip_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`sample:cube` is the clip, unless a file is called so; anything else is left alone."""
     monkeypatch.chdir(tmp_path)
-    assert sample.resolve("sample:cube") == str(sample.VIDEO)
+    assert samples.resolve("sample:cube") == str(samples.VIDEO)
     for other in ("sample:nothing", "cube", "cube.mp4", "-", "sample:"):
-        assert sample.resolve(other) == other
+        assert samples.resolve(other) == other
     Path("sample:cube").touch()
-    assert sample.resolve("sample:cube") == "sample:cube"
+    assert samples.resolve("sample:cube") == "sample:cube"

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, number
 
 CODE = """
 import sys
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 try:
     with VideoReader(timeout_s={timeout_s}, max_piped_bytes={limit}) as reader:

@@ -12,7 +12,7 @@ from dycoke_cli.video.hdr import Hdr
 _UNKNOWN, _BT2020_NCL = 2, 9  # matrices, as FFmpeg counts
 
 
-class Rgb:
+class RgbConverter:
     """The way from whatever a decoder gives to (height, width, 3) uint8.
 
     ffmpeg's own scale filter reads matrix and range from each frame, weaves interlaced fields, leaves alpha out and

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from dycoke_cli.errors import UsageError, VideoError
-from dycoke_cli.video import child as child_module
-from dycoke_cli.video.canvas import Canvas, open_canvas
-from dycoke_cli.video.guard import VideoReader, read_frames
+from dycoke_cli.video import worker_process as child_module
+from dycoke_cli.video.reader import VideoReader, read_frames
 from dycoke_cli.video.sampling import Sampling
+from dycoke_cli.video.shared_memory import SharedPixels, open_shared_pixels
 from tests.video.clips import clip, looks_right, number, worker_after
 
 ROOT = Path(__file__).parent.parent.parent
@@ -215,11 +215,11 @@ def test_closing_does_not_wait_for_a_hanging_child(worker):
 
 PARENT = """
 import signal
-from dycoke_cli.video import child
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video import worker_process
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, worker_after
-child.worker_command = worker_after({prelude!r})
+worker_process.worker_command = worker_after({prelude!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests run in the background of a shell have it ignored
 with VideoReader() as reader:
     pending = reader.submit(clip("one_frame.mp4"), Sampling(frames=1))
@@ -282,7 +282,7 @@ def test_closed_readers_leave_nothing_behind(tmp_path, monkeypatch):
 
 def test_the_child_and_what_starts_it_hold_no_torch():
     code = (
-        "import sys; import dycoke_cli.video.guard, dycoke_cli.video.worker\n"
+        "import sys; import dycoke_cli.video.reader, dycoke_cli.video.worker\n"
         "print(sorted({'torch', 'transformers', 'PIL', 'decord'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -298,12 +298,12 @@ def test_a_module_beside_the_video_is_not_imported(tmp_path, monkeypatch):
 
 def test_a_canvas_shows_what_was_drawn_without_a_copy_or_says_that_it_is_gone():
     pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
-    theirs = Canvas(pictures.nbytes)
-    ours = open_canvas(theirs.handle, (3, 4, 5, 3))
+    theirs = SharedPixels(pictures.nbytes)
+    ours = open_shared_pixels(theirs.handle, (3, 4, 5, 3))
     for slot in (2, 0, 1):
         theirs.write(slot, np.asfortranarray(pictures[slot]))
         assert np.array_equal(ours[slot], pictures[slot])  # the very memory
     theirs.close()
     assert np.array_equal(ours, pictures)
     with pytest.raises(OSError):  # noqa: PT011
-        open_canvas(theirs.handle, (3, 4, 5, 3))
+        open_shared_pixels(theirs.handle, (3, 4, 5, 3))

@@ -13,10 +13,10 @@ from dycoke_cli.ask import ask
 from dycoke_cli.cli.app import run
 from dycoke_cli.errors import DyCokeError, InputError, VideoError
 from dycoke_cli.evaluation.question_file import read_questions
-from dycoke_cli.place import local_path, readable_path, video_path
 from dycoke_cli.settings import Settings
+from dycoke_cli.video.path import local_path, readable_path, video_path
 
-CUBE = Path(__file__).parents[1] / "sample_videos" / "cube.mp4"
+CUBE = Path(__file__).parents[2] / "sample_videos" / "cube.mp4"
 QUICK = ["-m", "demo", "-n", "2", "--max-new-tokens", "2"]
 
 
@@ -73,7 +73,7 @@ def test_a_pattern_in_quotes_is_called_a_pattern(home: Path) -> None:
 
 
 def test_an_address_of_the_web_has_to_be_fetched() -> None:
-    """Piped or saved: both commands are named, quoted as a shell needs it."""
+    """StdinCopy or saved: both commands are named, quoted as a shell needs it."""
     message, remedy = _refused(lambda: video_path("https://example.org/v.mp4?a=1&b=2"))
     assert "is no file on this machine" in message
     assert "curl -sL 'https://example.org/v.mp4?a=1&b=2' | dycoke ask - " in remedy

@@ -11,10 +11,10 @@ import shlex
 import sys
 from urllib.parse import unquote_to_bytes
 
-from dycoke_cli import sample
 from dycoke_cli.errors import InputError, VideoError
-from dycoke_cli.video.piped import STDIN
+from dycoke_cli.video import samples
 from dycoke_cli.video.source import check_source, pictures_in, shown
+from dycoke_cli.video.stdin import STDIN
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _WEB = re.compile(r"(https?|ftps?)://", re.IGNORECASE)
@@ -41,7 +41,7 @@ def video_path(written: str | os.PathLike[str], folder: str = "") -> str:
         return os.path.join(folder, written)
     if _ADDRESS.match(written) and not _FILE.match(written):
         raise VideoError(f"{shown(written)} is no file on this machine.", _fetching(written), reason="missing")
-    path = local_path(sample.resolve(written), folder)
+    path = local_path(samples.resolve(written), folder)
     if re.search(r"[*?[]", path) and not os.path.lexists(path) and (found := sorted(glob.glob(path))):
         first = os.path.normpath(found[0])
         several = f"{len(found)} files, such as" if len(found) > 1 else "one file,"

@@ -6,7 +6,7 @@ import numpy.typing as npt
 SIDE = 240  # pixels of the longer side, at most
 
 
-def small_picture(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def thumbnail_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Makes a picture (height, width, 3) uint8 RGB fit a square of SIDE pixels; a smaller one stays as it is."""
     from PIL import Image  # a tenth of a second, and most runs show no picture
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from dycoke_cli.video.arriving import ArrivingPixels, FramesReplacedError
+from dycoke_cli.video.frame_buffer import ArrivingPixels, FramesReplacedError
 from dycoke_cli.video.frames import Frames
 
 Progress = Callable[[int, int], None]

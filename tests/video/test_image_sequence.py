@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from dycoke_cli.errors import UsageError, VideoError
-from dycoke_cli.video.album import is_picture, list_pictures
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video.image_sequence import is_picture, list_pictures
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.made import drawn, psnr, write
 

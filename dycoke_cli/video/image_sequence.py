@@ -42,7 +42,7 @@ def is_picture(path: str) -> bool:
     return head.startswith(_STARTS) and Path(path).suffix.lower() not in _MOTION_JPEG
 
 
-class PicturesLostError(Exception):
+class ImagesLostError(Exception):
     """Pictures at these places cannot be read."""
 
     def __init__(self, places: list[int]) -> None:
@@ -61,7 +61,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Album:
+class ImageSequence:
     """Pictures in the order in which they are shown."""
 
     name: str  # as the messages call it
@@ -70,13 +70,13 @@ class Album:
     lost: tuple[str, ...] = ()  # as the messages call them
 
     @classmethod
-    def of_folder(cls, name: str, folder: str, files: list[str], rate: float) -> "Album":
+    def of_folder(cls, name: str, folder: str, files: list[str], rate: float) -> "ImageSequence":
         """Shows one file after another, `rate` a second."""
         pages = tuple(Page(os.path.join(folder, file), 0, place / rate, repr(file)) for place, file in enumerate(files))
         return cls(name, pages, len(pages) / rate)
 
     @classmethod
-    def of_file(cls, name: str, path: str, rate: float, beat: Callable[[], None]) -> "Album":
+    def of_file(cls, name: str, path: str, rate: float, beat: Callable[[], None]) -> "ImageSequence":
         """Shows one picture, or the pictures of an animated file at their own times."""
         lasts = [1 / rate]
         try:
@@ -98,7 +98,7 @@ class Album:
         return cls(name, pages, float(ends[-1]))
 
     def frame_list(self) -> FrameList:
-        """Lays the pictures out; all get the size of the first. Raises PicturesLostError, VideoError."""
+        """Lays the pictures out; all get the size of the first. Raises ImagesLostError, VideoError."""
         lost: list[int] = []
         for place, page in enumerate(self.pages):
             try:
@@ -108,7 +108,7 @@ class Album:
                 lost.append(place)
                 continue
             if lost:
-                raise PicturesLostError(lost)
+                raise ImagesLostError(lost)
             return FrameList(
                 name=self.name,
                 width=width,
@@ -122,7 +122,7 @@ class Album:
     def pictures(
         self, chosen: npt.NDArray[np.int64], size: tuple[int, int], beat: Callable[[], None]
     ) -> Iterator[Picture]:
-        """Yields the pictures at `chosen` places, calling `beat` before each. Raises PicturesLostError at the end."""
+        """Yields the pictures at `chosen` places, calling `beat` before each. Raises ImagesLostError at the end."""
         lost = []
         for place in chosen.tolist():
             beat()
@@ -135,9 +135,9 @@ class Album:
                 continue
             yield picture
         if lost:
-            raise PicturesLostError(lost)
+            raise ImagesLostError(lost)
 
-    def without(self, lost: list[int]) -> "Album":
+    def without(self, lost: list[int]) -> "ImageSequence":
         """Takes pictures out; the others keep their moments."""
         gone = set(lost)
         pages = tuple(page for place, page in enumerate(self.pages) if place not in gone)

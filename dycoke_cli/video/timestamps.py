@@ -18,7 +18,7 @@ _NAMED = 3  # so many holes are named
 
 
 @dataclass(frozen=True, eq=False)
-class Clock:
+class Timestamps:
     """The moments of frames, and what is odd about them."""
 
     places: npt.NDArray[np.int64]  # (frames,) where each shown frame stands among those that were given
@@ -28,7 +28,7 @@ class Clock:
     notes: tuple[str, ...] = ()  # what was taken out, one line each
 
     @classmethod
-    def of_frames(cls, times: list[float | None], step_s: float, container: str, one_clock: bool) -> "Clock":
+    def of_frames(cls, times: list[float | None], step_s: float, container: str, one_clock: bool) -> "Timestamps":
         """Orders frames as they come out of a decoder by their times.
 
         step_s: by the rate, for frames without a time. one_clock: the times of the packets never jump back, so that a
@@ -54,12 +54,12 @@ class Clock:
         return cls(places, seconds, usual).without_jumps(container)
 
     @classmethod
-    def of_index(cls, seconds: npt.NDArray[np.float64], container: str) -> "Clock":
+    def of_index(cls, seconds: npt.NDArray[np.float64], container: str) -> "Timestamps":
         """Takes the times of an index, (frames,) rising from 0, as they are but for a clock that was set ahead."""
         usual = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
         return cls(np.arange(len(seconds), dtype=np.int64), seconds, usual).without_jumps(container)
 
-    def without_jumps(self, container: str) -> "Clock":
+    def without_jumps(self, container: str) -> "Timestamps":
         """Lets the time go on where the clock of a broadcast was set ahead."""
         steps = np.diff(self.seconds)
         ahead = np.flatnonzero(steps > max(LONGEST_HOLE_S, _PAUSE_STEPS * self.step_s))
@@ -72,7 +72,7 @@ class Clock:
             f"its clock jumps ahead by {steps[place]:.1f} s at {seconds[place]:.2f} s: taken for one that was set anew"
             for place in ahead[:_NAMED]
         )
-        return Clock(self.places, seconds, self.step_s, float(skipped.sum()), notes)
+        return Timestamps(self.places, seconds, self.step_s, float(skipped.sum()), notes)
 
     def holes(self, container: str, damaged: bool) -> tuple[str, ...]:
         """Names the spans in which frames are missing: those of a broadcast, or of any file known to be damaged."""

@@ -7,15 +7,15 @@ import av
 import numpy as np
 import pytest
 
-from dycoke_cli.video.clock import Clock
-from dycoke_cli.video.guard import read_frames
+from dycoke_cli.video.reader import read_frames
 from dycoke_cli.video.sampling import Sampling
+from dycoke_cli.video.timestamps import Timestamps
 from tests.video.clips import clip, number
 from tests.video.made import drawn, numbered, psnr, write
 
 
 def test_times_in_order_are_kept_from_the_first_on():
-    clock = Clock.of_frames([5.0, 5.1, 5.2, 7.0], 1.0, "avi", one_clock=False)
+    clock = Timestamps.of_frames([5.0, 5.1, 5.2, 7.0], 1.0, "avi", one_clock=False)
     assert clock.places.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(clock.seconds, [0, 0.1, 0.2, 2.0])
     assert clock.step_s == pytest.approx(0.1)
@@ -23,14 +23,14 @@ def test_times_in_order_are_kept_from_the_first_on():
 
 @pytest.mark.parametrize("container", ["avi", "mpegts"])
 def test_one_frame_decoded_at_the_wrong_moment_goes_to_its_time(container):
-    clock = Clock.of_frames([0.0, 0.3, 0.1, 0.2, 0.4], 1.0, container, one_clock=True)
+    clock = Timestamps.of_frames([0.0, 0.3, 0.1, 0.2, 0.4], 1.0, container, one_clock=True)
     assert clock.places.tolist() == [0, 2, 3, 1, 4]
     np.testing.assert_allclose(clock.seconds, [0, 0.1, 0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize("container", ["avi", "mpegts"])
 def test_a_clock_that_starts_anew_goes_on_from_the_last_time(container):
-    clock = Clock.of_frames([0.0, 0.1, 0.2, 0.0, 0.1], 1.0, container, one_clock=False)
+    clock = Timestamps.of_frames([0.0, 0.1, 0.2, 0.0, 0.1], 1.0, container, one_clock=False)
     assert clock.places.tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(clock.seconds, [0, 0.1, 0.2, 0.3, 0.4])
 
@@ -40,7 +40,7 @@ def test_a_clock_that_starts_anew_goes_on_from_the_last_time(container):
     "times", [[0.0, None, 0.2], [0.0, 0.2, 0.1, 0.4, 0.3], [0.0, 0.2, 0.3, 0.1, 0.5, 0.6, 0.4], [0.0], [9.0, 9.0, 9.0]]
 )
 def test_times_that_mean_nothing_give_way_to_the_rate(times, one_clock):
-    clock = Clock.of_frames(times, 0.25, "avi", one_clock)
+    clock = Timestamps.of_frames(times, 0.25, "avi", one_clock)
     assert clock.places.tolist() == list(range(len(times)))
     np.testing.assert_allclose(clock.seconds, 0.25 * np.arange(len(times)))
     assert clock.step_s == 0.25
@@ -48,7 +48,7 @@ def test_times_that_mean_nothing_give_way_to_the_rate(times, one_clock):
 
 @pytest.mark.parametrize("times", [[None, None, None], [9.0, 9.0, 9.0], [0.0]])
 def test_without_two_moments_the_rate_is_all_there_is(times):
-    clock = Clock.of_frames(times, 0.25, "mpegts", one_clock=True)
+    clock = Timestamps.of_frames(times, 0.25, "mpegts", one_clock=True)
     np.testing.assert_allclose(clock.seconds, 0.25 * np.arange(len(times)))
 
 
@@ -67,14 +67,14 @@ HOLE = [
 
 @pytest.mark.parametrize("one_clock", [False, True])
 def test_frames_out_of_order_around_a_hole_are_shown_at_their_times(one_clock):
-    clock = Clock.of_frames(HOLE, 0.04, "mpegts", one_clock)
+    clock = Timestamps.of_frames(HOLE, 0.04, "mpegts", one_clock)
     shown = sorted([time for time in HOLE if time is not None] + [2.04])
     np.testing.assert_allclose(clock.seconds, shown, atol=1e-9)
     assert clock.holes("mpegts", damaged=True) == ("nothing is there from 2.12 s to 4.48 s",)
 
 
 def test_a_hole_and_a_new_clock_are_told_apart():
-    clock = Clock.of_frames(HOLE + [place / 25 for place in range(50)], 0.04, "mpegts", one_clock=False)
+    clock = Timestamps.of_frames(HOLE + [place / 25 for place in range(50)], 0.04, "mpegts", one_clock=False)
     np.testing.assert_allclose(clock.seconds[-50:], 5.0 + np.arange(50) / 25, atol=1e-9)
 
 
@@ -85,8 +85,8 @@ def test_a_hole_and_a_new_clock_are_told_apart():
 def test_a_clock_set_ahead_by_more_than_ten_seconds_goes_on(container, jump_s, kept):
     seconds = np.concatenate([np.arange(10) / 10, jump_s + np.arange(10) / 10])
     for clock in (
-        Clock.of_index(seconds, container),
-        Clock.of_frames(seconds.tolist(), 0.1, container, one_clock=True),
+        Timestamps.of_index(seconds, container),
+        Timestamps.of_frames(seconds.tolist(), 0.1, container, one_clock=True),
     ):
         np.testing.assert_allclose(clock.seconds, seconds if kept else np.arange(20) / 10, atol=1e-9)
         assert clock.skipped_s == pytest.approx(0 if kept else jump_s - 1)

@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import Any, Literal
 
 from dycoke_cli.errors import DyCokeError, UsageError, VideoError
-from dycoke_cli.video.album import RATE
-from dycoke_cli.video.canvas import open_canvas
-from dycoke_cli.video.child import Child, ChildFailedError
 from dycoke_cli.video.frames import Frames, VideoInfo
-from dycoke_cli.video.pending import PendingFrames, Progress
-from dycoke_cli.video.piped import NAME, STDIN, Piped
+from dycoke_cli.video.image_sequence import RATE
+from dycoke_cli.video.pending_frames import PendingFrames, Progress
 from dycoke_cli.video.sampling import Sampling
+from dycoke_cli.video.shared_memory import open_shared_pixels
 from dycoke_cli.video.source import check_source, pictures_in, shown
+from dycoke_cli.video.stdin import NAME, STDIN, StdinCopy
+from dycoke_cli.video.worker_process import WorkerFailedError, WorkerProcess
 
 Decoder = Literal["auto", "decord", "pyav"]
 
@@ -47,9 +47,9 @@ class VideoReader:
         self._decoder, self._timeout_s, self._stall_s = decoder, timeout_s, stall_s
         self._limits = {"max_pixels": max_pixels, "max_bytes": max_bytes}
         self._jobs: queue.SimpleQueue[PendingFrames | None] = queue.SimpleQueue()
-        self._child: Child | None = None
+        self._child: WorkerProcess | None = None
         self._max_piped_bytes = max_piped_bytes
-        self._piped: list[Piped] = []
+        self._piped: list[StdinCopy] = []
         self._closed = False
         self._lock = threading.Lock()  # between closing and the start of a child
         self._attendant: threading.Thread | None = None
@@ -107,7 +107,7 @@ class VideoReader:
             self._piped.pop().close()
 
     def _save_stdin(self) -> str:
-        self._piped.append(Piped.save(self._max_piped_bytes, self._timeout_s))
+        self._piped.append(StdinCopy.save(self._max_piped_bytes, self._timeout_s))
         return self._piped[-1].path
 
     def _attend(self) -> None:
@@ -128,7 +128,7 @@ class VideoReader:
             try:
                 self._ask(job, {**job.request, "decoder": decoder, "because": because}, deadline)
                 return
-            except ChildFailedError as error:
+            except WorkerFailedError as error:
                 self._drop_child()
                 failures.append(error)
                 because = f"the first attempt {error}"
@@ -145,14 +145,14 @@ class VideoReader:
         """Asks, and asks again if the child had ended before it was asked. Raises as `_converse` does."""
         try:
             self._converse(job, request, deadline)
-        except ChildFailedError as error:
+        except WorkerFailedError as error:
             if error.begun:
                 raise
             self._drop_child()
             self._converse(job, request, deadline)
 
     def _converse(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> None:
-        """Sends one request and follows its progress. Raises ChildFailedError, VideoError, UsageError."""
+        """Sends one request and follows its progress. Raises WorkerFailedError, VideoError, UsageError."""
         child = self._living_child()
         child.send(request)
         patience_s = max(self._stall_s, _START_S)
@@ -163,7 +163,7 @@ class VideoReader:
             if message is None:
                 late = deadline <= time.monotonic()
                 what = f"took longer than {self._timeout_s:g} s" if late else f"made no progress for {patience_s:.3g} s"
-                raise ChildFailedError(what, "timeout")
+                raise WorkerFailedError(what, "timeout")
             if message["kind"] == "begun" or "allowance_s" in message:
                 patience_s = self._stall_s + message.get("allowance_s", 0.0)
             if message["kind"] == "coming":
@@ -178,18 +178,18 @@ class VideoReader:
                 job.arrive(frames, message["cpu_s"])
                 return
 
-    def _living_child(self) -> Child:
+    def _living_child(self) -> WorkerProcess:
         with self._lock:
             if self._closed:
-                raise ChildFailedError("was closed", "crash")
+                raise WorkerFailedError("was closed", "crash")
             if self._child is not None and not self._child.alive:
                 self._child.close()
                 self._child = None
             if self._child is None:
                 try:
-                    self._child = Child()
+                    self._child = WorkerProcess()
                 except OSError as error:
-                    raise ChildFailedError(f"could not be started ({error.strerror})", "crash") from None
+                    raise WorkerFailedError(f"could not be started ({error.strerror})", "crash") from None
             return self._child
 
     def _drop_child(self) -> None:
@@ -215,9 +215,9 @@ def read_frames(
 def _frames_of(message: dict[str, Any]) -> Frames:
     info = dict(message["info"], warnings=tuple(message["info"]["warnings"]))
     try:
-        pixels = open_canvas(message["canvas"], tuple(message["shape"]))
+        pixels = open_shared_pixels(message["memory"], tuple(message["shape"]))
     except (OSError, ValueError) as error:
-        raise ChildFailedError(f"lost pictures ({error})", "crash") from None
+        raise WorkerFailedError(f"lost pictures ({error})", "crash") from None
     return Frames(
         pixels=pixels,
         indices=tuple(message["indices"]),

@@ -4,21 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.clock import Clock
 from dycoke_cli.video.container import open_container, video_stream
-from dycoke_cli.video.index import Index, shortfall
+from dycoke_cli.video.frame_index import FrameIndex, shortfall
 from dycoke_cli.video.pyav_reader import all_frames, use_threads
+from dycoke_cli.video.timestamps import Timestamps
 
 _MANY_MORE = 1.1  # times as many frames are worth a slower decoding; a few at a broken end are not
 
 
-def count_frames(index: Index, beat: Callable[[], None]) -> Index:
+def count_frames(index: FrameIndex, beat: Callable[[], None]) -> FrameIndex:
     """Decodes the whole file and puts what is found in place of the index. Raises VideoError when nothing is."""
     # Where no header tells how long a video is, only a broken last picture tells that it was cut, and frame threads
     # do not always mark one.
-    best = _Census.take(index, beat, many_threads=index.promised_s > 0)
+    best = _Count.take(index, beat, many_threads=index.promised_s > 0)
     if best.errors and best.many_threads:  # frame threads may lose all that follows a damaged packet
-        patient = _Census.take(index, beat, many_threads=False)
+        patient = _Count.take(index, beat, many_threads=False)
         if len(patient.times) > _MANY_MORE * len(best.times):
             best = patient
     found = len(best.times)
@@ -26,7 +26,7 @@ def count_frames(index: Index, beat: Callable[[], None]) -> Index:
         raise VideoError(
             f"Not one frame of {index.name} can be decoded.", "Copy or download it again.", reason="no_frames"
         )
-    clock = Clock.of_frames(best.times, best.step_s, index.container, index.one_clock)
+    clock = Timestamps.of_frames(best.times, best.step_s, index.container, index.one_clock)
     duration_s = float(clock.seconds[-1] + clock.step_s)
     damaged = bool(best.errors or best.corrupt or index.damaged)
     if found < index.promised and (best.errors or index.damaged):
@@ -48,7 +48,7 @@ def count_frames(index: Index, beat: Callable[[], None]) -> Index:
 
 
 @dataclass
-class _Census:
+class _Count:
     """What one decoding of the whole file gives."""
 
     many_threads: bool
@@ -58,7 +58,7 @@ class _Census:
     corrupt: int = 0
 
     @classmethod
-    def take(cls, index: Index, beat: Callable[[], None], many_threads: bool) -> "_Census":
+    def take(cls, index: FrameIndex, beat: Callable[[], None], many_threads: bool) -> "_Count":
         census = cls(many_threads)
         with open_container(index.path, index.name) as container:
             stream = video_stream(container, index.name)

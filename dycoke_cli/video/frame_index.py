@@ -9,7 +9,7 @@ from dycoke_cli.video.frame_list import FrameList
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Index(FrameList):
+class FrameIndex(FrameList):
     """The table of contents of one video stream, in the order in which frames are shown."""
 
     path: str  # absolute

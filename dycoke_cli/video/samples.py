@@ -5,7 +5,7 @@ They are the same files as in sample_videos, where their manifest is.
 
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "demo" / "clips"
 VIDEO = FOLDER / "cube.mp4"
 QUESTION = "describe the video."
 QUESTIONS = FOLDER / "questions.yaml"  # about each clip one, with its answer

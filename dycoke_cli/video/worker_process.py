@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 
-class ChildFailedError(Exception):
+class WorkerFailedError(Exception):
     """The decoder process gave no answer; the text completes "the decoder process ..."."""
 
     def __init__(self, what: str, reason: str, begun: bool = True) -> None:
@@ -26,7 +26,7 @@ def worker_command() -> list[str]:
     return [sys.executable, "-P", "-W", "ignore", "-m", "dycoke_cli.video.worker"]
 
 
-class Child:
+class WorkerProcess:
     """One decoder process. It ends with `close`, and also when the parent dies, because its standard input ends."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Child:
         return self._process.poll() is None
 
     def send(self, request: dict[str, Any]) -> None:
-        """Hands over one request. Raises ChildFailedError when nobody is there to take it."""
+        """Hands over one request. Raises WorkerFailedError when nobody is there to take it."""
         assert self._stdin is not None
         self._begun = False
         try:
@@ -76,7 +76,7 @@ class Child:
             raise self._failure() from None
 
     def receive(self, timeout_s: float) -> dict[str, Any] | None:
-        """Waits for the next message; None when none comes in time. Raises ChildFailedError when it has ended."""
+        """Waits for the next message; None when none comes in time. Raises WorkerFailedError when it has ended."""
         try:
             answer = self._answers.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
@@ -116,15 +116,15 @@ class Child:
                 self._answers.put(json.loads(line))
         self._answers.put(None)
 
-    def _failure(self) -> ChildFailedError:
+    def _failure(self) -> WorkerFailedError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         status = self._process.returncode
         if status is None:
-            return ChildFailedError("closed its connection", "crash", self._begun)
+            return WorkerFailedError("closed its connection", "crash", self._begun)
         if status >= 0:
-            return ChildFailedError(f"ended with status {status}", "crash", self._begun)
+            return WorkerFailedError(f"ended with status {status}", "crash", self._begun)
         try:
-            return ChildFailedError(f"crashed ({signal.Signals(-status).name})", "crash", self._begun)
+            return WorkerFailedError(f"crashed ({signal.Signals(-status).name})", "crash", self._begun)
         except ValueError:
-            return ChildFailedError(f"crashed (signal {-status})", "crash", self._begun)
+            return WorkerFailedError(f"crashed (signal {-status})", "crash", self._begun)

@@ -12,17 +12,17 @@ import numpy.typing as npt
 
 from dycoke_cli.errors import UsageError, VideoError
 from dycoke_cli.video import decord_reader, pyav_reader
-from dycoke_cli.video.album import Album, PicturesLostError, is_picture
-from dycoke_cli.video.canvas import Canvas
-from dycoke_cli.video.census import count_frames
 from dycoke_cli.video.decord_reader import DecordRefutedError
+from dycoke_cli.video.frame_count import count_frames
+from dycoke_cli.video.frame_index import FrameIndex
 from dycoke_cli.video.frame_list import FrameList
 from dycoke_cli.video.frames import Picture, VideoInfo
-from dycoke_cli.video.index import Index
+from dycoke_cli.video.image_sequence import ImageSequence, ImagesLostError, is_picture
 from dycoke_cli.video.probe import read_index
 from dycoke_cli.video.pyav_reader import IndexRefutedError
-from dycoke_cli.video.reporter import Reporter
 from dycoke_cli.video.sampling import Sampling
+from dycoke_cli.video.shared_memory import SharedPixels
+from dycoke_cli.video.worker_messages import Reporter
 
 Reader = Callable[[npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[Picture]]
 
@@ -30,45 +30,48 @@ _LONG = 20_000  # frames: from here on decord's own pass over the file costs mor
 _MUCH = 150e6  # pixels to decode: half a second for one thread, and decord is right with one only
 
 
-class Job:
+class DecodeJob:
     """One request on its way to frames."""
 
     def __init__(self, request: dict[str, Any], reporter: Reporter) -> None:
         self.request, self.reporter = request, reporter
         self.sampling = Sampling(**request["sampling"])
-        self.canvases: list[Canvas] = []
+        self.memories: list[SharedPixels] = []
 
     def run(self) -> None:
         """Reads pictures or a video: says what comes, then draws it. Raises VideoError, UsageError."""
         path, name = self.request["path"], self.request["name"]
         if self.request["pictures"] is not None:
-            return self._run_album(
-                Album.of_folder(name, path, self.request["pictures"], self.request["rate"]), "a folder of pictures"
+            return self._read_images(
+                ImageSequence.of_folder(name, path, self.request["pictures"], self.request["rate"]),
+                "a folder of pictures",
             )
         if is_picture(path):
-            return self._run_album(Album.of_file(name, path, self.request["rate"], self.reporter.beat), "a picture")
+            return self._read_images(
+                ImageSequence.of_file(name, path, self.request["rate"], self.reporter.beat), "a picture"
+            )
         try:
             index = read_index(path, name, self.reporter.beat)
         except VideoError as error:
             raise self._with_decord(error, None) from None
-        return self._run_video(index)
+        return self._read_video(index)
 
     def close(self) -> None:
         """Lets go of what was drawn on."""
-        for canvas in self.canvases:
-            canvas.close()
+        for memory in self.memories:
+            memory.close()
 
-    def _run_album(self, album: Album, why: str) -> None:
+    def _read_images(self, images: ImageSequence, why: str) -> None:
         """Draws pictures, leaving out what cannot be read."""
         if self.request["decoder"] == "decord":
             self._insist(f"it is {why}")
         while True:
             try:
-                return self._draw(album.frame_list(), album.pictures, "pillow", why)
-            except PicturesLostError as error:
-                album = album.without(error.places)
+                return self._draw(images.frame_list(), images.pictures, "pillow", why)
+            except ImagesLostError as error:
+                images = images.without(error.places)
 
-    def _run_video(self, index: Index) -> None:
+    def _read_video(self, index: FrameIndex) -> None:
         """Tries decord where it is right, then PyAV by its index, then PyAV by counting."""
         doubt = self._doubt(index)
         if doubt is None:
@@ -89,7 +92,7 @@ class Job:
             raise self._with_decord(error, doubt) from None
         return self._draw(index, partial(pyav_reader.pictures, index), "pyav", doubt)
 
-    def _doubt(self, index: Index) -> str | None:
+    def _doubt(self, index: FrameIndex) -> str | None:
         """Why decord is not used, or None."""
         if self.request["decoder"] == "pyav":
             return str(self.request["because"])
@@ -102,7 +105,7 @@ class Job:
             return "much to decode, at which PyAV is faster"
         return None
 
-    def _work(self, index: Index) -> int:
+    def _work(self, index: FrameIndex) -> int:
         """How many pixels have to be decoded to show what is wanted."""
         chosen = self.sampling.choose(index.seconds, index.duration_s)
         return index.decoded_for(chosen) * index.stored_width * index.height
@@ -131,20 +134,20 @@ class Job:
         return VideoError(f"{error.message.rstrip('.')}; {doubt}.", error.remedy, reason=error.reason)
 
     def _draw(self, frame_list: FrameList, reader: Reader, decoder: str, why: str) -> None:
-        """Announces the chosen frames and decodes them onto a canvas, a new one each time it is tried."""
+        """Announces the chosen frames and decodes them into shared memory, a new one each time it is tried."""
         chosen = self.sampling.choose(frame_list.seconds, frame_list.duration_s)
         size = frame_list.scaled(self.request["max_pixels"])
         height, width = size if frame_list.orientation.transpose else size[::-1]
         shape = (len(chosen), height, width, 3)
         self._check_room(shape)
         try:
-            canvas = Canvas(int(np.prod(shape, dtype=np.int64)))
+            memory = SharedPixels(int(np.prod(shape, dtype=np.int64)))
         except OSError as error:
             raise self._no_room(error) from None
-        self.canvases.append(canvas)
+        self.memories.append(memory)
         self.reporter.send(
             kind="coming",
-            canvas=canvas.handle,
+            memory=memory.handle,
             shape=shape,
             indices=chosen.tolist(),
             seconds=frame_list.seconds[chosen].tolist(),
@@ -153,7 +156,7 @@ class Job:
         count = 0
         for picture in reader(chosen, size, self.reporter.beat):
             try:
-                canvas.write(count, picture)
+                memory.write(count, picture)
             except OSError as error:
                 raise self._no_room(error) from None
             count += 1

@@ -15,7 +15,7 @@ _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 _NUMBERS = count()
 
 
-class Canvas:
+class SharedPixels:
     """The child's end: room for the pictures of one video, which only ever grows fuller.
 
     A pipe would hand over 64 KiB at a time and wait for the parent's interpreter each time, which is busy loading the
@@ -58,7 +58,7 @@ class Canvas:
             self._file.close()
 
 
-def open_canvas(handle: str, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+def open_shared_pixels(handle: str, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
     """Gives the parent's end: (frames, height, width, 3), the very memory that the child writes.
 
     It is given back with the last array that shows it. Raises OSError where the child has gone, taking it along.

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video import child as child_module
 from dycoke_cli.video import pyav_reader
-from dycoke_cli.video.arriving import ArrivingPixels, FramesReplacedError
-from dycoke_cli.video.guard import VideoReader
+from dycoke_cli.video import worker_process as child_module
+from dycoke_cli.video.frame_buffer import ArrivingPixels, FramesReplacedError
 from dycoke_cli.video.probe import read_index
+from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, number, worker_after
 

@@ -13,7 +13,7 @@ NAME = "standard input"
 _CHUNK = 1 << 20  # bytes
 
 
-class Piped:
+class StdinCopy:
     """What was piped in, saved; decoders need a file in which they can go back and forth."""
 
     def __init__(self, file: IO[bytes], path: str) -> None:
@@ -21,7 +21,7 @@ class Piped:
         self.path = path
 
     @classmethod
-    def save(cls, max_bytes: int, patience_s: float) -> "Piped":
+    def save(cls, max_bytes: int, patience_s: float) -> "StdinCopy":
         """Reads standard input to its end. Raises VideoError: a terminal, nothing, too much, silence, a full disk.
 
         patience_s: the longest silence; it is not watched on Windows, where only sockets can be waited for.
@@ -43,7 +43,7 @@ class Piped:
         return piped
 
     @classmethod
-    def _create(cls) -> "Piped":
+    def _create(cls) -> "StdinCopy":
         if sys.platform == "linux":
             # Without a name of its own, so that nothing is left behind however this process ends.
             unnamed = tempfile.TemporaryFile(prefix="dycoke-")  # noqa: SIM115

@@ -19,7 +19,7 @@ _MAX_STRETCH = 8  # a pixel said to be more than this from square is a mistake i
 
 
 @dataclass(frozen=True)
-class FirstPicture:
+class FirstFrame:
     """What only a decoded frame tells."""
 
     stored_width: int
@@ -29,7 +29,7 @@ class FirstPicture:
     hdr: Hdr | None
 
     @classmethod
-    def read(cls, path: str, name: str, beat: Callable[[], None]) -> "FirstPicture":
+    def read(cls, path: str, name: str, beat: Callable[[], None]) -> "FirstFrame":
         """Decodes up to the first frame. Raises VideoError, with reason `no_frames` when there is none."""
         with open_container(path, name) as container:
             stream = video_stream(container, name)
@@ -55,7 +55,7 @@ class FirstPicture:
         )
 
     @classmethod
-    def of(cls, frame: "av.VideoFrame", stream: "av.video.stream.VideoStream", told: Hdr | None) -> "FirstPicture":
+    def of(cls, frame: "av.VideoFrame", stream: "av.video.stream.VideoStream", told: Hdr | None) -> "FirstFrame":
         """Reads what a frame carries; a missing matrix means upright, a missing ratio means square pixels.
 
         told: what the container says of the light, which counts where the stream itself says nothing.
