@@ -16,10 +16,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.memory import mid_size_model
-from dycoke_cli.checkpoints import DEMO
 from dycoke_cli.clip import Clip
 from dycoke_cli.conversation import Conversation, Spent
 from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.models.checkpoints import DEMO
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks

@@ -27,8 +27,8 @@ from dycoke_cli.engine.compiled import Compiler
 from dycoke_cli.engine.decode import Compiled, DecodeStep
 from dycoke_cli.engine.decode_pass import DecodePass
 from dycoke_cli.engine.reading import ReadingPlan
-from dycoke_cli.language_model import LanguageModel, cache_argument
 from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.models.language_model import LanguageModel, cache_argument
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.tokens import VisualTokens
 

@@ -26,8 +26,8 @@ import av
 import numpy as np
 import torch
 
-from dycoke_cli import checkpoints, loading
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.models import checkpoints, loading
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.video import pyav_reader
 from dycoke_cli.video.probe import read_index

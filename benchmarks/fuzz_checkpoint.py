@@ -30,11 +30,11 @@ import torch
 import transformers
 
 from benchmarks.checkpoint_damage import MUTATIONS
-from dycoke_cli import checkpoints
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ModelError
 from dycoke_cli.fingerprint import folder_fingerprint
 from dycoke_cli.methods import Dycoke
+from dycoke_cli.models import checkpoints
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
@@ -42,7 +42,7 @@ from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.measure import PeakMemory
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import GOLDEN
-from tests.families.tiny import MODELS, save
+from tests.models.families.tiny import MODELS, save
 
 DEADLINE_S = 20.0
 MOST_BYTES = 2**28  # of memory that a case may take beside what was taken before: the files are a few MB

@@ -23,8 +23,8 @@ from transformers.generation.streamers import BaseStreamer
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.system.measure import PeakMemory
 from dycoke_cli.tokens import Prompt, VisualTokens

@@ -4,13 +4,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dycoke_cli import checkpoints
 from dycoke_cli.ask import Outcome
 from dycoke_cli.asked import check_question
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.encoded.look import look_up
 from dycoke_cli.errors import UsageError
+from dycoke_cli.models import checkpoints
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks

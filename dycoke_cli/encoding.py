@@ -1,7 +1,7 @@
 """From frames to what is left of them: a compressed run never holds all visual tokens where its method allows it."""
 
-from dycoke_cli.families.family import Family, OnProgress
 from dycoke_cli.methods.protocol import Method
+from dycoke_cli.models.families.family import Family, OnProgress
 from dycoke_cli.tokens import VisualTokens
 from dycoke_cli.video.frame_buffer import Pixels, part
 

@@ -8,9 +8,9 @@ import torch
 from dycoke_cli.engine.generate import Stop
 from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.engine.reading import round_up
-from dycoke_cli.families.family import Family
-from dycoke_cli.flops import TextShape
 from dycoke_cli.methods.protocol import Method
+from dycoke_cli.models.families.family import Family
+from dycoke_cli.models.flops import TextShape
 from dycoke_cli.tokens import Grid, VisualTokens
 
 PROBE_WIDTH = 8  # channels of the stand-in features that tell how many tokens a method keeps

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
 from dycoke_cli.encoded.cache import Cache
 from dycoke_cli.encoded.look import Look, look_up
 from dycoke_cli.errors import UsageError
+from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.frames import Frames
@@ -26,8 +26,8 @@ from dycoke_cli.video.stdin import STDIN
 if TYPE_CHECKING:
     import torch
 
-    from dycoke_cli.families.family import Family, Outline, Size
     from dycoke_cli.methods import Method
+    from dycoke_cli.models.families.family import Family, Outline, Size
 
 RATE_SLACK = 0.01  # rates of containers are rounded, and 29.97 is what 30 is often called
 FEW_FRAMES = 4  # below it no window of DyCoke is full, and methods that look at changes see hardly any
@@ -227,9 +227,9 @@ def _check_room(
     dtype: "torch.dtype",
 ) -> None:
     """Compare what a run takes with what the device has free. Frames whose size nobody knows yet count as HD ones."""
-    from dycoke_cli.families.family import HD
+    from dycoke_cli.models.families.family import HD
+    from dycoke_cli.models.sizes import stored_sizes
     from dycoke_cli.room import plan, refuse_what_cannot_fit
-    from dycoke_cli.sizes import stored_sizes
     from dycoke_cli.system.free_memory import known_free_bytes
 
     sizes = stored_sizes(checkpoint.folder)
@@ -240,7 +240,7 @@ def _check_room(
 
 def describe(name: str, model: "Family") -> dict[str, str]:
     """Name the model and how it runs, for records; the hub's revision where it has one."""
-    from dycoke_cli.quantization import quantized
+    from dycoke_cli.models.quantization import quantized
 
     language_model = model.language_model
     folder, quantize = checkpoints.find(name), quantized(model.model)

@@ -10,9 +10,9 @@ from torch import Tensor
 from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.engine.generate import Step, Stop
 from dycoke_cli.engine.thinning import Thinned
-from dycoke_cli.families.family import Family
 from dycoke_cli.finite import refuse_nonfinite
 from dycoke_cli.methods.protocol import Selection
+from dycoke_cli.models.families.family import Family
 from dycoke_cli.system.measure import PeakMemory
 from dycoke_cli.textstream import TextStream
 from dycoke_cli.tokens import Prompt, VisualTokens

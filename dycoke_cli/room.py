@@ -8,18 +8,18 @@ import torch
 
 from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.families.family import Outline, Size
-from dycoke_cli.families.layout import VideoLayout
-from dycoke_cli.families.llava import Llava
-from dycoke_cli.families.loaded import CHUNK
-from dycoke_cli.families.original_llava import SIGLIP_SO400M
-from dycoke_cli.flops import TextShape
 from dycoke_cli.footprint import left_of, prefill_numbers, visual_numbers
 from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import ModelFacts
+from dycoke_cli.models.families.family import Outline, Size
+from dycoke_cli.models.families.layout import VideoLayout
+from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.families.loaded_model import CHUNK
+from dycoke_cli.models.families.original_llava import SIGLIP_SO400M
+from dycoke_cli.models.flops import TextShape
+from dycoke_cli.models.sizes import KNOWN, QUANTIZED, SHAPES, Sizes
 from dycoke_cli.settings import Settings
-from dycoke_cli.sizes import KNOWN, QUANTIZED, SHAPES, Sizes
 from dycoke_cli.tokens import Grid
 
 PROBE = Grid(8, 6, 6)  # of a video that tells how much a method keeps: two whole windows of DyCoke

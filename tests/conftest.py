@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from dycoke_cli import checkpoints, loading
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.models import checkpoints, loading
+from dycoke_cli.models.families.llava import Llava
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -14,14 +14,15 @@ ROOT = PACKAGE.parent
 
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
-    "answer errors fingerprint flops groups presets textstream",
-    "asked finite language_model model_file moments quantization ranges system tokens video",
-    "clip outline settings_file weight_files",
-    "config_limits hub naming sizes",
-    "methods models settings",
-    "engine families model_folder",
-    "checkpoints encoding footprint recorder",
-    "context encoded loading room",
+    "answer errors fingerprint groups presets textstream",
+    "asked finite moments ranges system tokens video",
+    "clip outline settings_file",
+    "naming",
+    "methods settings",
+    "models",
+    "encoded encoding engine",
+    "footprint recorder",
+    "context room",
     "batch_session opening session",
     "ask captioning conversation evaluation integrations",
     "chat comparison doctor",

@@ -11,10 +11,10 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.conversation import HEADROOM, Conversation, Turn
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import UsageError
-from dycoke_cli.families.layout import VideoLayout
-from dycoke_cli.families.llava import BEFORE, Llava
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models.families.layout import VideoLayout
+from dycoke_cli.models.families.llava import BEFORE, Llava
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks

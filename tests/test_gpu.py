@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.memory import compare
-from dycoke_cli import checkpoints, loading
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.graph_store import GraphStore, decode_kernel
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import METHODS as TABLE
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models import checkpoints, loading
+from dycoke_cli.models.families.llava import Llava
 from tests.conftest import GOLDEN, clip_frames
 from tests.engine.test_generate import QUESTIONS, answer, prompt_for, read_set, run
 from tests.engine.test_graph import assert_same, static

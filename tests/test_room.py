@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli import checkpoints, loading, room
+from dycoke_cli import room
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.families.family import HD
-from dycoke_cli.families.layout import VideoLayout
-from dycoke_cli.families.llava import Llava
-from dycoke_cli.flops import TextShape
 from dycoke_cli.methods import Dycoke, Fastv, Full
+from dycoke_cli.models import checkpoints, loading
+from dycoke_cli.models.families.family import HD
+from dycoke_cli.models.families.layout import VideoLayout
+from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.flops import TextShape
+from dycoke_cli.models.sizes import KNOWN, SHAPES
 from dycoke_cli.opening import load_model
 from dycoke_cli.room import Plan, plan, refuse_what_cannot_fit
 from dycoke_cli.settings import Settings
-from dycoke_cli.sizes import KNOWN, SHAPES
 
 GIB = 2**30
 CUDA = torch.device("cuda")

@@ -7,9 +7,9 @@ import torch
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks

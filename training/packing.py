@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
 
-from dycoke_cli.language_model import cache_argument
+from dycoke_cli.models.language_model import cache_argument
 from training.question import Question
 from training.tokenizer import AFTER_VIDEO, BEFORE_VIDEO, answer_ids, question_ids
 

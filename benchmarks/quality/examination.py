@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.quality.arms import all_arms, first_stages
 from benchmarks.quality.grading import event_tokens, given_answers, grades
-from dycoke_cli import checkpoints, loading
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.models import checkpoints, loading
+from dycoke_cli.models.families.llava import Llava
 from training.exam import paper
 
 FRAMES = 16

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import Method
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import VisualTokens
 from training.answering import answers
 from training.exam import Paper

@@ -4,8 +4,8 @@ from statistics import fmean
 
 from dycoke_cli.bench.case import Case, Counts, Needs
 from dycoke_cli.comparison.depth import Depth, keys_by_step, visual_by_layer
-from dycoke_cli.flops import TextShape, true_flops
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.models.flops import TextShape, true_flops
+from dycoke_cli.models.language_model import LanguageModel
 
 
 def needs_of(model: LanguageModel, case: Case, counts: Counts, depth: Depth) -> Needs:

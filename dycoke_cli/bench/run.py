@@ -16,8 +16,8 @@ from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.source import Noise, Source, source_of, synthetic_rows
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.evaluation.arm import refuse_twins
-from dycoke_cli.families.llava import Llava
-from dycoke_cli.flops import VisionShape, vision_flops
+from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.flops import VisionShape, vision_flops
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import choose_device, choose_dtype, cpu_threads, out_of_memory_explained, suitable_threads
 from dycoke_cli.system.free_memory import free_bytes

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from dycoke_cli.checkpoints import DEMO
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.families.layout import VideoLayout
-from dycoke_cli.families.llava import Llava
-from dycoke_cli.families.original_llava import model_config
+from dycoke_cli.models.checkpoints import DEMO
+from dycoke_cli.models.families.layout import VideoLayout
+from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.families.original_llava import model_config
 
 SPREAD = 0.02  # standard deviation of the weights; normalised layers keep hidden states and logits finite with it
 BLOCK = 1_000_003  # random numbers that are drawn; a prime, so that no two rows of a matrix are the same

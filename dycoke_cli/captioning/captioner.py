@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dycoke_cli import checkpoints, loading
 from dycoke_cli.answer import Answer
 from dycoke_cli.batch_session import BatchSession, Row
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.clip import Clip
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
 from dycoke_cli.system.callbacks import Callbacks

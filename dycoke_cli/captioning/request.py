@@ -4,7 +4,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dycoke_cli import checkpoints
 from dycoke_cli.asked import check_question
 from dycoke_cli.captioning.cores import cores
 from dycoke_cli.captioning.folder import Found, find_videos, parse_endings
@@ -15,6 +14,7 @@ from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.shard import Shard
 from dycoke_cli.captioning.sidecar import Sidecars
 from dycoke_cli.errors import InputError, UsageError
+from dycoke_cli.models import checkpoints
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.text_file import read_text
 

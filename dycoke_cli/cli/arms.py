@@ -55,7 +55,7 @@ def arm_settings(
             settings, _ = merged({**flags, "method": name, "options": given or None}, config, user_file=user_file())
             chosen.append(settings)
     if "model" in flags and settings.model != "auto":
-        from dycoke_cli.models import find
+        from dycoke_cli.models.names import find
 
         find(settings.model)
     return chosen

@@ -105,8 +105,8 @@ def _captioned(
 ) -> "tuple[Tally, BaseException | None]":
     """Carry the plan out; what stopped it comes back beside what was done until then."""
     from dycoke_cli.captioning.run import CaptionRun
-    from dycoke_cli.checkpoints import DEMO_NOTICE
     from dycoke_cli.cli.interrupt import Interrupt
+    from dycoke_cli.models.checkpoints import DEMO_NOTICE
     from dycoke_cli.present.captions import CaptionProgress
 
     if plan.todo and job.settings.model == "demo" and request.settings.model == "auto":

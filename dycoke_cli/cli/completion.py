@@ -26,7 +26,7 @@ def words_of(setting: str) -> Callable[[str], list[str]]:
 
 def models(incomplete: str) -> Offers:
     """Offer the known names, and what the hub client has already fetched."""
-    from dycoke_cli.checkpoints import HUB_IDS
+    from dycoke_cli.models.checkpoints import HUB_IDS
 
     fetched = set(_fetched())
     offers = [("demo", "bundled: drawn shapes only"), ("auto", "the best that is on this disk")]

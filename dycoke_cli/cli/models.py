@@ -22,7 +22,7 @@ def list_command(as_json: AsJson = False, debug: opt.Debug = False) -> None:
     """
     from rich.console import Console
 
-    from dycoke_cli.models import known_models
+    from dycoke_cli.models.names import known_models
     from dycoke_cli.present.models import models_record, models_table
 
     models = known_models()
@@ -43,7 +43,7 @@ def pull_command(name: Name, as_json: AsJson = False, quiet: opt.Quiet = False, 
     from rich.text import Text
 
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.models import address, fetch
+    from dycoke_cli.models.names import address, fetch
 
     if name == "demo":
         raise UsageError("'demo' comes with dycoke", "Nothing is to be fetched")
@@ -67,7 +67,7 @@ def pull_command(name: Name, as_json: AsJson = False, quiet: opt.Quiet = False, 
 def path_command(name: Name, debug: opt.Debug = False) -> None:
     """Print the folder of a model that is on this disk."""
     from dycoke_cli.errors import ModelError
-    from dycoke_cli.models import find
+    from dycoke_cli.models.names import find
 
     folder = find(name)
     if folder is None:

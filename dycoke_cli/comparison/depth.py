@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 
 from dycoke_cli.answer import Answer
-from dycoke_cli.flops import TextShape, paper_flops, true_flops
 from dycoke_cli.methods import Method
+from dycoke_cli.models.flops import TextShape, paper_flops, true_flops
 
 
 class Depth(NamedTuple):

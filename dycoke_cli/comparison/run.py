@@ -10,8 +10,8 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import STOCK, Comparison, Run
 from dycoke_cli.evaluation.arm import Arm, refuse_twins
-from dycoke_cli.flops import TextShape
 from dycoke_cli.methods import Full, Method
+from dycoke_cli.models.flops import TextShape
 from dycoke_cli.opening import FEW_FRAMES, describe, open_video
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
@@ -19,7 +19,7 @@ from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.video.path import readable_path
 
 if TYPE_CHECKING:
-    from dycoke_cli.families.family import Family
+    from dycoke_cli.models.families.family import Family
 
 SILENT = Callbacks()
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from dycoke_cli import loading
 from dycoke_cli.doctor.finding import Finding, ok
 from dycoke_cli.errors import ModelError
+from dycoke_cli.models import loading
 from dycoke_cli.video import samples
 
 SCANT = 2 * 2**30  # bytes of VRAM: below it hardly a model fits

@@ -7,7 +7,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.models.language_model import LanguageModel
 
 
 class KVBuffer:

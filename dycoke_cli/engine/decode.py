@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.engine.decode_pass import DecodePass, SplitPass
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Selection
+from dycoke_cli.models.language_model import LanguageModel
 
 
 class Outcome(NamedTuple):

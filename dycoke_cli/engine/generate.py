@@ -16,8 +16,8 @@ from dycoke_cli.engine.prefill import prefill
 from dycoke_cli.engine.reading import ReadingPlan
 from dycoke_cli.engine.sampling import Sampler, Sampling
 from dycoke_cli.engine.thinning import Thinned, thinned_prefill
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Method, Selection
+from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dycoke_cli.engine.decode import Compiled, DecodeStep, Outcome
 from dycoke_cli.engine.decode_pass import DecodePass
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.models.language_model import LanguageModel
 
 WARM_UPS = 3  # runs before a capture, in which libraries choose their algorithms and take their workspaces
 

@@ -13,7 +13,7 @@ from dycoke_cli.engine.decode import Compiled, DecodeStep
 from dycoke_cli.engine.decode_pass import DecodePass, Kernel
 from dycoke_cli.engine.graph import Capture, CapturedStep, cuda_graph
 from dycoke_cli.engine.reading import round_up
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.models.language_model import LanguageModel
 
 BUCKET = 256  # shapes of captured steps are multiples of it
 

@@ -9,7 +9,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.deepstack import stock_arguments
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
 # Positions that pass the model together, over all rows: enough to fill the device, few enough that a layer's

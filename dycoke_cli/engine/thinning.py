@@ -14,8 +14,8 @@ from dycoke_cli.engine.attention import attention_row
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.deepstack import add_features
 from dycoke_cli.engine.prefill import PrefillPass, at_rows, stack_prompts
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.protocol import Thinner
+from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
 

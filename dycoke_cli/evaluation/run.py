@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli import checkpoints, loading
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ContextError, UsageError, VideoError
 from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
+from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.opening import load_model, sampling_of, shortfalls, start_reading
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
@@ -21,7 +21,7 @@ from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 
 if TYPE_CHECKING:
-    from dycoke_cli.families.family import Family
+    from dycoke_cli.models.families.family import Family
 
 
 CHOOSING = ("frames", "fps", "max_frames", "start", "end", "sample")  # the settings that choose frames

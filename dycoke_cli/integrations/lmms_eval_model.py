@@ -14,13 +14,13 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from loguru import logger
 from pydantic import ValidationError
 
-from dycoke_cli import checkpoints, loading
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ContextError, DyCokeError, UsageError, VideoError
 from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.opening import load_model, start_reading
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from dycoke_cli.models import NamedModel
+    from dycoke_cli.models.names import NamedModel
 
 FORMATS: dict[str, tuple[int, str | None]] = {"bf16": (2, None), "int8": (2, "int8"), "int4": (2, "int4")}
 NOTE = (

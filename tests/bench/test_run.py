@@ -19,8 +19,8 @@ from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.evaluation.arm import Arm
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import Dycoke, Fastv, Full
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.free_memory import free_bytes

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dycoke_cli import checkpoints, loading
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.flops import VisionShape, vision_flops
+from dycoke_cli.models import checkpoints, loading
+from dycoke_cli.models.flops import VisionShape, vision_flops
 from dycoke_cli.system.free_memory import free_bytes
 
 CPU = torch.device("cpu")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dycoke_cli import checkpoints
 from dycoke_cli.cli.app import run
-from dycoke_cli.families.llava import Llava
-from dycoke_cli.language_model import LanguageModel
+from dycoke_cli.models import checkpoints
+from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.opening import load_model
 from dycoke_cli.settings import Settings
 from tests.video.made import write

@@ -101,7 +101,7 @@ def test_json_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_table_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Accuracy by type and method with n and interval; one method has no differences; stderr has the notice alone."""
-    monkeypatch.setattr("dycoke_cli.checkpoints.choose", lambda: "demo")
+    monkeypatch.setattr("dycoke_cli.models.checkpoints.choose", lambda: "demo")
     code, out, err = evaluate(capsys, "-M", "dycoke:k=0.5", "-m", "auto")
     assert code == 0, err
     rows = [line.split() for line in out.splitlines()]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dycoke_cli.cli.app import run
-from dycoke_cli.models import NAMES
-from dycoke_cli.sizes import KNOWN
+from dycoke_cli.models.names import NAMES
+from dycoke_cli.models.sizes import KNOWN
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from dycoke_cli.comparison.depth import Depth, computed
-from dycoke_cli.flops import TextShape, paper_flops, true_flops
 from dycoke_cli.methods import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models.flops import TextShape, paper_flops, true_flops
 from tests.present.test_panel import ANSWER
 
 SHAPE = TextShape(8, 4, 6, 2, 1, 2, 10)

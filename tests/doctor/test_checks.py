@@ -13,7 +13,6 @@ import pytest
 from huggingface_hub import constants
 from packaging.requirements import Requirement
 
-from dycoke_cli import models
 from dycoke_cli.doctor import engine
 from dycoke_cli.doctor.child import examine_one
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
@@ -21,6 +20,7 @@ from dycoke_cli.doctor.engine import Card, judge_cuda
 from dycoke_cli.doctor.hub import check_cache, check_hub
 from dycoke_cli.doctor.installation import DECORDS, check_packages, check_python, check_settings, decord_package
 from dycoke_cli.errors import UsageError
+from dycoke_cli.models import names
 from dycoke_cli.video import samples
 
 GB = 10**9
@@ -247,8 +247,8 @@ def test_the_bundled_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_bundled_model_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is named."""
-    for file in models.DEMO.glob("*.json"):
+    for file in names.DEMO.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(models, "DEMO", tmp_path)
+    monkeypatch.setattr(names, "DEMO", tmp_path)
     finding = examine_one("model", lambda: engine.check_model("cpu"))
     assert (finding.status, "model.safetensors" in finding.message) == ("broken", True)

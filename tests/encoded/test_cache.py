@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli import checkpoints, opening
+from dycoke_cli import opening
 from dycoke_cli.ask import Outcome, ask
 from dycoke_cli.encoded import content
 from dycoke_cli.encoded.cache import Cache, open_cache
 from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.errors import VideoError
-from dycoke_cli.families.llava import Llava
+from dycoke_cli.models import checkpoints
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model
 from dycoke_cli.present.records import ask_record
 from dycoke_cli.present.report import ask_runs, write_report

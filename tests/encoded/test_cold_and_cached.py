@@ -18,16 +18,17 @@ import pytest
 from PIL import Image
 
 from dycoke_cli import chat as chat_module
-from dycoke_cli import checkpoints, opening
+from dycoke_cli import opening
 from dycoke_cli.ask import ask as ask_in_python
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.chat_commands import HELP
 from dycoke_cli.cli.options import SETTINGS
 from dycoke_cli.encoded.cache import Cache, open_cache
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models import checkpoints
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model, opening_video
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings

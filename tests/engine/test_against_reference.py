@@ -6,8 +6,8 @@ import torch
 
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.families.llava import BEFORE, Llava
 from dycoke_cli.methods import Dycoke
+from dycoke_cli.models.families.llava import BEFORE, Llava
 from tests.conftest import clip_frames
 from tests.engine.reference import Qwen2, Stage2, Vector, forward, merge
 from tests.engine.test_generate import read_set

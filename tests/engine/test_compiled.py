@@ -12,15 +12,15 @@ import torch
 from dycoke_cli.batch_session import BatchSession
 from dycoke_cli.bench.plan import Wish, planned
 from dycoke_cli.bench.run import bench
-from dycoke_cli.checkpoints import locate
 from dycoke_cli.engine import compiled
 from dycoke_cli.engine.compiled import Compiler, check_compiler, opaque
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.evaluation.arm import Arm
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import Dycoke, Full, Method
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models.checkpoints import locate
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings
@@ -157,7 +157,7 @@ def test_without_a_compiler_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_it_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By every command that opens a model, and by the bench."""
-    monkeypatch.setattr("dycoke_cli.loading.load", lambda *args, **kwargs: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("dycoke_cli.models.loading.load", lambda *args, **kwargs: pytest.fail("a model was loaded"))
     monkeypatch.setattr("dycoke_cli.bench.shape.Shape.build", lambda *args: pytest.fail("a model was built"))
     settings = Settings(compile=True, model="demo", device="cpu")
     with pytest.raises(UsageError, match="one device"):

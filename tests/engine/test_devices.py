@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.families.llava import Llava
-from dycoke_cli.language_model import LanguageModel
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.language_model import LanguageModel
 from tests.conftest import clip_frames
 from tests.engine.test_generate import QUESTIONS, answer, prompt_for, run
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from dycoke_cli import checkpoints, loading
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.families.llava import Llava
 from dycoke_cli.methods import Fastv, Full, Method
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.models import checkpoints, loading
+from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import Prompt
 from tests.conftest import GOLDEN
 from tests.engine.test_generate import QUESTIONS, answer, frames, prompt_for, read_set, run, traces_on

@@ -121,7 +121,7 @@ def test_every_command_looks_at_its_files_first(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before a model is looked for, which may be a download; the video of the command stays as it is."""
-    monkeypatch.setattr("dycoke_cli.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
+    monkeypatch.setattr("dycoke_cli.models.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
     for name in ("no/such/file", "v.mp4"):
         if name == "v.mp4" and arguments[0] in ("caption", "eval"):
             continue  # its lines are looked at: nothing but an output of the same command is written to
@@ -137,7 +137,7 @@ def test_a_sidecar_that_cannot_be_written_is_found_before_a_model(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two videos that would share a text, too."""
-    monkeypatch.setattr("dycoke_cli.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
+    monkeypatch.setattr("dycoke_cli.models.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
     shutil.copy(CUBE, "v.mkv")
     assert run(["caption", ".", "--sidecar"]) == 2
     assert "would share the text" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dycoke_cli.language_model import cache_argument
+from dycoke_cli.models.language_model import cache_argument
 from training.batches import choose_moments
 from training.gazing import BASIS_LAYER, BESIDE_LAYER, NAME_LAYER, NAMED_LAYER, SAID_HEAD, TOLD_LAYER, gaze_loss
 from training.labels import WHERE, clip_labels, with_gone

@@ -141,6 +141,6 @@ def test_a_question_file_says_where_its_address_stands() -> None:
 
 def test_a_missing_video_is_told_before_a_model_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     """A download of gigabytes for a misspelt file helps nobody."""
-    monkeypatch.setattr("dycoke_cli.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
+    monkeypatch.setattr("dycoke_cli.models.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
     with pytest.raises(VideoError, match="does not exist"):
         ask("none.mp4", ["q"], Settings(model="llava-ov-0.5b"))

@@ -1,0 +1,69 @@
+"""InternVL3 in the transformers format: square frames, each named before its run of visual tokens.
+
+Source: Zhu et al., "InternVL3", arXiv 2504.10479.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from dycoke_cli.models.families.family import Pictures, Size
+from dycoke_cli.models.families.placeholder import PlaceholderModel
+from dycoke_cli.models.families.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels
+from dycoke_cli.tokens import Grid
+
+BEFORE = "<|im_start|>user\n"
+AFTER = "\n{question}<|im_end|>\n<|im_start|>assistant\n"
+
+
+@dataclass(frozen=True)
+class InternVL(PlaceholderModel):
+    """A loaded InternVL3."""
+
+    architecture: ClassVar[str] = "InternVLForConditionalGeneration"
+    family: ClassVar[str] = "internvl"
+    mean: ClassVar[Channels] = IMAGENET_MEAN
+    std: ClassVar[Channels] = IMAGENET_STD
+
+    @property
+    def placeholder(self) -> int:
+        """The token id that stands for visual tokens."""
+        return int(self.model.config.image_token_id)
+
+    def grid(self, frames: int, size: Size) -> Grid:
+        """Say how many visual tokens so many frames become; their size does not matter."""
+        config = self.model.config
+        rows, cols = (
+            int(side // patch * config.downsample_ratio)
+            for side, patch in zip(config.vision_config.image_size, config.vision_config.patch_size, strict=True)
+        )
+        return Grid(frames, rows, cols)
+
+    def patches_of(self, frames: int, size: Size) -> int:
+        """Say into how many patches the vision tower cuts a frame; its size does not matter."""
+        vision = self.model.config.vision_config
+        rows, cols = (side // patch for side, patch in zip(vision.image_size, vision.patch_size, strict=True))
+        return int(rows * cols)
+
+    def pixels(self, frames: Pictures) -> Tensor:
+        """Resize and scale as the model's processor does, aspect ratio not kept: (frames, 3, height, width)."""
+        height, width = self.model.config.vision_config.image_size
+        model = self.language_model
+        return self.pictures.prepare(frames, (height, width), model.device).to(model.dtype)
+
+    def features(self, frames: Pictures, of: int) -> tuple[Tensor, None]:
+        """Run vision tower, pixel shuffle and projector; see `PlaceholderModel.features`."""
+        seen = self.model.model.get_image_features(self.pixels(frames), return_dict=True).pooler_output
+        return seen.unflatten(1, self.grid(len(frames), frames.shape[1:3])[1:]), None
+
+    def text(self, question: str, seconds: Sequence[float]) -> str:
+        """Write the prompt of the model's chat template."""
+        placeholder = self.tokenizer.convert_ids_to_tokens(self.placeholder)
+        frames = (f"Frame{number + 1}: <img>{placeholder}</img>" for number in range(len(seconds)))
+        return BEFORE + "\n".join(frames) + AFTER.replace("{question}", question)
+
+    def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
+        """Make the inputs of stock `generate` besides token ids: to it frames are images."""
+        return {"pixel_values": self.pixels(frames)}

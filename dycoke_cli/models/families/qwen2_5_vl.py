@@ -1,0 +1,45 @@
+"""Qwen2.5-VL: one run of visual tokens, whose positions count time in seconds.
+
+Source: Bai et al., "Qwen2.5-VL Technical Report", arXiv 2502.13923.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dycoke_cli.models.families.family import Size
+from dycoke_cli.models.families.preprocessing import CLIP_MEAN, CLIP_STD, Channels
+from dycoke_cli.models.families.qwen_vl import VIDEO, QwenVL, fitted
+
+BEFORE = f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{VIDEO}"
+AFTER = "<|im_end|>\n<|im_start|>assistant\n"
+LEAST, MOST = 128, 768  # visual tokens' worth of pixels in a frame
+ALL = 128000 * 0.9  # in all frames together: most of the model's context
+
+
+@dataclass(frozen=True)
+class Qwen25VL(QwenVL):
+    """A loaded Qwen2.5-VL."""
+
+    architecture: ClassVar[str] = "Qwen2_5_VLForConditionalGeneration"
+    family: ClassVar[str] = "qwen2_5_vl"
+    mean: ClassVar[Channels] = CLIP_MEAN
+    std: ClassVar[Channels] = CLIP_STD
+
+    def resized(self, frames: int, size: Size) -> Size:
+        """Keep each frame within limits, and all frames within their share of the context."""
+        token = self._unit**2
+        least, most = self.pictures.least or LEAST * token, self.pictures.most or MOST * token
+        share = int(ALL * token) * self.frames_per_patch // frames
+        return fitted(size, self._unit, least, max(min(most, share), int(least * 1.05)))
+
+    def text(self, question: str, seconds: Sequence[float]) -> str:
+        """Write the prompt of the model's chat template."""
+        return BEFORE + question + AFTER
+
+    def timing(self, frames: int, duration_s: float) -> dict[str, Tensor]:
+        """Say how many seconds a patch of two frames stands for."""
+        return {"second_per_grid_ts": torch.tensor([self.frames_per_patch * duration_s / frames])}

@@ -1,0 +1,37 @@
+"""What the hub's cache on this disk holds of a model. Asks no network."""
+
+import re
+from pathlib import Path
+
+from dycoke_cli.errors import ModelError
+from dycoke_cli.models.weight_files import weight_files
+
+FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.json"]
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
+    """Find a model's files at a revision, or at what was fetched last; None where any of its weights is missing."""
+    revision = revision or "main"
+    storage = storage_folder(hub_id)
+    try:
+        commit = (storage / "refs" / revision).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        commit = revision
+    folder = storage / "snapshots" / commit
+    return folder if COMMIT.fullmatch(commit) and is_complete(folder) else None
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether a folder holds a configuration and all weights that its index names; a cut download does not."""
+    try:
+        return (folder / "config.json").exists() and all(path.exists() for path in weight_files(folder))
+    except (OSError, ModelError):
+        return False
+
+
+def storage_folder(hub_id: str) -> Path:
+    """Say where the hub's cache keeps a model."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}"

@@ -1,0 +1,93 @@
+"""How many numbers a model holds, and how many bytes they take: arithmetic over its shape, or over its files."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from dycoke_cli.models.flops import TextShape
+from dycoke_cli.models.weight_files import stored_weights
+
+QUANTIZED = ("int8", "int4")
+BLOCK = 64  # weights that share one float32 scale in int4
+
+
+class Sizes(NamedTuple):
+    """A model's parameters, told apart by what quantisation makes smaller."""
+
+    linear: int  # weights of the decoder layers' matrices
+    rows: int  # output rows of these matrices, each with a scale of its own in int8
+    other: int  # embeddings, output layer, vision tower, projector, norms and biases: these keep their format
+
+    @property
+    def parameters(self) -> int:
+        return self.linear + self.other
+
+    def weight_bytes(self, itemsize: int, quantize: str | None = None) -> int:
+        """Give the bytes of all weights. itemsize: bytes of a number that is not quantised."""
+        if quantize == "int8":
+            return self.linear + (self.rows + self.other) * itemsize
+        if quantize == "int4":
+            return self.linear // 2 + self.linear // BLOCK * 4 + self.other * itemsize
+        return self.parameters * itemsize
+
+
+class VisionShape(NamedTuple):
+    """The sizes of a SigLIP tower without its pooling head."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    image: int
+    patch: int
+
+    @property
+    def parameters(self) -> int:
+        """Patches and positions, then for each layer four projections, two matrices and two norms, and a last norm."""
+        h, m = self.hidden, self.intermediate
+        embeddings = 3 * self.patch**2 * h + h + (self.image // self.patch) ** 2 * h
+        return embeddings + self.layers * (4 * (h * h + h) + 2 * h * m + m + h + 4 * h) + 2 * h
+
+
+SIGLIP = VisionShape(layers=26, hidden=1152, intermediate=4304, image=384, patch=14)
+
+
+def llava_sizes(text: TextShape, vision: VisionShape, tied: bool) -> Sizes:
+    """Count a LLaVA-OneVision: SigLIP, a projector of two layers, a newline, Qwen2. tied: no output layer of its own.
+
+    Source: the modules of transformers' LlavaOnevisionForConditionalGeneration; a test builds them and counts.
+    """
+    h, m = text.hidden, text.intermediate
+    queries, keys = text.heads * text.head_dim, text.kv_heads * text.head_dim
+    linear = text.layers * (2 * h * queries + 2 * h * keys + 3 * h * m)
+    rows = text.layers * (queries + 2 * keys + h + 2 * m + h)
+    layers_other = text.layers * (queries + 2 * keys + 2 * h)  # biases and norms
+    vocabulary = (1 if tied else 2) * text.vocabulary * h
+    projector = vision.hidden * h + h + h * h + h
+    return Sizes(linear, rows, layers_other + vocabulary + h + projector + h + vision.parameters)
+
+
+def stored_sizes(folder: Path) -> Sizes:
+    """Count what the safetensors files of a model hold, from their headers alone. Raises ModelError."""
+    linear = rows = other = 0
+    for name, weight in stored_weights(folder).items():
+        if len(weight.shape) == 2 and ".layers." in name and "vis" not in name:
+            linear += weight.numbers
+            rows += weight.shape[0]
+        else:
+            other += weight.numbers
+    return Sizes(linear, rows, other)
+
+
+def _qwen2(layers: int, hidden: int, intermediate: int, heads: int, kv_heads: int, vocabulary: int) -> TextShape:
+    return TextShape(layers, hidden, intermediate, heads, kv_heads, hidden // heads, vocabulary)
+
+
+# The text models of the public checkpoints. Conversions to the transformers format have a padded vocabulary.
+SHAPES = {
+    "llava-video-7b": _qwen2(28, 3584, 18944, 28, 4, 152064),
+    "llava-video-72b": _qwen2(80, 8192, 29568, 64, 8, 152064),
+    "llava-ov-0.5b": _qwen2(24, 896, 4864, 14, 2, 152000),
+    "llava-ov-7b": _qwen2(28, 3584, 18944, 28, 4, 152128),
+    "llava-ov-72b": _qwen2(80, 8192, 29568, 64, 8, 152128),
+}
+TIED = ("llava-ov-0.5b",)  # no output layer of their own
+KNOWN = {name: llava_sizes(shape, SIGLIP, name in TIED) for name, shape in SHAPES.items()}

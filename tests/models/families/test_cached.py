@@ -1,0 +1,45 @@
+"""An encoded video comes back from disk as the vision tower left it, whatever the family."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dycoke_cli import opening
+from dycoke_cli.ask import ask
+from dycoke_cli.encoded.entry import Entry
+from dycoke_cli.models.families.family import Family
+from dycoke_cli.settings import Settings
+from dycoke_cli.video.reader import VideoReader
+from tests.models.families.test_whole_runs import CUBE
+
+
+def test_the_second_look_is_read_from_disk(
+    family: Family, folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same answer, steps and counts without decoder and vision tower; DeepStack features to the bit."""
+    settings = Settings(model=folders[family.family], frames=7, max_new_tokens=4)
+    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(opening, "load_model", lambda *_: family)
+    first = ask(CUBE, ["what happens?"], settings)
+    (path,) = tmp_path.glob("*.safetensors")
+    entry = Entry.at(path)
+    assert entry is not None
+    assert (entry.frames, entry.size) == (7, (480, 854))
+    kept = entry.load("", lambda: pytest.fail("nobody wanted pixels"))
+    assert kept is not None
+    wanted = family.encode(first.frames.pixels[:])
+    assert kept[0].grid == wanted.grid
+    assert torch.equal(kept[0].features, wanted.features)
+    if wanted.deepstack is None:
+        assert kept[0].deepstack is None
+    else:
+        assert kept[0].deepstack is not None
+        assert torch.equal(kept[0].deepstack, wanted.deepstack)
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoReader, "submit", lambda *_, **__: pytest.fail("decoded"))
+        patched.setattr(type(family), "encode", lambda *_, **__: pytest.fail("encoded"))
+        second = ask(CUBE, ["what happens?"], settings)
+    assert (first.features, second.features) == ("computed", "cache")
+    ours, theirs = second.answers[0], first.answers[0]
+    assert (ours.answer, ours.steps, ours.tokens) == (theirs.answer, theirs.steps, theirs.tokens)

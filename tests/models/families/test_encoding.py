@@ -1,0 +1,72 @@
+"""Compression window by window, while frames still arrive, in every family."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from dycoke_cli.encoding import encode_compressed
+from dycoke_cli.methods.options import make_method
+from dycoke_cli.models.families.family import Family
+from dycoke_cli.models.families.loaded_model import CHUNK
+from dycoke_cli.video.frame_buffer import ArrivingPixels
+from tests.conftest import clip_frames
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold no more than one window at once: four frames of the grid."""
+    monkeypatch.setattr("dycoke_cli.encoding.TOGETHER", 4)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["dycoke", "full"])
+@pytest.mark.parametrize("count", [7, 8, 13])
+def test_windows_are_the_whole_video(family: Family, name: str, count: int) -> None:
+    """Tokens, places, survivors, features and DeepStack features, though Qwen-VL sizes frames by their number."""
+    method, frames, seen = make_method(name, {}), clip_frames()[:count].numpy(), list[tuple[int, int]]()
+    wanted = method.compress(family.encode(frames))
+    ours = encode_compressed(family, frames, method, lambda done, total: seen.append((done, total)))
+    assert ours.grid == wanted.grid
+    assert torch.equal(ours.index, wanted.index)
+    assert torch.equal(ours.survivor, wanted.survivor)
+    torch.testing.assert_close(ours.features, wanted.features, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.deepstack, wanted.deepstack, atol=1e-5, rtol=0)
+    assert seen == sorted(seen)
+    assert seen[-1] == (count, count)
+
+
+@pytest.mark.parametrize("together", [4, 16])
+@pytest.mark.parametrize("name", ["dycoke", "full", "random"])
+def test_frames_are_waited_for_when_the_tower_takes_them(
+    family: Family, name: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never more than the next chunk of them; the result is that of frames that are all there."""
+    monkeypatch.setattr("dycoke_cli.encoding.TOGETHER", together)
+    method, frames = make_method(name, {}), clip_frames()[:14].numpy()
+    done, ahead = [0], []
+
+    def wait(count: int) -> None:
+        ahead.append((count, count - done[-1]))
+
+    arriving = ArrivingPixels(frames, wait)
+    ours = encode_compressed(family, arriving, method, lambda now, total: done.append(now))
+    assert torch.equal(ours.index, encode_compressed(family, frames, method).index)
+    assert max(count for count, _ in ahead) == 14
+    assert max(more for _, more in ahead) <= CHUNK["cpu"] * family.frames_per_patch
+    assert len(ahead) > 1
+    assert arriving.waited_s > 0
+
+
+def test_patches_of_a_frame_are_counted(loaded: dict[str, Family]) -> None:
+    """So many rows the vision tower works on: four by four pixels each, and for Qwen-VL of two frames."""
+    frames = clip_frames()[:5].numpy()
+    for name, family in loaded.items():
+        if name == "llava_onevision":
+            continue
+        model: Any = family
+        patches = model.patches_of(5, frames.shape[1:3])
+        if name.startswith("qwen"):
+            assert 3 * patches == len(model.patches(frames, 5)[0])
+        else:
+            assert patches == 8 * 8
