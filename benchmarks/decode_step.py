@@ -27,7 +27,9 @@ from dycoke_cli.engine.compiled import Compiler
 from dycoke_cli.engine.decode import Compiled, DecodeStep
 from dycoke_cli.engine.decode_pass import DecodePass
 from dycoke_cli.engine.reading import ReadingPlan
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.language_model import LanguageModel, cache_argument
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.tokens import VisualTokens

@@ -33,7 +33,7 @@ from benchmarks.checkpoint_damage import MUTATIONS
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ModelError
 from dycoke_cli.fingerprint import folder_fingerprint
-from dycoke_cli.methods import Dycoke
+from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models import checkpoints
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session

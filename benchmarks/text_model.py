@@ -23,7 +23,9 @@ from transformers.generation.streamers import BaseStreamer
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.system.measure import PeakMemory

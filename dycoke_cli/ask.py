@@ -18,7 +18,7 @@ from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.path import readable_path
 
 if TYPE_CHECKING:
-    from dycoke_cli.methods import Method
+    from dycoke_cli.methods.protocol import Method
     from dycoke_cli.session import Session
 
 

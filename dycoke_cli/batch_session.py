@@ -12,8 +12,8 @@ from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.footprint import Footprint
-from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import HD, Family
 from dycoke_cli.recorder import Recorder
 from dycoke_cli.settings import Settings

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dycoke_cli.conversation import Conversation, Turn
-    from dycoke_cli.methods import Method
+    from dycoke_cli.methods.protocol import Method
     from dycoke_cli.tokens import VisualTokens
 
 
@@ -83,7 +83,7 @@ class Chat:
 
     def use_method(self, text: str) -> None:
         """Go on with another method, `NAME` or `NAME:key=value,...`."""
-        from dycoke_cli.naming import split_arm
+        from dycoke_cli.methods.parsing import split_arm
 
         name, options = split_arm(text)
         settings = self.settings.model_copy(update={"method": name, "options": options, "retain": None})

@@ -26,7 +26,7 @@ from dycoke_cli.video.stdin import STDIN
 if TYPE_CHECKING:
     import torch
 
-    from dycoke_cli.methods import Method
+    from dycoke_cli.methods.protocol import Method
     from dycoke_cli.models.families.family import Family, Outline, Size
 
 RATE_SLACK = 0.01  # rates of containers are rounded, and 29.97 is what 30 is often called

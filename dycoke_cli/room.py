@@ -9,9 +9,8 @@ import torch
 from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.footprint import left_of, prefill_numbers, visual_numbers
-from dycoke_cli.methods import Method
 from dycoke_cli.methods.budget import with_retain
-from dycoke_cli.methods.protocol import ModelFacts
+from dycoke_cli.methods.protocol import Method, ModelFacts
 from dycoke_cli.models.families.family import Outline, Size
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava

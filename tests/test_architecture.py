@@ -15,11 +15,9 @@ ROOT = PACKAGE.parent
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
     "answer errors fingerprint groups presets textstream",
-    "asked finite moments ranges system tokens video",
-    "clip outline settings_file",
-    "naming",
-    "methods settings",
-    "models",
+    "asked finite system tokens video",
+    "clip methods settings_file",
+    "models settings",
     "encoded encoding engine",
     "footprint recorder",
     "context room",

@@ -11,8 +11,10 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.conversation import HEADROOM, Conversation, Turn
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import BEFORE, Llava
 from dycoke_cli.session import Session

@@ -11,8 +11,10 @@ from PIL import Image
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.dycoke_official import OfficialSelector, merge_windows
+from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import Prompt, VisualTokens
 from tests.conftest import GOLDEN, clip_frames, golden_cases, golden_model, golden_tensor

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from benchmarks.memory import compare
 from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.graph_store import GraphStore, decode_kernel
-from dycoke_cli.methods import METHODS as TABLE
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
+from dycoke_cli.methods.registry import METHODS as TABLE
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
 from tests.conftest import GOLDEN, clip_frames

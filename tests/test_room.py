@@ -10,7 +10,9 @@ import torch
 
 from dycoke_cli import room
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.methods import Dycoke, Fastv, Full
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.fastv import Fastv
+from dycoke_cli.methods.full import Full
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import HD
 from dycoke_cli.models.families.layout import VideoLayout

@@ -7,8 +7,10 @@ import torch
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import Session
 from dycoke_cli.settings import Settings

@@ -8,7 +8,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import Dycoke
+from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.presets import PRESETS
 from dycoke_cli.settings import Settings, choices, merged, parse_options

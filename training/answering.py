@@ -9,7 +9,7 @@ import torch
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Step, Stop, generate, share
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.methods import Method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import VisualTokens
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dycoke_cli.encoding import encode_compressed
-from dycoke_cli.methods import Method
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.settings import parse_options

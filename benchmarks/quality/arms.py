@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import METHODS, Method, ModelFacts
 from dycoke_cli.methods.budget import with_retain
+from dycoke_cli.methods.moments import BEFORE_PREFILL, IN_PREFILL
 from dycoke_cli.methods.options import make_method
-from dycoke_cli.moments import BEFORE_PREFILL, IN_PREFILL
+from dycoke_cli.methods.protocol import Method, ModelFacts
+from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.tokens import Grid
 
 BUDGETS = (0.775, 0.625, 0.475, 0.25)

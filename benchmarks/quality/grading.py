@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from dycoke_cli.methods import Method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import VisualTokens
 from training.answering import answers

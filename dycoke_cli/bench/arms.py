@@ -19,8 +19,9 @@ from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.evaluation.arm import Arm
-from dycoke_cli.methods import Full, Method, Selection
+from dycoke_cli.methods.arm import Arm
+from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
 from dycoke_cli.tokens import VisualTokens

@@ -15,7 +15,7 @@ from dycoke_cli.bench.peak import peaks_apart
 from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.source import Noise, Source, source_of, synthetic_rows
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.evaluation.arm import refuse_twins
+from dycoke_cli.methods.arm import refuse_twins
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.flops import VisionShape, vision_flops
 from dycoke_cli.system.callbacks import Callbacks

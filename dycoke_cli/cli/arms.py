@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dycoke_cli.evaluation.arm import Arm
+    from dycoke_cli.methods.arm import Arm
     from dycoke_cli.settings import Settings
 
 
@@ -36,7 +36,7 @@ def arm_settings(
     can be no model.
     """
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.naming import parse_options, split_arm
+    from dycoke_cli.methods.parsing import parse_options, split_arm
     from dycoke_cli.settings import merged, user_file
 
     if option and len(methods) > 1:
@@ -66,7 +66,7 @@ def arms_of(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
 
     baseline: `full` comes first, unless it is among them. Raises UsageError.
     """
-    from dycoke_cli.evaluation.arm import Arm, refuse_twins
+    from dycoke_cli.methods.arm import Arm, refuse_twins
 
     arms = [Arm.of(settings.method, settings.options) for settings in chosen]
     full = Arm.of("full", {})
@@ -78,6 +78,6 @@ def arms_of(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
 
 def with_generate(names: Sequence[str]) -> tuple[list[str], bool]:
     """Take transformers' `generate` out of the names of arms: the methods, and whether it was among them."""
-    from dycoke_cli.naming import STOCK
+    from dycoke_cli.methods.parsing import STOCK
 
     return [name for name in names if name != STOCK], STOCK in names

@@ -13,7 +13,7 @@ from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
-    from dycoke_cli.evaluation.arm import Arm
+    from dycoke_cli.methods.arm import Arm
     from dycoke_cli.settings import Settings
 
 STDOUT = "-"

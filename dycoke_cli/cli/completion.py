@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from dycoke_cli.outline import OptionOutline
+    from dycoke_cli.methods.listing import OptionOutline
 
 Offers = list[tuple[str, str]]  # (word, what it is)
 
@@ -37,7 +37,7 @@ def models(incomplete: str) -> Offers:
 
 def methods(incomplete: str) -> Offers:
     """Offer every method; after a + those that are not named yet."""
-    from dycoke_cli.outline import outline_methods
+    from dycoke_cli.methods.listing import outline_methods
 
     joined, plus, _ = incomplete.rpartition("+")
     named = joined.split("+") if plus else []
@@ -71,7 +71,7 @@ def devices(incomplete: str) -> list[str]:
 
 def _options(ctx: typer.Context) -> "Iterator[OptionOutline]":
     """Yield the options of the methods that the command line names, each name once."""
-    from dycoke_cli.outline import outline_methods
+    from dycoke_cli.methods.listing import outline_methods
     from dycoke_cli.presets import DEFAULT_METHOD
 
     known = outline_methods()

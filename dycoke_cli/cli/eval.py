@@ -10,9 +10,9 @@ from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
-    from dycoke_cli.evaluation.arm import Arm
     from dycoke_cli.evaluation.run import Evaluation
     from dycoke_cli.evaluation.summary import Summary
+    from dycoke_cli.methods.arm import Arm
 
 
 def eval_command(

@@ -23,7 +23,7 @@ def methods_command(
     """
     from rich.console import Console
 
-    from dycoke_cli.naming import check_method
+    from dycoke_cli.methods.parsing import check_method
 
     if name:
         check_method(name, {})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from dycoke_cli.answer import Answer
-from dycoke_cli.methods import Method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.flops import TextShape, paper_flops, true_flops
 
 

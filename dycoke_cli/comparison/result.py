@@ -5,7 +5,7 @@ from typing import Any
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.comparison.depth import Computed
-from dycoke_cli.naming import STOCK as STOCK
+from dycoke_cli.methods.parsing import STOCK as STOCK
 from dycoke_cli.video.frames import Frames
 
 

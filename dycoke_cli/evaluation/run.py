@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.clip import Clip
 from dycoke_cli.errors import ContextError, UsageError, VideoError
-from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
+from dycoke_cli.methods.arm import Arm
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.opening import load_model, sampling_of, shortfalls, start_reading
 from dycoke_cli.settings import Settings

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dycoke_cli
 from dycoke_cli.errors import VideoError
-from dycoke_cli.evaluation.arm import Arm
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.fingerprint import file_fingerprint, files_fingerprint, folder_fingerprint
+from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.options import method_options
 from dycoke_cli.models.checkpoints import FILES, Checkpoint
 from dycoke_cli.settings import Settings

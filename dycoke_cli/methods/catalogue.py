@@ -5,11 +5,11 @@ from dataclasses import fields
 from typing import Any, get_args, get_origin
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import METHODS
+from dycoke_cli.methods.listing import OPTION_LINE
 from dycoke_cli.methods.options import option_types
+from dycoke_cli.methods.parsing import nearest
 from dycoke_cli.methods.protocol import Method, ModelFacts
-from dycoke_cli.naming import nearest
-from dycoke_cli.outline import OPTION_LINE
+from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.tokens import Grid
 
 # What budgets are quoted for: LLaVA-OneVision-7B on 32 frames.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.methods.moments import BEFORE_PREFILL, refuse_clash
 from dycoke_cli.methods.protocol import Method, ModelFacts, Selector, Thinner
-from dycoke_cli.moments import BEFORE_PREFILL, refuse_clash
 from dycoke_cli.tokens import Grid, VisualTokens
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import dycoke_official
 from dycoke_cli.methods.dynamic import check_layer, dynamic_selector
+from dycoke_cli.methods.moments import BEFORE_PREFILL, EACH_STEP
 from dycoke_cli.methods.protocol import Method, ModelFacts, Selector
-from dycoke_cli.moments import BEFORE_PREFILL, EACH_STEP
-from dycoke_cli.ranges import Layer, Share
+from dycoke_cli.methods.ranges import Layer, Share
 from dycoke_cli.tokens import Grid, VisualTokens
 
 WINDOW = 4  # frames that are merged together

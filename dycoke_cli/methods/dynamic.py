@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.methods.moments import EACH_STEP
 from dycoke_cli.methods.protocol import Method, ModelFacts, Selection, Selector
-from dycoke_cli.moments import EACH_STEP
-from dycoke_cli.ranges import Layer, Share
+from dycoke_cli.methods.ranges import Layer, Share
 
 
 @dataclass(frozen=True)

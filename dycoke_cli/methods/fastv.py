@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.dynamic import check_layer
+from dycoke_cli.methods.moments import IN_PREFILL
 from dycoke_cli.methods.protocol import Method, ModelFacts, Thinner
-from dycoke_cli.moments import IN_PREFILL
-from dycoke_cli.ranges import Count, Share
+from dycoke_cli.methods.ranges import Count, Share
 from dycoke_cli.tokens import Grid
 
 

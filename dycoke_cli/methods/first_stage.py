@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+from dycoke_cli.methods.moments import BEFORE_PREFILL
 from dycoke_cli.methods.protocol import Method, ModelFacts
-from dycoke_cli.moments import BEFORE_PREFILL
-from dycoke_cli.ranges import SomeShare
+from dycoke_cli.methods.ranges import SomeShare
 from dycoke_cli.tokens import Grid
 
 

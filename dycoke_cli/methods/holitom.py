@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dycoke_cli.methods.budget import apportion, rounded
 from dycoke_cli.methods.first_stage import FirstStage
-from dycoke_cli.ranges import Count, Share, Similarity
+from dycoke_cli.methods.ranges import Count, Share, Similarity
 from dycoke_cli.tokens import VisualTokens
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from dycoke_cli.groups import sum_by_group
 from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.first_stage import FirstStage
-from dycoke_cli.ranges import Count
+from dycoke_cli.methods.ranges import Count
 from dycoke_cli.tokens import VisualTokens
 
 BASE = 10_000.0

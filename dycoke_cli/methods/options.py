@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
-from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.chain import Chain
+from dycoke_cli.methods.parsing import Kind, read_method
 from dycoke_cli.methods.protocol import Method
-from dycoke_cli.naming import Kind, read_method
+from dycoke_cli.methods.registry import METHODS
 
 
 def make_method(name: str, options: Mapping[str, str]) -> Method:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.ranges import range_of
+from dycoke_cli.methods.ranges import range_of
 from dycoke_cli.tokens import Grid, VisualTokens
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.first_stage import FirstStage
-from dycoke_cli.methods.nearest import nearest_kept
+from dycoke_cli.methods.nearest_kept import nearest_kept
 from dycoke_cli.tokens import VisualTokens
 
 

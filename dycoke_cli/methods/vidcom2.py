@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dycoke_cli.methods.budget import apportion, rounded
 from dycoke_cli.methods.first_stage import FirstStage
-from dycoke_cli.ranges import Positive
+from dycoke_cli.methods.ranges import Positive
 from dycoke_cli.tokens import VisualTokens
 
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the Gaussian kernels

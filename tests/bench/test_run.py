@@ -18,8 +18,10 @@ from dycoke_cli.bench.source import Noise, synthetic_rows
 from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.evaluation.arm import Arm
-from dycoke_cli.methods import Dycoke, Fastv, Full
+from dycoke_cli.methods.arm import Arm
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.fastv import Fastv
+from dycoke_cli.methods.full import Full
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from dycoke_cli.cli.app import app, run
-from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.catalogue import describe
-from dycoke_cli.outline import outline_methods
+from dycoke_cli.methods.listing import outline_methods
+from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.settings import Settings, choices
 
 ROOT = Path(__file__).parents[2]

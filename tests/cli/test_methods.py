@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dycoke_cli.cli.app import run
-from dycoke_cli.methods import METHODS
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[2]
 

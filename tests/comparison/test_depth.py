@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from dycoke_cli.comparison.depth import Depth, computed
-from dycoke_cli.methods import Full
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.flops import TextShape, paper_flops, true_flops
 from tests.present.test_panel import ANSWER

@@ -24,9 +24,10 @@ from dycoke_cli.cli.app import run
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.chat_commands import HELP
 from dycoke_cli.cli.options import SETTINGS
-from dycoke_cli.encoded.cache import Cache, open_cache
-from dycoke_cli.methods import METHODS
+from dycoke_cli.encoded.cache import open_cache
+from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model, opening_video
@@ -378,7 +379,7 @@ def test_commands_that_compare_or_run_over_many_say_the_same_whatever_is_kept(
     assert list(folder.iterdir()) == []
     ask(command, CLIP)
     kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    monkeypatch.setattr(Cache, "look", lambda *_: pytest.fail("looked into the cache"))
+    monkeypatch.setattr(Entry, "at", lambda *_: pytest.fail("looked into the cache"))
     again = command(*words)
     assert differences([json.loads(again[0]), *again[1:]], [json.loads(out), err, files], RATES) == []
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == kept

@@ -6,7 +6,7 @@ import torch
 
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.methods import Dycoke
+from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models.families.llava import BEFORE, Llava
 from tests.conftest import clip_frames
 from tests.engine.reference import Qwen2, Stage2, Vector, forward, merge

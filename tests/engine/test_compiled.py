@@ -16,9 +16,11 @@ from dycoke_cli.engine import compiled
 from dycoke_cli.engine.compiled import Compiler, check_compiler, opaque
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.errors import ModelError, UsageError
-from dycoke_cli.evaluation.arm import Arm
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.arm import Arm
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.checkpoints import locate
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model

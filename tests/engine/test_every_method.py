@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from dycoke_cli.engine.generate import Stop, generate
-from dycoke_cli.methods import METHODS, Full
 from dycoke_cli.methods.budget import with_retain
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.models.families.llava import Llava
 from tests.engine.test_generate import GREEDY, QUESTIONS, answer, frames, prompt_for, read_set, run, traces_on
 

@@ -10,7 +10,9 @@ import torch
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Step, Stop, generate, share
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import BEFORE, Llava
 from dycoke_cli.tokens import Prompt
 from tests.conftest import clip_frames

@@ -12,8 +12,8 @@ from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.graph import CapturedStep
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.methods import Method
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import Prompt
 from tests.engine.test_generate import GREEDY, QUESTIONS, answer, frames, prompt_for, read_set, run

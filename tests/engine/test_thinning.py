@@ -9,8 +9,10 @@ import torch
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.methods import Fastv, Full, Method
+from dycoke_cli.methods.fastv import Fastv
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import Prompt

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import METHODS, Method, ModelFacts
 from dycoke_cli.methods.budget import apportion, with_retain
+from dycoke_cli.methods.moments import BEFORE_PREFILL, EACH_STEP, IN_PREFILL
 from dycoke_cli.methods.options import make_method, method_options
-from dycoke_cli.moments import BEFORE_PREFILL, EACH_STEP, IN_PREFILL
+from dycoke_cli.methods.protocol import Method, ModelFacts
+from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.tokens import Grid
 from tests.methods.conftest import Make
 

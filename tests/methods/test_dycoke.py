@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import Dycoke, ModelFacts
-from dycoke_cli.methods.dycoke import merge_windows
+from dycoke_cli.methods.dycoke import Dycoke, merge_windows
 from dycoke_cli.methods.dynamic import DynamicSelector
 from dycoke_cli.methods.options import make_method, method_options
+from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import VisualTokens
 
 A, B, C = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]

@@ -6,7 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
-from dycoke_cli.methods import Dycoke, Full, Method
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.flops import TextShape, paper_flops, true_flops
 from tests.conftest import clip_frames

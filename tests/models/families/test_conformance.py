@@ -9,8 +9,12 @@ from dycoke_cli.engine import prefill
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import METHODS, Dycoke, Full, Method, Uniform
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.protocol import Method
+from dycoke_cli.methods.registry import METHODS
+from dycoke_cli.methods.uniform import Uniform
 from dycoke_cli.models.families.family import Family, Pictures
 from dycoke_cli.tokens import Prompt
 from tests.conftest import clip_frames

@@ -13,7 +13,7 @@ from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.footprint import Footprint, visual_numbers
-from dycoke_cli.methods import Full
+from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import HD, Family, Outline

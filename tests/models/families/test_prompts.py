@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import Dycoke
+from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models.families.family import Family
 from tests.models.families.test_conformance import clip
 

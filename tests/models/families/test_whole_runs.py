@@ -13,7 +13,8 @@ from dycoke_cli.cli.app import run
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.stock import StockGenerate
 from dycoke_cli.errors import ModelError
-from dycoke_cli.methods import Dycoke, Full
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session import Session

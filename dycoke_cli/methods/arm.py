@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import Method
 from dycoke_cli.methods.options import make_method, method_options
+from dycoke_cli.methods.protocol import Method
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.moments import refuse_clash
-from dycoke_cli.outline import MethodOutline, OptionOutline, outline_methods
+from dycoke_cli.methods.listing import MethodOutline, OptionOutline, outline_methods
+from dycoke_cli.methods.moments import refuse_clash
 
 STOCK = "generate"  # in the place of a method: transformers' own, where a command can run that
 # What an option takes: a type, or certain words.

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dycoke_cli import naming
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods import METHODS
+from dycoke_cli.methods import parsing
 from dycoke_cli.methods.options import _takes, make_method
-from dycoke_cli.ranges import range_of
+from dycoke_cli.methods.ranges import range_of
+from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.settings import merged
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WRONG: list[tuple[str, dict[str, str], str]] = [
     ("dycok", {}, "Did you mean 'dycoke'?"),
     ("vidcom2+dynamc", {}, "Did you mean 'dynamic'?"),
@@ -42,9 +42,9 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
 
 def test_the_source_says_what_every_option_takes() -> None:
     """As the classes do: types, words, ranges and moments."""
-    assert naming._outlined() == {name: _takes(kind) for name, kind in METHODS.items()}
+    assert parsing._outlined() == {name: _takes(kind) for name, kind in METHODS.items()}
     for name, kind in METHODS.items():
-        outline = naming._methods()[name]
+        outline = parsing._methods()[name]
         limits = {option.name: option.limits for option in outline.options}
         assert limits == {field.name: range_of(field.type) for field in fields(kind)}  # type: ignore[arg-type]
         assert all(option.default for option in outline.options if option.limits)  # a remedy names it
@@ -57,7 +57,7 @@ def test_what_does_not_exist_is_refused_from_the_source_as_by_the_method(
 ) -> None:
     """The same message and the same remedy, whoever finds it."""
     with pytest.raises(UsageError) as early:
-        naming.check_method(name, options)
+        parsing.check_method(name, options)
     with pytest.raises(UsageError) as late:
         make_method(name, options)
     assert (early.value.message, early.value.remedy) == (late.value.message, late.value.remedy)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from dycoke_cli import moments, ranges
+from dycoke_cli.methods import moments, ranges
 
-FOLDER = Path(__file__).parent / "methods"
+FOLDER = Path(__file__).parent
 # A line of a method's docstring that explains an option, with the indented lines that continue it.
 OPTION_LINE = re.compile(r"^(\w+): (.*(?:\n    .*)*)$", re.MULTILINE)
 

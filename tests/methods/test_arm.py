@@ -3,9 +3,10 @@
 import pytest
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.evaluation.arm import Arm, refuse_twins
-from dycoke_cli.methods import Dycoke, Full
-from dycoke_cli.naming import split_arm
+from dycoke_cli.methods.arm import Arm, refuse_twins
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.parsing import split_arm
 
 
 def test_methods_with_their_own_options() -> None:
