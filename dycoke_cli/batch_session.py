@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.context import FEWER, answer_room, check_context
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
@@ -16,7 +17,6 @@ from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import HD, Family
 from dycoke_cli.recorder import Recorder
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.free_memory import free_bytes

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from dycoke_cli.clip import Clip
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, UsageError
 from dycoke_cli.footprint import left_of
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import Family, Size
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.tokens import Grid, VisualTokens
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.footprint import left_of, prefill_numbers, visual_numbers
@@ -18,7 +19,6 @@ from dycoke_cli.models.families.loaded_model import CHUNK
 from dycoke_cli.models.families.original_llava import SIGLIP_SO400M
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import KNOWN, QUANTIZED, SHAPES, Sizes
-from dycoke_cli.settings import Settings
 from dycoke_cli.tokens import Grid
 
 PROBE = Grid(8, 6, 6)  # of a video that tells how much a method keeps: two whole windows of DyCoke

@@ -7,6 +7,7 @@ from functools import partial
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.context import FEWER, answer_room, check_context
 from dycoke_cli.encoded.look import Look
 from dycoke_cli.encoding import encode_compressed
@@ -18,7 +19,6 @@ from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.recorder import Recorder
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed

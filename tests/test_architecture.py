@@ -14,10 +14,10 @@ ROOT = PACKAGE.parent
 
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
-    "answer errors fingerprint groups presets textstream",
+    "answer errors fingerprint groups textstream",
     "asked finite system tokens video",
-    "clip methods settings_file",
-    "models settings",
+    "clip methods",
+    "config models",
     "encoded encoding engine",
     "footprint recorder",
     "context room",

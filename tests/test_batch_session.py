@@ -7,13 +7,13 @@ import torch
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.batch_session import BatchSession, Row
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import Session
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from tests.engine.test_every_method import EVERY
 from tests.test_session import clip

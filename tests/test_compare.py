@@ -10,12 +10,12 @@ from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.result import Comparison
 from dycoke_cli.comparison.run import compare
 from dycoke_cli.comparison.stock import StockGenerate
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.full import Full
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import Session
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video import samples
 from tests.conftest import golden_model

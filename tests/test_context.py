@@ -7,13 +7,13 @@ import pytest
 import transformers
 
 from dycoke_cli.batch_session import BatchSession, Row
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.context import answer_room, check_context
 from dycoke_cli.conversation import Conversation
 from dycoke_cli.errors import ContextError
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import Session
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from tests.test_session import clip
 

@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from dycoke_cli.clip import Clip
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.conversation import HEADROOM, Conversation, Turn
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import UsageError
@@ -18,7 +19,6 @@ from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import BEFORE, Llava
 from dycoke_cli.session import Session
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.tokens import Prompt
 from dycoke_cli.video.frames import Frames, VideoInfo

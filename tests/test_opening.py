@@ -13,8 +13,8 @@ import pytest
 
 from dycoke_cli import opening
 from dycoke_cli.ask import Outcome, ask
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.settings import Settings
 from dycoke_cli.video import worker_process as child_module
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.video.clips import clip, worker_after

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dycoke_cli import room
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.fastv import Fastv
@@ -21,7 +22,6 @@ from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import KNOWN, SHAPES
 from dycoke_cli.opening import load_model
 from dycoke_cli.room import Plan, plan, refuse_what_cannot_fit
-from dycoke_cli.settings import Settings
 
 GIB = 2**30
 CUDA = torch.device("cuda")

@@ -15,12 +15,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dycoke_cli.config.settings import parse_options
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.settings import parse_options
 from training.answering import answers
 from training.exam import Paper, paper
 from training.facts import score_description

@@ -8,9 +8,9 @@ import torch
 from dycoke_cli.bench.case import Case
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.arm import Arm
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.device import choose_device
 from dycoke_cli.system.free_memory import free_bytes
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dycoke_cli.captioning.key import Recipe
-from dycoke_cli.settings import Settings
+from dycoke_cli.config.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import dycoke_cli
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.fingerprint import file_fingerprint, folder_fingerprint
 from dycoke_cli.models.checkpoints import FILES, Checkpoint
-from dycoke_cli.settings import Settings
 
 # Where and how fast captions are made, not what they say.
 WITHOUT = {"device", "video_timeout", "model", "compile"}

@@ -13,9 +13,9 @@ from dycoke_cli.captioning.key import Recipe
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.shard import Shard
 from dycoke_cli.captioning.sidecar import Sidecars
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import InputError, UsageError
 from dycoke_cli.models import checkpoints
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.text_file import read_text
 
 NAME = "captions.jsonl"

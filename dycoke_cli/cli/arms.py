@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dycoke_cli.config.settings import Settings
     from dycoke_cli.methods.arm import Arm
-    from dycoke_cli.settings import Settings
 
 
 def read_arms(
@@ -35,9 +35,9 @@ def arm_settings(
     swept: options of a single method, each set of them an arm of its own. Raises UsageError, and ModelError for what
     can be no model.
     """
+    from dycoke_cli.config.settings import merged, user_file
     from dycoke_cli.errors import UsageError
     from dycoke_cli.methods.parsing import parse_options, split_arm
-    from dycoke_cli.settings import merged, user_file
 
     if option and len(methods) > 1:
         raise UsageError(

@@ -11,7 +11,7 @@ from dycoke_cli.cli.completion import option_values
 from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
-    from dycoke_cli.settings import Settings
+    from dycoke_cli.config.settings import Settings
 
 
 def ask_command(
@@ -74,8 +74,8 @@ def ask_command(
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.config.settings import merged, parse_options, user_file
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.settings import merged, parse_options, user_file
     from dycoke_cli.video.path import video_path
 
     video = video_path(video)

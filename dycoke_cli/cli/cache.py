@@ -28,8 +28,8 @@ def info_command(
     debug: opt.Debug = False,
 ) -> None:
     """Print where the cache lies, how much is in it, and what."""
+    from dycoke_cli.config.settings import merged, user_file
     from dycoke_cli.encoded.cache import GB
-    from dycoke_cli.settings import merged, user_file
 
     settings, _ = merged({}, config, user_file=user_file())
     cache = _cache(int(settings.cache_size * GB))

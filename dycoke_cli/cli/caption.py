@@ -94,7 +94,7 @@ def caption_command(
     from dycoke_cli.captioning.request import Request, asked_questions
     from dycoke_cli.captioning.sidecar import Sidecars
     from dycoke_cli.cli.caption_run import carry_out
-    from dycoke_cli.settings import merged, parse_options, user_file
+    from dycoke_cli.config.settings import merged, parse_options, user_file
     from dycoke_cli.video.path import video_path
 
     flags["options"] = parse_options(option) if option else None

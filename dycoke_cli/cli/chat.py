@@ -63,8 +63,8 @@ def chat_command(
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.config.settings import merged, parse_options, user_file
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.settings import merged, parse_options, user_file
     from dycoke_cli.video.path import video_path
 
     if video == "-":

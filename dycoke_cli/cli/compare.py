@@ -13,8 +13,8 @@ from dycoke_cli.cli.streams import write_json
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
+    from dycoke_cli.config.settings import Settings
     from dycoke_cli.methods.arm import Arm
-    from dycoke_cli.settings import Settings
 
 STDOUT = "-"
 # A comparison is of greedy answers, whatever else a configuration says.
@@ -124,7 +124,7 @@ def compare_command(
 
 def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings", baseline: bool, repeat: int) -> str:
     """Write the command that repeats a comparison, each value of a sweep as an arm of its own."""
-    from dycoke_cli.settings import DEFAULT
+    from dycoke_cli.config.settings import DEFAULT
 
     shared = settings.model_copy(update={"method": DEFAULT, "options": {}})
     methods = [word for arm in arms if not arm.baseline for word in ("-M", arm.label)]

@@ -17,7 +17,7 @@ def words_of(setting: str) -> Callable[[str], list[str]]:
     """Make what completes a setting that takes certain words."""
 
     def complete(incomplete: str) -> list[str]:
-        from dycoke_cli.settings import choices
+        from dycoke_cli.config.settings import choices
 
         return list(choices(setting))
 
@@ -71,8 +71,8 @@ def devices(incomplete: str) -> list[str]:
 
 def _options(ctx: typer.Context) -> "Iterator[OptionOutline]":
     """Yield the options of the methods that the command line names, each name once."""
+    from dycoke_cli.config.presets import DEFAULT_METHOD
     from dycoke_cli.methods.listing import outline_methods
-    from dycoke_cli.presets import DEFAULT_METHOD
 
     known = outline_methods()
     given = ctx.params.get("method") or ctx.params.get("methods") or DEFAULT_METHOD

@@ -30,7 +30,7 @@ def show_command(
     debug: opt.Debug = False,
 ) -> None:
     """Print every setting with its value and where it comes from."""
-    from dycoke_cli.settings import merged, user_file
+    from dycoke_cli.config.settings import merged, user_file
 
     settings, origins = merged({"preset": preset}, config, user_file=user_file())
     values: dict[str, Any] = {}
@@ -52,7 +52,7 @@ def show_command(
 @config_app.command("path")
 def path_command(debug: opt.Debug = False) -> None:
     """Print the files that are read, the stronger one first; without any, where yours would be."""
-    from dycoke_cli.settings_file import nearest_file, user_file
+    from dycoke_cli.config.settings_file import nearest_file, user_file
 
     own = user_file()
     read = [path for path in (nearest_file(Path.cwd()), own if own.is_file() else None) if path is not None]
@@ -69,12 +69,12 @@ def init_command(
     debug: opt.Debug = False,
 ) -> None:
     """Write a dycoke.yaml with every setting, its meaning and default, all commented out."""
+    from dycoke_cli.config.settings import Settings
+    from dycoke_cli.config.settings_file import FILE_NAME, user_file
     from dycoke_cli.errors import UsageError
     from dycoke_cli.present.outputs import check_writable
     from dycoke_cli.present.records import write_whole
     from dycoke_cli.present.settings import settings_template
-    from dycoke_cli.settings import Settings
-    from dycoke_cli.settings_file import FILE_NAME, user_file
 
     path = user_file() if user else Path(FILE_NAME)
     if path.exists() and not force:

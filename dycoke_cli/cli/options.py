@@ -15,8 +15,8 @@ from dycoke_cli.cli.completion import words_of
 def _pairs(context: Context, given: list[str] | None) -> list[str] | None:
     """Say what names the output file, where a command has one, to who took -o for it as with other programs."""
     if given and any(parameter.name == "output" for parameter in context.command.params):
+        from dycoke_cli.config.settings import parse_options
         from dycoke_cli.errors import UsageError
-        from dycoke_cli.settings import parse_options
 
         try:
             parse_options(given)

@@ -9,12 +9,12 @@ from dycoke_cli.answer import Answer
 from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import STOCK, Comparison, Run
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.methods.arm import Arm, refuse_twins
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.opening import FEW_FRAMES, describe, open_video
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.video.path import readable_path

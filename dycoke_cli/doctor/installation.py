@@ -65,7 +65,7 @@ def check_packages(requirements: list[str] | None = None) -> Finding:
 
 def check_settings() -> Finding:
     """Read the settings as a command started here would."""
-    from dycoke_cli.settings import merged, user_file
+    from dycoke_cli.config.settings import merged, user_file
 
     try:
         _, origins = merged({}, user_file=user_file())

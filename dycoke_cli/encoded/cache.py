@@ -12,7 +12,7 @@ from dycoke_cli.encoded.content import ContentIndex
 from dycoke_cli.encoded.entry import SUFFIX, Entry
 
 if TYPE_CHECKING:
-    from dycoke_cli.settings import Settings
+    from dycoke_cli.config.settings import Settings
 
 GB = 10**9
 ABANDONED_S = 3600.0  # a half-written file that nobody has touched for so long belongs to a process that is gone

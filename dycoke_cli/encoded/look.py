@@ -24,9 +24,9 @@ from dycoke_cli.video.source import shown
 from dycoke_cli.video.stdin import STDIN
 
 if TYPE_CHECKING:
+    from dycoke_cli.config.settings import Settings
     from dycoke_cli.models.checkpoints import Checkpoint
     from dycoke_cli.models.families.family import Family
-    from dycoke_cli.settings import Settings
     from dycoke_cli.tokens import VisualTokens
 
 

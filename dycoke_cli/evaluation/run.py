@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.clip import Clip
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, UsageError, VideoError
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
@@ -12,7 +13,6 @@ from dycoke_cli.evaluation.task import Task, tasks_of
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.opening import load_model, sampling_of, shortfalls, start_reading
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.system.jsonl_output import JsonlOutput

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import dycoke_cli
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import VideoError
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.fingerprint import file_fingerprint, files_fingerprint, folder_fingerprint
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.options import method_options
 from dycoke_cli.models.checkpoints import FILES, Checkpoint
-from dycoke_cli.settings import Settings
 from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.source import check_source, pictures_in
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
-from dycoke_cli.settings import Settings
 
 
 @dataclass(frozen=True)

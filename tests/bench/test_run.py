@@ -16,6 +16,7 @@ from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.shape import Shape
 from dycoke_cli.bench.source import Noise, synthetic_rows
 from dycoke_cli.comparison.depth import Depth
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.methods.arm import Arm
@@ -23,7 +24,6 @@ from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.fastv import Fastv
 from dycoke_cli.methods.full import Full
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.free_memory import free_bytes
 from tests.bench.made import LIMITS

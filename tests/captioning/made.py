@@ -6,7 +6,7 @@ from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.key import Identity, Recipe
 from dycoke_cli.captioning.record import Record, Reply, Spent
-from dycoke_cli.settings import Settings
+from dycoke_cli.config.settings import Settings
 
 RECIPE = Recipe("a digest")
 

@@ -10,9 +10,9 @@ from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.key import Identity, Recipe
 from dycoke_cli.captioning.plan import plan_of
 from dycoke_cli.captioning.shard import Shard
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import checkpoints
-from dycoke_cli.settings import Settings
 from tests.captioning.made import RECIPE, items_in, record
 
 DEMO = checkpoints.locate("demo")

@@ -22,11 +22,11 @@ from dycoke_cli.cli import prompt
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.interrupt import Termination
 from dycoke_cli.cli.stopper import Stopper
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.opening import load_model
-from dycoke_cli.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CUBE = str(ROOT / "sample_videos" / "cube.mp4")

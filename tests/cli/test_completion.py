@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from dycoke_cli.cli.app import app, run
+from dycoke_cli.config.settings import Settings, choices
 from dycoke_cli.methods.catalogue import describe
 from dycoke_cli.methods.listing import outline_methods
 from dycoke_cli.methods.registry import METHODS
-from dycoke_cli.settings import Settings, choices
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dycoke_cli.cli.app import run
-from dycoke_cli.settings import Settings, merged
+from dycoke_cli.config.settings import Settings, merged
 
 
 @pytest.fixture(autouse=True)

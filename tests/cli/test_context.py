@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from dycoke_cli.cli.app import run
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.opening import load_model
-from dycoke_cli.settings import Settings
 from tests.video.made import write
 
 SAMPLES = Path(__file__).parents[2] / "sample_videos"

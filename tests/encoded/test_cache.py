@@ -15,6 +15,7 @@ import torch
 
 from dycoke_cli import opening
 from dycoke_cli.ask import Outcome, ask
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.encoded import content
 from dycoke_cli.encoded.cache import Cache, open_cache
 from dycoke_cli.encoded.entry import Entry
@@ -24,7 +25,6 @@ from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model
 from dycoke_cli.present.records import ask_record
 from dycoke_cli.present.report import ask_runs, write_report
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.reader import VideoReader
 from tests.video.clips import clip

@@ -24,6 +24,7 @@ from dycoke_cli.cli.app import run
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.chat_commands import HELP
 from dycoke_cli.cli.options import SETTINGS
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.methods.options import make_method
@@ -32,7 +33,6 @@ from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model, opening_video
 from dycoke_cli.session import Session
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.reader import VideoReader
 

@@ -12,6 +12,7 @@ import torch
 from dycoke_cli.batch_session import BatchSession
 from dycoke_cli.bench.plan import Wish, planned
 from dycoke_cli.bench.run import bench
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine import compiled
 from dycoke_cli.engine.compiled import Compiler, check_compiler, opaque
 from dycoke_cli.engine.graph_store import GraphStore
@@ -25,7 +26,6 @@ from dycoke_cli.models.checkpoints import locate
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.opening import load_model
 from dycoke_cli.session import Session
-from dycoke_cli.settings import Settings
 from dycoke_cli.system.callbacks import Callbacks
 from tests.conftest import golden_model
 from tests.engine.test_generate import QUESTIONS, frames, prompt_for, run

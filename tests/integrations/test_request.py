@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
-from dycoke_cli.settings import Settings
 
 PICTURE = Image.new("RGB", (4, 4))
 

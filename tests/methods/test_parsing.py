@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dycoke_cli.config.settings import merged
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import parsing
 from dycoke_cli.methods.options import _takes, make_method
 from dycoke_cli.methods.ranges import range_of
 from dycoke_cli.methods.registry import METHODS
-from dycoke_cli.settings import merged
 
 ROOT = Path(__file__).parents[2]
 WRONG: list[tuple[str, dict[str, str], str]] = [

@@ -82,7 +82,7 @@ def test_the_demo_answers_mostly_as_before(name: str) -> None:
     if find_spec(LIBRARY[name]) is None:
         pytest.skip(f"{LIBRARY[name]} is not installed")
     from dycoke_cli.ask import ask
-    from dycoke_cli.settings import Settings
+    from dycoke_cli.config.settings import Settings
 
     whole, small = load(None), load(name)
     assert (quantized(whole.model), quantized(small.model)) == (None, name)

@@ -7,9 +7,9 @@ import torch
 
 from dycoke_cli import opening
 from dycoke_cli.ask import ask
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.models.families.family import Family
-from dycoke_cli.settings import Settings
 from dycoke_cli.video.reader import VideoReader
 from tests.models.families.test_whole_runs import CUBE
 

@@ -9,6 +9,7 @@ import torch
 
 from dycoke_cli.ask import ask
 from dycoke_cli.batch_session import BatchSession, Row
+from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop
 from dycoke_cli.errors import OutOfMemoryError
@@ -20,7 +21,6 @@ from dycoke_cli.models.families.family import HD, Family, Outline
 from dycoke_cli.models.sizes import stored_sizes
 from dycoke_cli.opening import load_model
 from dycoke_cli.room import TEXT, plan
-from dycoke_cli.settings import Settings
 from tests.conftest import clip_frames
 from tests.models.families.test_whole_runs import CUBE, clip
 

@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dycoke_cli.config.presets import DEFAULT_METHOD, PRESETS
+from dycoke_cli.config.settings_file import nearest_file, read_file, user_file
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.parsing import check_method, nearest
 from dycoke_cli.methods.parsing import parse_options as parse_options
-from dycoke_cli.presets import DEFAULT_METHOD, PRESETS
-from dycoke_cli.settings_file import nearest_file, read_file, user_file
 
 PREFIX = "DYCOKE_"
 DEFAULT = DEFAULT_METHOD

@@ -1,0 +1,1 @@
+"""Settings of a run: defaults, files, presets, environment variables and flags, merged."""
