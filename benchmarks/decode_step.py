@@ -26,7 +26,7 @@ from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.compiled import Compiler
 from dycoke_cli.engine.decode import Compiled, DecodeStep
 from dycoke_cli.engine.decode_pass import DecodePass
-from dycoke_cli.engine.reading import ReadingPlan
+from dycoke_cli.engine.kv_pruning import KVPruning
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
@@ -67,7 +67,7 @@ def steps(model: Any, method: Method, visual: int, repeats: int, compiled: Compi
     buffer = KVBuffer.empty(language, 1, length + room)
     buffer.store.normal_()
     buffer.lengths = [length]
-    plan = ReadingPlan([torch.arange(TEXT_BEFORE, TEXT_BEFORE + left)], [length], room, buffer.slots, 1)
+    plan = KVPruning([torch.arange(TEXT_BEFORE, TEXT_BEFORE + left)], [length], room, buffer.slots, 1)
     current = DecodePass(buffer, plan, method.selector(plan.counts, plan.width), 1)
     step, token = DecodeStep(language, [current], torch.tensor([length]), compiled), torch.tensor([5])
 

@@ -77,7 +77,7 @@ class Conversation:
     @property
     def prefills_anew(self) -> bool:
         """Say whether every turn runs the whole conversation again."""
-        return self.session.method.thinner() is not None
+        return self.session.method.prefill_pruner() is not None
 
     @property
     def context(self) -> int:

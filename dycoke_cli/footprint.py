@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 
 from dycoke_cli.engine.generate import Stop
+from dycoke_cli.engine.kv_pruning import round_up
 from dycoke_cli.engine.prefill import TOGETHER
-from dycoke_cli.engine.reading import round_up
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.models.flops import TextShape
@@ -100,8 +100,8 @@ def _entered(model: Family, method: Method, grid: Grid, frames: int, question: s
     features = torch.empty(len(tokens), language.shape.hidden, dtype=language.dtype)
     on_device = replace(tokens, features=features).to(language.device)
     length = len(model.prompt_for(on_device, question, [0.0] * frames, 0.0, method.positions))
-    thinner = method.thinner()
-    if thinner is None:
+    prefill_pruner = method.prefill_pruner()
+    if prefill_pruner is None:
         return _Entered(length, length, len(tokens), language.layers)
-    dropped = len(tokens) - len(thinner.choose(torch.rand(len(tokens))))
-    return _Entered(length, length - dropped, len(tokens), thinner.layer)
+    dropped = len(tokens) - len(prefill_pruner.choose(torch.rand(len(tokens))))
+    return _Entered(length, length - dropped, len(tokens), prefill_pruner.layer)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.engine.generate import Step, Stop
-from dycoke_cli.engine.thinning import Thinned
-from dycoke_cli.finite import refuse_nonfinite
+from dycoke_cli.engine.nonfinite import refuse_nonfinite
+from dycoke_cli.engine.prefill_pruning import PrunedPrefill
+from dycoke_cli.engine.text_stream import TextStream
 from dycoke_cli.methods.protocol import Selection
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.system.measure import PeakMemory
-from dycoke_cli.textstream import TextStream
 from dycoke_cli.tokens import Prompt, VisualTokens
 
 
@@ -33,7 +33,7 @@ class Recorder:
         self.scores: list[Tensor | None] = []
         self.ids: list[int] = []
         self.pieces: list[str] = []
-        self.thinned: Thinned | None = None
+        self.pruned: PrunedPrefill | None = None
 
     def take(self, step: Step, seconds: float) -> str:
         """Note one step and what it took; gives the text that it adds."""
@@ -45,7 +45,7 @@ class Recorder:
         self.selections.append(step.selection)
         self.scores.append(step.scores)
         self.ids.append(token)
-        self.thinned = step.thinned
+        self.pruned = step.pruned
         self.pieces.append("" if token in self.stop.ids else self.stream.push(token))
         return self.pieces[-1]
 
@@ -111,14 +111,14 @@ class Recorder:
     def _visual_cells(self) -> int:
         """Count the visual tokens of the prefill, summed over the layers."""
         entered = len(self.tokens)
-        if self.thinned is None:
+        if self.pruned is None:
             return entered * self._layers
-        cut = self.thinned.layer
-        return entered * cut + len(self.thinned.kept[0]) * (self._layers - cut)
+        cut = self.pruned.layer
+        return entered * cut + len(self.pruned.kept[0]) * (self._layers - cut)
 
     def _left(self) -> Tensor:
         """Give what the prefill did not drop on the way, as positions among its visual tokens."""
-        return torch.arange(len(self.tokens)) if self.thinned is None else self.thinned.kept[0].cpu()
+        return torch.arange(len(self.tokens)) if self.pruned is None else self.pruned.kept[0].cpu()
 
     def _read(self, selection: Selection | None) -> Tensor:
         """Give what one step read, as positions among the prefill's visual tokens."""

@@ -94,7 +94,7 @@ def plan(
     """
     text = TextShape.of(outline.model.config.get_text_config())
     share = max((_share(method, settings.retain, text.layers) for method in methods), default=1.0)
-    at_once, room = any(method.thinner() is not None for method in methods), settings.max_new_tokens
+    at_once, room = any(method.prefill_pruner() is not None for method in methods), settings.max_new_tokens
     return Plan(name, sizes, text, outline, frames, size, share, at_once, room, itemsize, device, settings.quantize)
 
 

@@ -156,7 +156,7 @@ class Session:
 
     def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer | None, list[Prompt], int]:
         """Prefill what all questions have in common; a single question is prefilled in one piece."""
-        if self.method.thinner() is not None:
+        if self.method.prefill_pruner() is not None:
             return None, prompts, 0  # what it drops depends on the question
         slots = max(map(len, prompts)) + self.stop.max_new_tokens
         buffer = self.graphs.empty_buffer(self.model.language_model, 1, slots)

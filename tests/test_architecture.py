@@ -14,8 +14,8 @@ ROOT = PACKAGE.parent
 
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
-    "answer errors fingerprint groups textstream",
-    "asked finite system tokens video",
+    "answer errors fingerprint groups",
+    "asked system tokens video",
     "clip methods",
     "config models",
     "encoded encoding engine",

@@ -93,7 +93,7 @@ def test_a_method_counts_with_what_it_keeps() -> None:
 
     def share(*methods: Any, **settings: Any) -> float:
         wanted = plan("demo", outline, KNOWN["llava-ov-0.5b"], methods, 32, HD, Settings(**settings), cpu, 4)
-        assert wanted.at_once == any(method.thinner() for method in methods)
+        assert wanted.at_once == any(method.prefill_pruner() for method in methods)
         return wanted.share
 
     assert share(Dycoke(k=0.7)) == pytest.approx(0.475, abs=0.01)

@@ -26,7 +26,7 @@ def answers(
     """
     prompts = [model.prompt(tokens, model.question_ids(text, (), 0.0), method.positions) for text in questions]
     buffer = None
-    if method.thinner() is None:
+    if method.prefill_pruner() is None:
         at = int(prompts[0].visual.max()) + 1
         shared = KVBuffer.empty(model.language_model, 1, at)
         share(model.language_model, prompts[0].split(at)[0], shared)

@@ -26,12 +26,12 @@ def given_answers(
     """
     tokens = method.compress(whole)
     texts, steps = answers(model, method, tokens, questions)
-    thinner = method.thinner()
+    prefill_pruner = method.prefill_pruner()
     entered = len(tokens) / whole.grid.total
-    if thinner is not None:
+    if prefill_pruner is not None:
         layers = model.facts.layers
-        left = len(thinner.choose(torch.rand(len(tokens)))) / whole.grid.total
-        entered = (thinner.layer * entered + (layers - thinner.layer) * left) / layers
+        left = len(prefill_pruner.choose(torch.rand(len(tokens)))) / whole.grid.total
+        entered = (prefill_pruner.layer * entered + (layers - prefill_pruner.layer) * left) / layers
     read = [
         step.selection.index.shape[1] / whole.grid.total
         for step in steps

@@ -88,7 +88,7 @@ class EngineArm:
         del prompts
         for step in steps:
             at.append(time.perf_counter())
-            left = len(step.thinned.kept[0]) if step.thinned is not None else entered
+            left = len(step.pruned.kept[0]) if step.pruned is not None else entered
             read.append(left if step.selection is None else _width(step.selection))
         first_s, later = at[0] - self.watch.began, [now - before for before, now in pairwise(at)]
         times = _times(pictures.decode_s if pictures else None, vision_s, first_s, later)

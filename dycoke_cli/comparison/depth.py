@@ -19,8 +19,8 @@ class Depth(NamedTuple):
     @classmethod
     def of(cls, method: Method, layers: int) -> "Depth":
         """Ask a method that has accepted the network."""
-        thinner, selector = method.thinner(), method.selector(torch.ones(1, dtype=torch.int64))
-        return cls(thinner.layer if thinner else layers, selector.prune_from if selector else layers)
+        prefill_pruner, selector = method.prefill_pruner(), method.selector(torch.ones(1, dtype=torch.int64))
+        return cls(prefill_pruner.layer if prefill_pruner else layers, selector.prune_from if selector else layers)
 
 
 class Computed(NamedTuple):

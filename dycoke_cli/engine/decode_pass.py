@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dycoke_cli.engine.attention import attention_row, grouped_attention
 from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.engine.reading import ReadingPlan, round_up
+from dycoke_cli.engine.kv_pruning import KVPruning, round_up
 from dycoke_cli.methods.protocol import Selection, Selector
 
 # What `kernel.attend_in_place` does.
@@ -29,7 +29,7 @@ class DecodePass:
     def __init__(
         self,
         buffer: KVBuffer,
-        plan: ReadingPlan,
+        plan: KVPruning,
         selector: Selector | None,
         bucket: int,
         kernel: Kernel | None = None,

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dycoke_cli.engine.arrival import Arrival
 from dycoke_cli.engine.attention import attached
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.decode import Outcome
 from dycoke_cli.engine.decode_pass import DecodePass
 from dycoke_cli.engine.graph_store import GraphStore
+from dycoke_cli.engine.kv_pruning import KVPruning
 from dycoke_cli.engine.prefill import prefill
-from dycoke_cli.engine.reading import ReadingPlan
+from dycoke_cli.engine.prefill_pruning import PrunedPrefill, pruned_prefill
 from dycoke_cli.engine.sampling import Sampler, Sampling
-from dycoke_cli.engine.thinning import Thinned, thinned_prefill
+from dycoke_cli.engine.token_transfer import TokenTransfer
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
@@ -38,7 +38,7 @@ class Step:
     logits: Tensor  # (batch, vocabulary), what the tokens were drawn from
     selection: Selection | None  # what the pruned layers read; None: every visual token
     scores: Tensor | None  # (batch, tokens) float32, what the selector saw
-    thinned: Thinned | None  # what the prefill dropped on the way; selection and scores are then of what it kept
+    pruned: PrunedPrefill | None  # what the prefill dropped on the way; selection and scores are then of what it kept
     rows: tuple[int, ...]  # the rows that the tensors hold, in their order; those that have ended may be gone
     visual: tuple[int, ...]  # how many visual tokens each of `rows` has that the selector chose from
 
@@ -55,7 +55,7 @@ class Step:
             logits=self.logits[own],
             selection=selection,
             scores=None if self.scores is None else self.scores[own, : self.visual[at]],
-            thinned=self.thinned and self.thinned._replace(kept=(self.thinned.kept[number],)),
+            pruned=self.pruned and self.pruned._replace(kept=(self.pruned.kept[number],)),
             rows=(0,),
             visual=(self.visual[at],),
         )
@@ -89,18 +89,18 @@ def generate(
     room = stop.max_new_tokens
     graphs = graphs or GraphStore.of(model)
     with attached(model.body):
-        logits, buffers, visual, thinned = _fill(model, prompts, method, buffer, room, graphs)
+        logits, buffers, visual, pruned = _fill(model, prompts, method, buffer, room, graphs)
         positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
         sampler = Sampler(sampling, len(prompts), model.device)
         running, outcome, run = [True] * len(prompts), Outcome(logits, None, None), _Run(graphs, len(prompts))
         for number in range(room):
             tokens = sampler.pick(outcome.logits)
-            arrival = Arrival(tokens)
+            arrival = TokenTransfer(tokens)
             here = run.rows
             ahead = run.step(tokens) if arrival.later and 0 < number < room - 1 else None
             picked = dict(zip(here, arrival.ids(), strict=True))
             ids = tuple(picked[row] if runs else None for row, runs in enumerate(running))
-            yield Step(number, ids, *outcome, thinned, here, tuple(len(visual[row]) for row in here))
+            yield Step(number, ids, *outcome, pruned, here, tuple(len(visual[row]) for row in here))
             running = [token is not None and token not in stop.ids for token in ids]
             if not any(running) or number + 1 == room:
                 return
@@ -130,7 +130,7 @@ class _Run:
         """Make the step; the last of `buffers` is what the method selects from. positions: (batch,) int64."""
         kernel, parts = self.graphs.kernel_for(model.head_dim), []
         for buffer in buffers:
-            plan = ReadingPlan(visual, buffer.lengths, room, buffer.slots, self.graphs.bucket)
+            plan = KVPruning(visual, buffer.lengths, room, buffer.slots, self.graphs.bucket)
             selector = method.selector(plan.counts, plan.width) if buffer is buffers[-1] else None
             parts.append(DecodePass(buffer, plan, selector, self.graphs.bucket, kernel))
         self.current = self.graphs.step(model, parts, positions)
@@ -168,12 +168,12 @@ def _fill(
     buffer: KVBuffer | None,
     room: int,
     graphs: GraphStore,
-) -> tuple[Tensor, list[KVBuffer], list[Tensor], Thinned | None]:
-    """Prefill the prompts; see `thinned_prefill` for what comes back."""
-    thinner = method.thinner()
-    if thinner is None:
+) -> tuple[Tensor, list[KVBuffer], list[Tensor], PrunedPrefill | None]:
+    """Prefill the prompts; see `pruned_prefill` for what comes back."""
+    prefill_pruner = method.prefill_pruner()
+    if prefill_pruner is None:
         buffer = buffer or graphs.empty_buffer(model, len(prompts), max(map(len, prompts)) + room)
         return prefill(model, buffer, prompts), [buffer], [prompt.visual for prompt in prompts], None
     if buffer is not None:
         raise ValueError(f"method {method.name} acts inside the prefill: it needs whole prompts, not a filled buffer")
-    return thinned_prefill(model, prompts, thinner, room)
+    return pruned_prefill(model, prompts, prefill_pruner, room)

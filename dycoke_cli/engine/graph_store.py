@@ -12,7 +12,7 @@ from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.decode import Compiled, DecodeStep
 from dycoke_cli.engine.decode_pass import DecodePass, Kernel
 from dycoke_cli.engine.graph import Capture, CapturedStep, cuda_graph
-from dycoke_cli.engine.reading import round_up
+from dycoke_cli.engine.kv_pruning import round_up
 from dycoke_cli.models.language_model import LanguageModel
 
 BUCKET = 256  # shapes of captured steps are multiples of it

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.moments import BEFORE_PREFILL, refuse_clash
-from dycoke_cli.methods.protocol import Method, ModelFacts, Selector, Thinner
+from dycoke_cli.methods.protocol import Method, ModelFacts, PrefillPruner, Selector
 from dycoke_cli.tokens import Grid, VisualTokens
 
 
@@ -47,12 +47,12 @@ class Chain(Method):
         """Ask every stage; what acts at each step can only watch layers whose tokens are still there afterwards."""
         for stage in self.stages:
             stage.check(facts)
-        thinner, selector = self.thinner(), self.selector(torch.ones(1, dtype=torch.int64))
-        if thinner and selector and selector.score_layer < thinner.layer:
+        prefill_pruner, selector = self.prefill_pruner(), self.selector(torch.ones(1, dtype=torch.int64))
+        if prefill_pruner and selector and selector.score_layer < prefill_pruner.layer:
             raise UsageError(
                 f"{self.name}: layer {selector.score_layer} is watched at each step, but tokens are dropped "
-                f"from layer {thinner.layer} on",
-                f"Watch a later layer, with l={thinner.layer + 1} or more for the method that acts at each step",
+                f"from layer {prefill_pruner.layer} on",
+                f"Watch a later layer, with l={prefill_pruner.layer + 1} or more for the method that acts at each step",
             )
 
     def retain_range(self, facts: ModelFacts, grid: Grid) -> tuple[float, float]:
@@ -79,9 +79,9 @@ class Chain(Method):
             tokens = stage.compress(tokens)
         return tokens
 
-    def thinner(self) -> Thinner | None:
+    def prefill_pruner(self) -> PrefillPruner | None:
         """The one that acts inside the prefill, if any."""
-        return next((thinner for stage in self.stages if (thinner := stage.thinner())), None)
+        return next((prefill_pruner for stage in self.stages if (prefill_pruner := stage.prefill_pruner())), None)
 
     def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
         """The one that acts at each step, if any."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.dynamic import check_layer
 from dycoke_cli.methods.moments import IN_PREFILL
-from dycoke_cli.methods.protocol import Method, ModelFacts, Thinner
+from dycoke_cli.methods.protocol import Method, ModelFacts, PrefillPruner
 from dycoke_cli.methods.ranges import Count, Share
 from dycoke_cli.tokens import Grid
 
@@ -50,7 +50,7 @@ class Fastv(Method):
         """What the first layers leave of the budget is the others' share."""
         return replace(self, keep=(retain * facts.layers - self.l) / (facts.layers - self.l))
 
-    def thinner(self) -> Thinner | None:
+    def prefill_pruner(self) -> PrefillPruner | None:
         """With keep=1 nothing is dropped, and nothing need be watched."""
         return MostAttended(self.l, self.keep) if self.keep < 1 else None
 
@@ -62,6 +62,6 @@ class MostAttended(NamedTuple):
     keep: float
 
     def choose(self, scores: Tensor) -> Tensor:
-        """Of equal scores the earlier token goes on; see `Thinner.choose`."""
+        """Of equal scores the earlier token goes on; see `PrefillPruner.choose`."""
         ranked = scores.sort(descending=True, stable=True).indices
         return ranked[: rounded(self.keep, len(scores))].sort().values

@@ -50,7 +50,7 @@ class Selector(Protocol):
         ...
 
 
-class Thinner(Protocol):
+class PrefillPruner(Protocol):
     """What a method does inside the prefill: from `layer` on, only the visual tokens it chooses exist."""
 
     @property
@@ -111,7 +111,7 @@ class Method:
         """Say which visual tokens enter the language model."""
         return tokens
 
-    def thinner(self) -> Thinner | None:
+    def prefill_pruner(self) -> PrefillPruner | None:
         """Make what acts inside the prefill; None: every layer sees what entered."""
         return None
 

@@ -41,11 +41,11 @@ def in_range(name: str, grid: Grid) -> list[Method]:
 
 def kept_by(method: Method, tokens: int, layers: int = FACTS.layers) -> float:
     """Mean over the layers of how many of `tokens` a method leaves, if they are all that entered."""
-    thinner = method.thinner()
-    if thinner is None:
+    prefill_pruner = method.prefill_pruner()
+    if prefill_pruner is None:
         return tokens
-    left = len(thinner.choose(torch.rand(tokens, generator=torch.Generator().manual_seed(1))))
-    return (thinner.layer * tokens + (layers - thinner.layer) * left) / layers
+    left = len(prefill_pruner.choose(torch.rand(tokens, generator=torch.Generator().manual_seed(1))))
+    return (prefill_pruner.layer * tokens + (layers - prefill_pruner.layer) * left) / layers
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -103,8 +103,8 @@ def test_all_of_it_is_nothing_done(name: str, shape: tuple[int, int, int], make_
     left = method.compress(tokens)
     assert torch.equal(left.features, tokens.features)
     assert left.survivor.tolist() == list(range(len(tokens)))
-    if thinner := method.thinner():
-        assert thinner.choose(torch.rand(7)).tolist() == list(range(7))
+    if prefill_pruner := method.prefill_pruner():
+        assert prefill_pruner.choose(torch.rand(7)).tolist() == list(range(7))
 
 
 @pytest.mark.parametrize("name", EVERY)

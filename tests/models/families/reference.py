@@ -54,7 +54,7 @@ def masked_run(family: Family, whole: Prompt, kept: Tensor, method: Method, answ
 
 
 @torch.inference_mode()
-def thinned_logits(family: Family, whole: Prompt, cut: int, kept: Tensor) -> Tensor:
+def pruned_logits(family: Family, whole: Prompt, cut: int, kept: Tensor) -> Tensor:
     """Give the first logits (vocabulary,) when layers from `cut` on read only the visual tokens `kept` of a prompt."""
     body, hidden = family.language_model.body, whole.embeds[None]
     positions = _positions(whole, torch.ones(len(whole), dtype=torch.bool), "original", 0)

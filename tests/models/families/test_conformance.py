@@ -19,7 +19,7 @@ from dycoke_cli.models.families.family import Family, Pictures
 from dycoke_cli.tokens import Prompt
 from tests.conftest import clip_frames
 from tests.engine.test_generate import read_set, traces_on
-from tests.models.families.reference import masked_run, thinned_logits
+from tests.models.families.reference import masked_run, pruned_logits
 
 QUESTION = "What is it?"
 NEW = 6
@@ -123,9 +123,9 @@ def test_thinning_inside_the_prefill_is_a_mask(family: Family, cut: int) -> None
     method = make_method("fastv", {"l": str(cut), "keep": "0.4"})
     (step,) = run(family, [prompt(family, method, 9)], method, new=1)
     whole = prompt(family, Full(), 9)
-    wanted = thinned_logits(family, whole, cut, step.thinned.kept[0])
+    wanted = pruned_logits(family, whole, cut, step.pruned.kept[0])
     torch.testing.assert_close(step.logits[0], wanted, atol=5e-5, rtol=0)
-    assert len(step.thinned.kept[0]) < len(whole.visual)
+    assert len(step.pruned.kept[0]) < len(whole.visual)
 
 
 @pytest.mark.parametrize("name", [*METHODS, "vidcom2+dynamic"])

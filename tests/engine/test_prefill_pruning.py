@@ -55,19 +55,19 @@ def masked_logits(model: Llava, prompt: Prompt, steps: list[Step], method: Metho
     after = prompt.positions[-1] + 1 + torch.arange(given.shape[1])
     positions = torch.cat([prompt.positions, after])[None]
     rotary = body.rotary_emb(hidden, positions)
-    thinner, selector = method.thinner(), method.selector(torch.tensor([1]))
-    thinned = steps[0].thinned
-    assert thinner is not None
-    assert thinned is not None
+    prefill_pruner, selector = method.prefill_pruner(), method.selector(torch.tensor([1]))
+    pruned = steps[0].pruned
+    assert prefill_pruner is not None
+    assert pruned is not None
     causal = torch.ones(hidden.shape[1], hidden.shape[1]).tril().bool()
     for layer in range(language_model.layers):
         readable = causal.clone()
-        if layer >= thinner.layer:
-            gone = torch.ones(len(prompt.visual), dtype=torch.bool).index_fill_(0, thinned.kept[0], False)
+        if layer >= prefill_pruner.layer:
+            gone = torch.ones(len(prompt.visual), dtype=torch.bool).index_fill_(0, pruned.kept[0], False)
             readable[:, prompt.visual[gone]] = False
         if selector is not None and layer >= selector.prune_from:
             for step in steps[1:]:
-                active = thinned.kept[0][sorted(read_set(step) or ())]
+                active = pruned.kept[0][sorted(read_set(step) or ())]
                 idle = torch.ones(len(prompt.visual), dtype=torch.bool).index_fill_(0, active, False)
                 readable[len(prompt) + step.number - 1, prompt.visual[idle]] = False
         mask = torch.zeros(readable.shape).masked_fill(~readable, float("-inf"))[None, None]
@@ -105,12 +105,12 @@ def test_fastv_keeps_what_eager_attention_ranks_first(tiny: Llava, eager: Llava,
         ).attentions[layer - 1]
     scores = weights[0, :, -1].mean(0)[prompt.visual]
     (step, *_) = run(tiny, [prompt], method, new=1)
-    assert step.thinned is not None
-    assert step.thinned.kept[0].tolist() == sorted(scores.topk(round(0.3 * 45)).indices.tolist())
+    assert step.pruned is not None
+    assert step.pruned.kept[0].tolist() == sorted(scores.topk(round(0.3 * 45)).indices.tolist())
 
 
 class KeepAll(NamedTuple):
-    """A thinner that drops nothing."""
+    """A prefill_pruner that drops nothing."""
 
     layer: int
 
@@ -121,7 +121,7 @@ class KeepAll(NamedTuple):
 class NoOp(Method):
     name = "noop"
 
-    def thinner(self) -> KeepAll:
+    def prefill_pruner(self) -> KeepAll:
         return KeepAll(3)
 
 
@@ -133,7 +133,7 @@ def test_dropping_nothing_is_the_stock_prefill(tiny: Llava) -> None:
     for some in (prompts[:1], prompts):
         ours, stock = run(tiny, some, NoOp(), new=NEW), run(tiny, some, Full(), new=NEW)
         assert all(torch.equal(a.logits, b.logits) for a, b in zip(ours, stock, strict=True))
-    assert Fastv(keep=1.0).thinner() is None
+    assert Fastv(keep=1.0).prefill_pruner() is None
 
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
@@ -147,9 +147,9 @@ def test_a_batch_thins_each_row_for_itself(tiny: Llava, method: Method) -> None:
     for row, prompt in enumerate(prompts):
         alone = run(tiny, [prompt], method)
         assert answer(together, row) == answer(alone)
-        assert together[0].thinned is not None
-        assert alone[0].thinned is not None
-        assert torch.equal(together[0].thinned.kept[row], alone[0].thinned.kept[0])
+        assert together[0].pruned is not None
+        assert alone[0].pruned is not None
+        assert torch.equal(together[0].pruned.kept[row], alone[0].pruned.kept[0])
         for ours, single in zip(together, alone, strict=False):
             torch.testing.assert_close(ours.logits[row], single.logits[0], atol=2e-5, rtol=0)
             assert read_set(ours, row) == read_set(single)

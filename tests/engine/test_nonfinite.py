@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from dycoke_cli.engine.nonfinite import refuse_nonfinite
 from dycoke_cli.errors import ModelError
-from dycoke_cli.finite import refuse_nonfinite
 from dycoke_cli.models.families.llava import Llava
 
 GOOD, BAD = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, float("nan")]])

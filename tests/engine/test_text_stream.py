@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dycoke_cli.textstream import TextStream
+from dycoke_cli.engine.text_stream import TextStream
 
 TEXT = "a naïve 视频 🎬 end"
 

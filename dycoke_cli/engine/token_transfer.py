@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class Arrival:
+class TokenTransfer:
     """Brings `tokens` (batch,) int64 to the host without waiting for what the device is given to do after them."""
 
     def __init__(self, tokens: Tensor) -> None:

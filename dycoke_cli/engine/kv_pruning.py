@@ -8,7 +8,7 @@ from torch import Tensor
 from dycoke_cli.methods.protocol import Selection
 
 
-class ReadingPlan:
+class KVPruning:
     """The selected visual tokens, all text, and what was generated: a table of slots of fixed width.
 
     visual: one (tokens,) int64 a row, the slots of its visual tokens; lengths: slots filled by the prompts;
@@ -60,7 +60,7 @@ class ReadingPlan:
             chosen = torch.ones_like(selection.index, dtype=torch.bool)
         return flat, torch.cat([chosen, exists & (tail <= newest[:, None])], dim=1)[:, None, None]
 
-    def only(self, rows: Tensor) -> "ReadingPlan":
+    def only(self, rows: Tensor) -> "KVPruning":
         """Give the plan for `rows` (kept,) int64 alone, which the buffer has moved to its front."""
         left = copy(self)
         left.counts, left.visual, left.tail = self.counts[rows], self.visual[rows], self.tail[rows]

@@ -14,12 +14,12 @@ from dycoke_cli.engine.attention import attention_row
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.deepstack import add_features
 from dycoke_cli.engine.prefill import PrefillPass, at_rows, stack_prompts
-from dycoke_cli.methods.protocol import Thinner
+from dycoke_cli.methods.protocol import PrefillPruner
 from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
 
-class Thinned(NamedTuple):
+class PrunedPrefill(NamedTuple):
     """Which visual tokens are left from a layer on."""
 
     layer: int
@@ -45,37 +45,37 @@ class WatchedPass(PrefillPass):
         return super().attend(module, query, key, value, scaling)
 
 
-def thinned_prefill(
-    model: LanguageModel, prompts: list[Prompt], thinner: Thinner, room: int
-) -> tuple[Tensor, list[KVBuffer], list[Tensor], Thinned]:
-    """Run prompts through the model, dropping visual tokens before layer `thinner.layer`.
+def pruned_prefill(
+    model: LanguageModel, prompts: list[Prompt], prefill_pruner: PrefillPruner, room: int
+) -> tuple[Tensor, list[KVBuffer], list[Tensor], PrunedPrefill]:
+    """Run prompts through the model, dropping visual tokens before layer `prefill_pruner.layer`.
 
     room: how many tokens may be generated. Returns the logits of each prompt's last position (batch, vocabulary), one
     buffer for the layers before the cut and one for those after it, the slots of the visual tokens in the latter, and
     what was kept.
     """
-    shallow, left, thinned = _run_until_cut(model, prompts, thinner, room)
-    deep = KVBuffer.empty(model, len(left), max(map(len, left)) + room, range(thinner.layer, model.layers))
+    shallow, left, pruned = _run_until_cut(model, prompts, prefill_pruner, room)
+    deep = KVBuffer.empty(model, len(left), max(map(len, left)) + room, range(prefill_pruner.layer, model.layers))
     hidden = _run_layers(model, left, PrefillPass(deep, max(map(len, left))))
     logits: Tensor = model.head(model.body.norm(at_rows(hidden, [len(prompt) - 1 for prompt in left])))[:, 0]
-    return logits.to(model.device), [shallow, deep], [prompt.visual for prompt in left], thinned
+    return logits.to(model.device), [shallow, deep], [prompt.visual for prompt in left], pruned
 
 
 def _run_until_cut(
-    model: LanguageModel, prompts: list[Prompt], thinner: Thinner, room: int
-) -> tuple[KVBuffer, list[Prompt], Thinned]:
+    model: LanguageModel, prompts: list[Prompt], prefill_pruner: PrefillPruner, room: int
+) -> tuple[KVBuffer, list[Prompt], PrunedPrefill]:
     """Run the layers that see everything; what is left then is a prompt again, of hidden states."""
-    cut = thinner.layer
+    cut = prefill_pruner.layer
     buffer = KVBuffer.empty(model, len(prompts), max(map(len, prompts)) + room, range(cut))
     watched = WatchedPass(buffer, prompts, cut - 1)
     hidden = _run_layers(model, prompts, watched)
     assert watched.row is not None
-    kept = tuple(thinner.choose(row[prompt.visual]) for prompt, row in zip(prompts, watched.row, strict=True))
+    kept = tuple(prefill_pruner.choose(row[prompt.visual]) for prompt, row in zip(prompts, watched.row, strict=True))
     left = [
         replace(prompt, embeds=states[: len(prompt)]).only(chosen)
         for prompt, states, chosen in zip(prompts, hidden, kept, strict=True)
     ]
-    return buffer, left, Thinned(cut, kept)
+    return buffer, left, PrunedPrefill(cut, kept)
 
 
 def _run_layers(model: LanguageModel, prompts: list[Prompt], current: PrefillPass) -> Tensor:
