@@ -30,10 +30,10 @@ import torch
 import transformers
 
 from benchmarks.checkpoint_damage import MUTATIONS
+from dycoke_cli.cache.fingerprint import folder_fingerprint
 from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ModelError
-from dycoke_cli.fingerprint import folder_fingerprint
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models import checkpoints
 from dycoke_cli.opening import load_model

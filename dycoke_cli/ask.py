@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.asked import check_question
+from dycoke_cli.cache.store import open_cache
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoded.cache import open_cache
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.timeline import Span, StartUp, Timeline

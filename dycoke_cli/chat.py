@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli.ask import Outcome
 from dycoke_cli.asked import check_question
+from dycoke_cli.cache.lookup import look_up
+from dycoke_cli.cache.store import open_cache
 from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoded.cache import open_cache
-from dycoke_cli.encoded.look import look_up
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import checkpoints
 from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dycoke_cli.cache.lookup import Look, look_up
+from dycoke_cli.cache.store import Cache
 from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoded.cache import Cache
-from dycoke_cli.encoded.look import Look, look_up
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.system.callbacks import Callbacks

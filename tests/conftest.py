@@ -59,7 +59,7 @@ def no_encoded_videos(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
         folder.mkdir(parents=True)
         return folder
 
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", empty)
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", empty)
     monkeypatch.setenv("HF_ASSETS_CACHE", str(base / uuid4().hex))  # of commands that tests start
 
 

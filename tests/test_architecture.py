@@ -14,11 +14,11 @@ ROOT = PACKAGE.parent
 
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
-    "answer errors fingerprint groups",
+    "answer errors groups",
     "asked system tokens video",
     "clip methods",
     "config models",
-    "encoded encoding engine",
+    "cache encoding engine",
     "footprint recorder",
     "context room",
     "batch_session opening session",

@@ -24,7 +24,7 @@ import transformers
 from benchmarks.quality.examination import FRAMES, QUOTA, examine, load
 from benchmarks.quality.summary import summarise
 from benchmarks.quality.tables import into_readme, tables
-from dycoke_cli.fingerprint import folder_fingerprint
+from dycoke_cli.cache.fingerprint import folder_fingerprint
 from dycoke_cli.models import checkpoints
 
 ROOT = Path(__file__).parent.parent.parent

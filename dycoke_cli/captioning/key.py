@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import dycoke_cli
+from dycoke_cli.cache.fingerprint import file_fingerprint, folder_fingerprint
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.fingerprint import file_fingerprint, folder_fingerprint
 from dycoke_cli.models.checkpoints import FILES, Checkpoint
 
 # Where and how fast captions are made, not what they say.

@@ -28,8 +28,8 @@ def info_command(
     debug: opt.Debug = False,
 ) -> None:
     """Print where the cache lies, how much is in it, and what."""
+    from dycoke_cli.cache.store import GB
     from dycoke_cli.config.settings import merged, user_file
-    from dycoke_cli.encoded.cache import GB
 
     settings, _ = merged({}, config, user_file=user_file())
     cache = _cache(int(settings.cache_size * GB))
@@ -72,7 +72,7 @@ def clear_command(debug: opt.Debug = False) -> None:
 
 
 def _cache(limit: int):  # type: ignore[no-untyped-def]
-    from dycoke_cli.encoded.cache import Cache, cache_folder
+    from dycoke_cli.cache.store import Cache, cache_folder
     from dycoke_cli.errors import UsageError
 
     try:

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import dycoke_cli
+from dycoke_cli.cache.fingerprint import file_fingerprint, files_fingerprint, folder_fingerprint
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import VideoError
 from dycoke_cli.evaluation.question import Question
-from dycoke_cli.fingerprint import file_fingerprint, files_fingerprint, folder_fingerprint
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.options import method_options
 from dycoke_cli.models.checkpoints import FILES, Checkpoint

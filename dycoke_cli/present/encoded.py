@@ -13,7 +13,7 @@ from rich.text import Text
 from dycoke_cli.present.panel import size
 
 if TYPE_CHECKING:
-    from dycoke_cli.encoded.entry import Entry
+    from dycoke_cli.cache.entry import Entry
 
 
 def encoded_lines(folder: Path, limit: int, entries: "Sequence[Entry]", used: bool) -> Iterator[RenderableType]:

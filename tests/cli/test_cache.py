@@ -20,7 +20,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "encoded"
     path.mkdir()
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: path)
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: path)
     return path
 
 

@@ -52,7 +52,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, encoded: Path) -> None:
     """The model is loaded once, and a video that one test encoded the next finds in the cache."""
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: encoded)
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: encoded)
     monkeypatch.setattr("dycoke_cli.opening.load_model", lambda checkpoint, settings, *_: demo())
 
 

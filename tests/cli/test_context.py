@@ -85,7 +85,7 @@ def test_what_is_refused_is_not_kept_and_a_kept_video_is_refused(
     """The cache of encoded videos changes nothing: no entry for what was not encoded, no answer because of an entry."""
     folder = tmp_path / "assets"
     folder.mkdir()
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: folder)
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: folder)
     refusal = dycoke(capsys, "ask", CUBE, QUESTION, *FULL)
     assert refusal[0] == 2
     assert not any(path.is_file() and path.suffix == ".safetensors" for path in folder.rglob("*"))

@@ -50,7 +50,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "clips").mkdir()
     shutil.copy(CUBE, tmp_path / "clips" / "würfel–立.mp4")
     (tmp_path / "encoded").mkdir()
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: tmp_path / "encoded")
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: tmp_path / "encoded")
     monkeypatch.setattr(bench_run, "peaks_apart", peak.measured_peaks)
     monkeypatch.setattr(bench_run, "measure_limits", lambda device, dtype: LIMITS)
     return tmp_path

@@ -7,8 +7,8 @@ import torch
 
 from dycoke_cli import opening
 from dycoke_cli.ask import ask
+from dycoke_cli.cache.entry import Entry
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.video.reader import VideoReader
 from tests.models.families.test_whole_runs import CUBE
@@ -19,7 +19,7 @@ def test_the_second_look_is_read_from_disk(
 ) -> None:
     """The same answer, steps and counts without decoder and vision tower; DeepStack features to the bit."""
     settings = Settings(model=folders[family.family], frames=7, max_new_tokens=4)
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: tmp_path)
     monkeypatch.setattr(opening, "load_model", lambda *_: family)
     first = ask(CUBE, ["what happens?"], settings)
     (path,) = tmp_path.glob("*.safetensors")

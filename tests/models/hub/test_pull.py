@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from dycoke_cli.cache.fingerprint import folder_fingerprint
 from dycoke_cli.cli.app import run
-from dycoke_cli.fingerprint import folder_fingerprint
 from dycoke_cli.models.checkpoints import locate, on_disk
 from dycoke_cli.models.names import find
 from tests.conftest import GOLDEN

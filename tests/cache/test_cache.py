@@ -15,10 +15,10 @@ import torch
 
 from dycoke_cli import opening
 from dycoke_cli.ask import Outcome, ask
+from dycoke_cli.cache import content_key
+from dycoke_cli.cache.entry import Entry
+from dycoke_cli.cache.store import Cache, open_cache
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoded import content
-from dycoke_cli.encoded.cache import Cache, open_cache
-from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.errors import VideoError
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
@@ -73,7 +73,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A cache that lasts as long as the test."""
     path = tmp_path / "encoded"
     path.mkdir()
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: path)
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: path)
     return path
 
 
@@ -167,9 +167,9 @@ def test_a_large_file_is_read_through_once(
     folder: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not before the answer, and never again while size, date and ends are the same."""
-    monkeypatch.setattr(content, "AT_ONCE", 10)
+    monkeypatch.setattr(content_key, "AT_ONCE", 10)
     run(video)
-    index = content.ContentIndex(folder)
+    index = content_key.ContentIndex(folder)
     known = index.of(str(video))
     assert known is not None
     assert run(video).features == "cache"
@@ -210,7 +210,7 @@ def test_a_video_that_was_replaced_meanwhile_is_not_kept(
 ) -> None:
     """What was looked at is no longer there: under the name of what is there now it would be wrong for ever."""
     if large:
-        monkeypatch.setattr(content, "AT_ONCE", 10)
+        monkeypatch.setattr(content_key, "AT_ONCE", 10)
     replaced = Callbacks(answered=lambda text: shutil.copy(clip("two_frames.mp4"), video))
     assert run(video, callbacks=replaced).answers
     assert files(folder) == []
@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_written_costs_no_answer(
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dycoke_cli.encoded.look.write_entry", full)
+    monkeypatch.setattr("dycoke_cli.cache.lookup.write_entry", full)
     notices: list[str] = []
     assert run(video, callbacks=Callbacks(notice=notices.append)).answers
     assert [line for line in notices if "No space left on device" in line and str(folder) in line]

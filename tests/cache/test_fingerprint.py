@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dycoke_cli.fingerprint import END, SMALL, file_fingerprint, folder_fingerprint
+from dycoke_cli.cache.fingerprint import END, SMALL, file_fingerprint, folder_fingerprint
 
 
 def test_a_fingerprint_is_of_the_content(tmp_path: Path) -> None:

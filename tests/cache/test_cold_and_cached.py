@@ -20,13 +20,13 @@ from PIL import Image
 from dycoke_cli import chat as chat_module
 from dycoke_cli import opening
 from dycoke_cli.ask import ask as ask_in_python
+from dycoke_cli.cache.entry import Entry
+from dycoke_cli.cache.store import open_cache
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.ask import ask_command
 from dycoke_cli.cli.chat_commands import HELP
 from dycoke_cli.cli.options import SETTINGS
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoded.cache import open_cache
-from dycoke_cli.encoded.entry import Entry
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.models import checkpoints
@@ -137,7 +137,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A cache that lasts as long as the test."""
     path = tmp_path / "encoded"
     path.mkdir()
-    monkeypatch.setattr("dycoke_cli.encoded.cache.cache_folder", lambda: path)
+    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: path)
     return path
 
 

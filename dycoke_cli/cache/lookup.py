@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dycoke_cli import __version__
-from dycoke_cli.encoded.cache import Cache
-from dycoke_cli.encoded.entry import FORMAT, Entry, kept_tensors, write_entry
+from dycoke_cli.cache.entry import FORMAT, Entry, kept_tensors, write_entry
+from dycoke_cli.cache.fingerprint import folder_fingerprint
+from dycoke_cli.cache.store import Cache
 from dycoke_cli.errors import VideoError
-from dycoke_cli.fingerprint import folder_fingerprint
 from dycoke_cli.video.frames import READING, Frames
 from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.reader import read_frames

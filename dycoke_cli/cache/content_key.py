@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from dycoke_cli.fingerprint import file_fingerprint
+from dycoke_cli.cache.fingerprint import file_fingerprint
 from dycoke_cli.video.image_sequence import list_pictures
 
 AT_ONCE = 256 * 2**20  # bytes that are read through before a run begins; a larger file's are afterwards

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.encoded.content import ContentIndex
-from dycoke_cli.encoded.entry import SUFFIX, Entry
+from dycoke_cli.cache.content_key import ContentIndex
+from dycoke_cli.cache.entry import SUFFIX, Entry
 
 if TYPE_CHECKING:
     from dycoke_cli.config.settings import Settings
