@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from dycoke_cli.answer import Answer
-from dycoke_cli.context import answer_room
+from dycoke_cli.capacity.context import answer_room
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
 from dycoke_cli.recorder import Recorder

@@ -227,9 +227,9 @@ def _check_room(
     dtype: "torch.dtype",
 ) -> None:
     """Compare what a run takes with what the device has free. Frames whose size nobody knows yet count as HD ones."""
+    from dycoke_cli.capacity.fit import plan, refuse_what_cannot_fit
     from dycoke_cli.models.families.family import HD
     from dycoke_cli.models.sizes import stored_sizes
-    from dycoke_cli.room import plan, refuse_what_cannot_fit
     from dycoke_cli.system.free_memory import known_free_bytes
 
     sizes = stored_sizes(checkpoint.folder)

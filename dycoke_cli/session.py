@@ -7,9 +7,9 @@ from functools import partial
 
 from dycoke_cli.answer import Answer
 from dycoke_cli.cache.lookup import Look
+from dycoke_cli.capacity.context import FEWER, answer_room, check_context
 from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.context import FEWER, answer_room, check_context
 from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share

@@ -99,8 +99,8 @@ def _ours(
 
 def _stock(model: "Family", clip: Clip, question: str, settings: Settings, callbacks: Callbacks) -> Contender:
     """Prepare transformers' own `generate`."""
+    from dycoke_cli.capacity.context import answer_room, check_context, uncompressed_positions
     from dycoke_cli.comparison.stock import StockGenerate
-    from dycoke_cli.context import answer_room, check_context, uncompressed_positions
 
     check_context(model, Full(), settings, clip, [question], STOCK, "no --baseline")
     positions = uncompressed_positions(model, clip, question)

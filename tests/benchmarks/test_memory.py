@@ -3,10 +3,10 @@
 import torch
 
 from benchmarks.memory import NEW_TOKENS, Depth, compare, mid_size_model
+from dycoke_cli.capacity.fit import RESERVE, Plan
 from dycoke_cli.models.families.family import HD
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import Sizes
-from dycoke_cli.room import RESERVE, Plan
 
 DEPTH = Depth(vision=2, text=4)  # a layer's work and not their number makes the peak; so few are quick
 

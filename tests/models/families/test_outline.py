@@ -9,18 +9,18 @@ import torch
 
 from dycoke_cli.ask import ask
 from dycoke_cli.batch_session import BatchSession, Row
+from dycoke_cli.capacity.fit import TEXT, plan
+from dycoke_cli.capacity.footprint import Footprint, visual_numbers
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.footprint import Footprint, visual_numbers
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import HD, Family, Outline
 from dycoke_cli.models.sizes import stored_sizes
 from dycoke_cli.opening import load_model
-from dycoke_cli.room import TEXT, plan
 from tests.conftest import clip_frames
 from tests.models.families.test_whole_runs import CUBE, clip
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import torch
 
+from dycoke_cli.capacity.footprint import left_of, prefill_numbers, visual_numbers
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.footprint import left_of, prefill_numbers, visual_numbers
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method, ModelFacts
 from dycoke_cli.models.families.family import Outline, Size

@@ -7,8 +7,8 @@ import pytest
 import transformers
 
 from dycoke_cli.batch_session import BatchSession, Row
+from dycoke_cli.capacity.context import answer_room, check_context
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.context import answer_room, check_context
 from dycoke_cli.conversation import Conversation
 from dycoke_cli.errors import ContextError
 from dycoke_cli.methods.options import make_method

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli import room
+from dycoke_cli.capacity import fit
+from dycoke_cli.capacity.fit import Plan, plan, refuse_what_cannot_fit
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.methods.dycoke import Dycoke
@@ -21,7 +22,6 @@ from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import KNOWN, SHAPES
 from dycoke_cli.opening import load_model
-from dycoke_cli.room import Plan, plan, refuse_what_cannot_fit
 
 GIB = 2**30
 CUDA = torch.device("cuda")
@@ -36,7 +36,7 @@ def test_a_need_is_the_sum_of_known_sizes() -> None:
     """7B in bfloat16: 15 GiB of weights, 56 KiB of keys and values a token."""
     need = SEVEN.need()
     assert need.weights == KNOWN["llava-video-7b"].parameters * 2
-    assert need.kv == 56 * 1024 * (64 * 14 * 15 + room.TEXT + 256)
+    assert need.kv == 56 * 1024 * (64 * 14 * 15 + fit.TEXT + 256)
     assert SEVEN.need(frames=32).kv < need.kv
     assert SEVEN.need(quantize="int4").weights < SEVEN.need(quantize="int8").weights < need.weights
     assert replace(SEVEN, share=0.475).need().total < need.total
@@ -44,7 +44,7 @@ def test_a_need_is_the_sum_of_known_sizes() -> None:
 
 def test_a_long_prompt_passes_in_chunks_unless_a_method_acts_inside() -> None:
     """What a layer holds of 14,720 positions is what it holds of 8,192, and the embeddings of the rest."""
-    positions = 64 * 14 * 15 + room.TEXT
+    positions = 64 * 14 * 15 + fit.TEXT
     more = replace(SEVEN, at_once=True).need().work - SEVEN.need().work
     assert more == 2 * QWEN_7B.working_numbers * (positions - 8192)
 

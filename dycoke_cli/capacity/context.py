@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from dycoke_cli.capacity.footprint import left_of
 from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, UsageError
-from dycoke_cli.footprint import left_of
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.protocol import Method
