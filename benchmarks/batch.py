@@ -23,12 +23,12 @@ from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.mill import records_here
 from dycoke_cli.captioning.request import Request
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.opening import start_reading
-from dycoke_cli.session import Session
+from dycoke_cli.session.pipeline import start_reading
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.machine import machine_facts
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.reader import VideoReader
 
 SAMPLES = Path(__file__).parents[1] / "sample_videos"

@@ -16,15 +16,15 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.memory import mid_size_model
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.conversation import Conversation, Spent
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.checkpoints import DEMO
-from dycoke_cli.session import Session
+from dycoke_cli.session.conversation import Conversation, Spent
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 
 SILENT = Callbacks()

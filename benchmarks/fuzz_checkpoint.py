@@ -31,15 +31,15 @@ import transformers
 
 from benchmarks.checkpoint_damage import MUTATIONS
 from dycoke_cli.cache.fingerprint import folder_fingerprint
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ModelError
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models import checkpoints
-from dycoke_cli.opening import load_model
-from dycoke_cli.session import Session
+from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.measure import PeakMemory
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import GOLDEN
 from tests.models.families.tiny import MODELS, save

@@ -21,7 +21,6 @@ import numpy.typing as npt
 import torch
 import transformers
 
-from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.dycoke import Dycoke
@@ -29,6 +28,7 @@ from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.session.encode import encode_compressed
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.system.measure import PeakMemory
 

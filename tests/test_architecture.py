@@ -14,15 +14,15 @@ ROOT = PACKAGE.parent
 
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
-    "answer errors groups",
-    "asked system tokens video",
-    "clip methods",
+    "errors groups",
+    "system tokens video",
+    "methods",
     "config models",
-    "cache encoding engine",
-    "capacity recorder",
-    "batch_session opening session",
-    "ask captioning conversation evaluation integrations",
-    "chat comparison doctor",
+    "cache engine",
+    "capacity",
+    "session",
+    "captioning evaluation integrations",
+    "comparison doctor",
     "bench",
     "present",
     "cli",

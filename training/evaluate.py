@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dycoke_cli.config.settings import parse_options
-from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.session.encode import encode_compressed
 from training.answering import answers
 from training.exam import Paper, paper
 from training.facts import score_description

@@ -15,7 +15,6 @@ from dycoke_cli.bench.source import Source
 from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.comparison.stock import Clocked
-from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
@@ -23,6 +22,7 @@ from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.session.encode import encode_compressed
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
 from dycoke_cli.tokens import VisualTokens
 

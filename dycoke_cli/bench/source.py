@@ -11,7 +11,7 @@ import torch
 from dycoke_cli.bench.case import Case
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.opening import start_reading
+from dycoke_cli.session.pipeline import start_reading
 from dycoke_cli.tokens import VisualTokens
 from dycoke_cli.video.reader import VideoReader
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from dycoke_cli.capacity.footprint import left_of
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, UsageError
 from dycoke_cli.methods.budget import with_retain
@@ -16,6 +15,7 @@ from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import Family, Size
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.tokens import Grid, VisualTokens
+from dycoke_cli.video.clip import Clip
 
 FEWER = "Fewer frames, or a smaller --retain, make room"
 

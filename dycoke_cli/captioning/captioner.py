@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dycoke_cli.answer import Answer
-from dycoke_cli.batch_session import BatchSession, Row
 from dycoke_cli.captioning.job import Job
-from dycoke_cli.clip import Clip
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models import checkpoints, loading
-from dycoke_cli.opening import load_model
-from dycoke_cli.session import Session
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.batch import BatchSession, Row
+from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained
+from dycoke_cli.video.clip import Clip
 
 if TYPE_CHECKING:
     from dycoke_cli.captioning.readahead import Read

@@ -7,7 +7,7 @@ from dycoke_cli.captioning.captioner import Captioner
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.plan import Plan
 from dycoke_cli.models.families.family import HD
-from dycoke_cli.opening import sampling_of
+from dycoke_cli.session.pipeline import sampling_of
 from dycoke_cli.system.device import choose_device, choose_dtype
 from dycoke_cli.system.free_memory import free_bytes
 

@@ -11,8 +11,8 @@ from dycoke_cli.captioning.record import Record, Reply, Spent
 from dycoke_cli.errors import ContextError, DyCokeError, OutOfMemoryError, VideoError
 
 if TYPE_CHECKING:
-    from dycoke_cli.answer import Answer
     from dycoke_cli.captioning.captioner import Captioner
+    from dycoke_cli.session.answer import Answer
 
 NO_MEMORY = "out_of_memory"
 _TICK_S = 0.1  # how long to wait for a video before looking whether there is something else to do

@@ -11,7 +11,7 @@ from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.key import Identity
 from dycoke_cli.errors import DyCokeError, UsageError, VideoError
-from dycoke_cli.opening import start_reading
+from dycoke_cli.session.pipeline import start_reading
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.reader import VideoReader

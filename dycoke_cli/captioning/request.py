@@ -4,7 +4,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dycoke_cli.asked import check_question
 from dycoke_cli.captioning.cores import cores
 from dycoke_cli.captioning.folder import Found, find_videos, parse_endings
 from dycoke_cli.captioning.item import Item
@@ -16,6 +15,7 @@ from dycoke_cli.captioning.sidecar import Sidecars
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import InputError, UsageError
 from dycoke_cli.models import checkpoints
+from dycoke_cli.session.question import check_question
 from dycoke_cli.system.text_file import read_text
 
 NAME = "captions.jsonl"

@@ -83,9 +83,9 @@ def ask_command(
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):
         raise UsageError("the question is empty", 'Ask something: dycoke ask video.mp4 "what happens?"')
-    from dycoke_cli.ask import ask
     from dycoke_cli.present.outputs import check_outputs
     from dycoke_cli.present.records import ask_record, trace_record, write_whole
+    from dycoke_cli.session.ask import ask
 
     check_outputs({"--trace": trace, "--report": report}, [video, config])  # before the work, not after it
     traced = trace is not None or report is not None

@@ -11,9 +11,9 @@ from dycoke_cli.cli.completion import option_values
 from dycoke_cli.cli.errors import print_error
 
 if TYPE_CHECKING:
-    from dycoke_cli.chat import Chat
     from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
     from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.session.chat import Chat
 
 
 def chat_command(
@@ -74,8 +74,8 @@ def chat_command(
     video = video_path(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
-    from dycoke_cli.chat import Chat
     from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
+    from dycoke_cli.session.chat import Chat
 
     lines = KeyboardPrompt() if sys.stdin.isatty() else PipedLines()
     with Terminal(quiet=quiet, stats=stats, answers=True, several=False) as terminal:

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from dycoke_cli.chat import Chat
 from dycoke_cli.errors import UsageError
 from dycoke_cli.present.outputs import check_writable
 from dycoke_cli.present.records import trace_record, write_whole
+from dycoke_cli.session.chat import Chat
 
 HELP = {
     "/method": "[NAME[:K=V,...]]  another method from here on, as dycoke:k=0.5; alone: the one that runs",

@@ -137,8 +137,8 @@ def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings",
 
 def _asked(video: str | None, question: str | None) -> tuple[str, str]:
     """Give the video and the question, the bundled ones without any. Raises UsageError for one without the other."""
-    from dycoke_cli.asked import check_question
     from dycoke_cli.errors import UsageError
+    from dycoke_cli.session.question import check_question
     from dycoke_cli.video import samples
     from dycoke_cli.video.path import video_path
 

@@ -24,7 +24,7 @@ from dycoke_cli.present.panel import answer_panel
 from dycoke_cli.system.callbacks import Callbacks
 
 if TYPE_CHECKING:
-    from dycoke_cli.ask import Outcome
+    from dycoke_cli.session.ask import Outcome
 
 PATIENCE_S = 1.0  # progress shows only for what takes longer
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import torch
 
-from dycoke_cli.answer import Answer
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.flops import TextShape, paper_flops, true_flops
+from dycoke_cli.session.answer import Answer
 
 
 class Depth(NamedTuple):

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.answer import Answer
-from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import STOCK, Comparison, Run
 from dycoke_cli.config.settings import Settings
@@ -14,9 +12,11 @@ from dycoke_cli.methods.arm import Arm, refuse_twins
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.flops import TextShape
-from dycoke_cli.opening import FEW_FRAMES, describe, open_video
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.pipeline import FEW_FRAMES, describe, open_video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.machine import machine_facts
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.path import readable_path
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _ours(
     model: "Family", clip: Clip, arm: Arm, question: str, settings: Settings, trace: bool
 ) -> tuple[Contender, Method]:
     """Prepare an arm of this engine; also give its method, in which a budget has become options."""
-    from dycoke_cli.session import Session
+    from dycoke_cli.session.session import Session
 
     # A budget is for what compresses, not for the baseline beside it.
     own = settings.model_copy(update={"retain": None}) if arm.baseline else settings

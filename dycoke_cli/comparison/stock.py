@@ -10,12 +10,12 @@ from torch import Tensor
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts
-from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.models.families.family import Family
+from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
+from dycoke_cli.video.clip import Clip
 
 
 class Clocked(BaseStreamer):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
-from dycoke_cli.answer import Answer
 from dycoke_cli.comparison.agreement import Piece, differences, token_f1
 from dycoke_cli.comparison.depth import Computed
 from dycoke_cli.comparison.result import STOCK, Comparison, Run
+from dycoke_cli.session.answer import Answer
 
 
 class Spread(NamedTuple):

@@ -101,9 +101,9 @@ def check_torchvision() -> Finding:
 
 def check_model(device: str = "auto") -> Finding:
     """Ask the bundled model what it is known to answer."""
-    from dycoke_cli.ask import ask
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.evaluation.question_file import read_questions
+    from dycoke_cli.session.ask import ask
 
     settings = Settings.model_validate({"model": "demo", "device": device})
     known = read_questions(samples.QUESTIONS)[0]

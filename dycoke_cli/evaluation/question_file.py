@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dycoke_cli.asked import check_question
 from dycoke_cli.errors import InputError, UsageError, VideoError
 from dycoke_cli.evaluation.item import EXAMPLE, Item, read_items
 from dycoke_cli.evaluation.matching import LETTERS, Match, checked_match, chosen_option, normalised
 from dycoke_cli.evaluation.question import Question
+from dycoke_cli.session.question import check_question
 from dycoke_cli.video.path import video_path
 from dycoke_cli.video.source import check_source
 

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dycoke_cli.answer import Answer
 from dycoke_cli.evaluation.question import Question
+from dycoke_cli.session.answer import Answer
 from dycoke_cli.system.jsonl_output import Format
 
 SCHEMA = 1

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, UsageError, VideoError
 from dycoke_cli.evaluation.question import Question
@@ -12,10 +11,11 @@ from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.models import checkpoints, loading
-from dycoke_cli.opening import load_model, sampling_of, shortfalls, start_reading
+from dycoke_cli.session.pipeline import load_model, sampling_of, shortfalls, start_reading
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import choose_device, choose_dtype, out_of_memory_explained
 from dycoke_cli.system.jsonl_output import JsonlOutput
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
@@ -153,7 +153,7 @@ class Evaluation:
 
     def _ask(self, model: "Family", clip: Clip, tasks: Sequence[Task]) -> Iterator[Record]:
         """Ask what fits the model's context; what does not is told before anything is encoded."""
-        from dycoke_cli.session import Session
+        from dycoke_cli.session.session import Session
 
         arms = dict.fromkeys(task.arm for task in tasks)
         sessions = {arm: Session(model, clip, arm.method, self._settings_of(arm)) for arm in arms}

@@ -14,18 +14,18 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from loguru import logger
 from pydantic import ValidationError
 
-from dycoke_cli.answer import Answer
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, DyCokeError, UsageError, VideoError
 from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models import checkpoints, loading
-from dycoke_cli.opening import load_model, start_reading
-from dycoke_cli.session import Session
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.pipeline import load_model, start_reading
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.reader import VideoReader
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from dycoke_cli.answer import Answer
+from dycoke_cli.session.answer import Answer
 
 
 def averages(answers: Sequence[Answer]) -> dict[str, float]:

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from dycoke_cli.answer import Answer, Memory, Times
 from dycoke_cli.present.report import ReportRun
+from dycoke_cli.session.answer import Answer, Memory, Times
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison

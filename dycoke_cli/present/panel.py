@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from dycoke_cli.answer import Answer, TokenCounts
-    from dycoke_cli.ask import Outcome
+    from dycoke_cli.session.answer import Answer, TokenCounts
+    from dycoke_cli.session.ask import Outcome
 
 BARS = "▁▂▃▄▅▆▇█"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

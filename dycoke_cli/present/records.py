@@ -8,8 +8,8 @@ from dycoke_cli.errors import UsageError
 from dycoke_cli.system.atomic_write import write_atomically
 
 if TYPE_CHECKING:
-    from dycoke_cli.answer import Answer
-    from dycoke_cli.ask import Outcome
+    from dycoke_cli.session.answer import Answer
+    from dycoke_cli.session.ask import Outcome
 
 SCHEMA = 1
 

@@ -20,8 +20,8 @@ from dycoke_cli.present.records import write_whole
 from dycoke_cli.present.thumbnails import thumbnail, thumbnail_side
 
 if TYPE_CHECKING:
-    from dycoke_cli.answer import Answer, Trace
-    from dycoke_cli.ask import Outcome
+    from dycoke_cli.session.answer import Answer, Trace
+    from dycoke_cli.session.ask import Outcome
     from dycoke_cli.video.frames import Frames
 
 SCRIPTS = ("unpack.js", "draw.js", "tokens.js", "figures.js", "summary.js", "page.js")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dycoke_cli.chat import Said
+    from dycoke_cli.session.chat import Said
 
 ENDINGS = {"length": "*(cut at the longest answer)*", "interrupted": "*(stopped)*"}
 

@@ -7,7 +7,7 @@ from rich.text import Text
 from dycoke_cli.present.panel import seconds
 
 if TYPE_CHECKING:
-    from dycoke_cli.answer import Answer
+    from dycoke_cli.session.answer import Answer
 
 
 def turn_line(answer: "Answer", reused: int, context: int) -> Text:

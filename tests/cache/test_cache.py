@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli import opening
-from dycoke_cli.ask import Outcome, ask
 from dycoke_cli.cache import content_key
 from dycoke_cli.cache.entry import Entry
 from dycoke_cli.cache.store import Cache, open_cache
@@ -22,9 +20,11 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import VideoError
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.opening import load_model
 from dycoke_cli.present.records import ask_record
 from dycoke_cli.present.report import ask_runs, write_report
+from dycoke_cli.session import pipeline
+from dycoke_cli.session.ask import Outcome, ask
+from dycoke_cli.session.pipeline import load_model
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.reader import VideoReader
 from tests.video.clips import clip
@@ -47,7 +47,7 @@ class Counter:
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is the same for all runs of a kind; loading it anew each time tests nothing here."""
-    monkeypatch.setattr(opening, "load_model", lambda checkpoint, settings, *_: demo(settings.pooling))
+    monkeypatch.setattr(pipeline, "load_model", lambda checkpoint, settings, *_: demo(settings.pooling))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def readers() -> Iterator[dict[str, VideoReader]]:
 @pytest.fixture(autouse=True)
 def started_once(readers: dict[str, VideoReader], monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes that decode are those of the runs before; starting them anew each time tests nothing here."""
-    monkeypatch.setattr(opening, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
+    monkeypatch.setattr(pipeline, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
 
 
 @cache

@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from dycoke_cli import chat as chat_module
-from dycoke_cli import opening
-from dycoke_cli.ask import ask as ask_in_python
 from dycoke_cli.cache.entry import Entry
 from dycoke_cli.cache.store import open_cache
 from dycoke_cli.cli.app import run
@@ -31,8 +28,11 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.opening import load_model, opening_video
-from dycoke_cli.session import Session
+from dycoke_cli.session import chat as chat_module
+from dycoke_cli.session import pipeline
+from dycoke_cli.session.ask import ask as ask_in_python
+from dycoke_cli.session.pipeline import load_model, opening_video
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.reader import VideoReader
 
@@ -117,13 +117,13 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[
     monkeypatch.setenv("COLUMNS", "100")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    for module in (opening, chat_module):
+    for module in (pipeline, chat_module):
         monkeypatch.setattr(module, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
 
     def load(checkpoint: object, settings: Settings, *_: object) -> Llava:
         return demo(*(getattr(settings, key) for key in LAYOUT))
 
-    monkeypatch.setattr(opening, "load_model", load)
+    monkeypatch.setattr(pipeline, "load_model", load)
 
 
 @cache

@@ -6,16 +6,16 @@ from collections.abc import Callable
 import pytest
 import transformers
 
-from dycoke_cli.batch_session import BatchSession, Row
 from dycoke_cli.capacity.context import answer_room, check_context
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.conversation import Conversation
 from dycoke_cli.errors import ContextError
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.session import Session
+from dycoke_cli.session.batch import BatchSession, Row
+from dycoke_cli.session.conversation import Conversation
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
-from tests.test_session import clip
+from tests.session.test_session import clip
 
 QUESTION = "What happens?"
 SHORT = Settings(max_new_tokens=4)

@@ -143,9 +143,9 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flag: str
 ) -> None:
     """Nobody waits for an answer that would then be lost."""
-    import dycoke_cli.ask
+    import dycoke_cli.session.ask
 
-    monkeypatch.setattr(dycoke_cli.ask, "ask", lambda *_: pytest.fail("the work began"))
+    monkeypatch.setattr(dycoke_cli.session.ask, "ask", lambda *_: pytest.fail("the work began"))
     code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", flag, "no/such/folder/file")
     assert code == 2
     assert "no/such/folder/file" in err
@@ -155,7 +155,7 @@ def test_a_report_repeats_what_was_set_anywhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files and variables set some, flags others: the flags written down lead to the same settings without them."""
-    import dycoke_cli.ask
+    import dycoke_cli.session.ask
 
     heard: list[Any] = []
 
@@ -163,7 +163,7 @@ def test_a_report_repeats_what_was_set_anywhere(
         heard.append((video, questions, settings))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dycoke_cli.ask, "ask", listen)
+    monkeypatch.setattr(dycoke_cli.session.ask, "ask", listen)
     Path("dycoke.yaml").write_text("model: demo\nframes: 4\noptions: {k: 0.5, p: 0.9}\n")
     monkeypatch.setenv("DYCOKE_REPETITION_PENALTY", "1.5")
     ask(capsys, "--retain", "0.6", "--start", "0:01", "--", "v.mp4", "--why?")
@@ -303,12 +303,12 @@ def test_bad_input_is_one_line_and_a_remedy(
 
 def test_an_unexpected_failure_is_exit_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug shows its kind and asks for a report; --debug gives the traceback."""
-    import dycoke_cli.ask
+    import dycoke_cli.session.ask
 
     def broken(*arguments: object, **keywords: object) -> None:
         raise ZeroDivisionError("three\nlines\nof it")
 
-    monkeypatch.setattr(dycoke_cli.ask, "ask", broken)
+    monkeypatch.setattr(dycoke_cli.session.ask, "ask", broken)
     code, _, err = ask(capsys, CUBE, "q")
     assert code == 1
     assert "ZeroDivisionError: three" in err
@@ -319,12 +319,12 @@ def test_an_unexpected_failure_is_exit_1(capsys: pytest.CaptureFixture[str], mon
 
 def test_interruption_is_exit_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C is no failure of ours and shows no traceback."""
-    import dycoke_cli.ask
+    import dycoke_cli.session.ask
 
     def interrupted(*arguments: object, **keywords: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dycoke_cli.ask, "ask", interrupted)
+    monkeypatch.setattr(dycoke_cli.session.ask, "ask", interrupted)
     assert ask(capsys, CUBE, "q")[0] == 130
 
 

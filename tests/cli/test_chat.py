@@ -26,7 +26,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.language_model import LanguageModel
-from dycoke_cli.opening import load_model
+from dycoke_cli.session.pipeline import load_model
 
 ROOT = Path(__file__).parents[2]
 CUBE = str(ROOT / "sample_videos" / "cube.mp4")
@@ -53,7 +53,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch, encoded: Path) -> None:
     """The model is loaded once, and a video that one test encoded the next finds in the cache."""
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: encoded)
-    monkeypatch.setattr("dycoke_cli.opening.load_model", lambda checkpoint, settings, *_: demo())
+    monkeypatch.setattr("dycoke_cli.session.pipeline.load_model", lambda checkpoint, settings, *_: demo())
 
 
 @cache
@@ -217,7 +217,7 @@ def test_a_video_from_stdin_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_an_interruption_keeps_the_conversation(typed: Runner, chat: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C amid the first answer keeps its words, one before them drops the question; both times the chat goes on."""
-    from dycoke_cli.recorder import Recorder
+    from dycoke_cli.session.trace import Recorder
 
     take = Recorder.take
 
@@ -363,7 +363,7 @@ def test_sigterm_at_the_prompt_leaves(screen: Callable[[], Screen]) -> None:
 
 def test_sigterm_ends_a_chat_amid_an_answer(typed: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C would have kept the chat, whatever it was doing; this is a wish to end it."""
-    from dycoke_cli.recorder import Recorder
+    from dycoke_cli.session.trace import Recorder
 
     def taken(self: Recorder, *arguments: Any) -> str:
         signal.raise_signal(signal.SIGTERM)

@@ -14,7 +14,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.language_model import LanguageModel
-from dycoke_cli.opening import load_model
+from dycoke_cli.session.pipeline import load_model
 from tests.video.made import write
 
 SAMPLES = Path(__file__).parents[2] / "sample_videos"
@@ -34,7 +34,7 @@ def demo() -> Llava:
 def short_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The demo model, as if it knew 400 positions: 10 frames of 36 tokens and a question; no configuration."""
     monkeypatch.setattr(LanguageModel, "context", property(lambda _: 400))
-    monkeypatch.setattr("dycoke_cli.opening.load_model", lambda checkpoint, settings, *_: demo())
+    monkeypatch.setattr("dycoke_cli.session.pipeline.load_model", lambda checkpoint, settings, *_: demo())
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli.batch_session import BatchSession
 from dycoke_cli.bench.plan import Wish, planned
 from dycoke_cli.bench.run import bench
 from dycoke_cli.config.settings import Settings
@@ -24,13 +23,14 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.checkpoints import locate
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.opening import load_model
-from dycoke_cli.session import Session
+from dycoke_cli.session.batch import BatchSession
+from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from tests.conftest import golden_model
 from tests.engine.test_generate import QUESTIONS, frames, prompt_for, run
 from tests.engine.test_graph import Replays, assert_same, attend_plainly, static
-from tests.test_session import clip
+from tests.session.test_session import clip
 
 CPU = torch.device("cpu")
 METHODS = [

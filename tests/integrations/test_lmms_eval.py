@@ -76,8 +76,8 @@ def evaluate(python: str, folder: Path, arguments: str) -> tuple[dict[str, Any],
 
 def test_a_task_runs_and_its_results_say_what_was_kept(python: str, tmp_path: Path) -> None:
     """The answers are those of `dycoke ask`, in the order of the documents; retention is in the results file."""
-    from dycoke_cli.ask import ask
     from dycoke_cli.config.settings import Settings
+    from dycoke_cli.session.ask import ask
 
     documents = write_task(tmp_path, VIDEOS)
     results, samples = evaluate(python, tmp_path, "method=dycoke,k=0.7,frames=8")

@@ -81,8 +81,8 @@ def test_the_demo_answers_mostly_as_before(name: str) -> None:
     """Its language model is smaller by what the arithmetic says, the rest is as it was, and so are most answers."""
     if find_spec(LIBRARY[name]) is None:
         pytest.skip(f"{LIBRARY[name]} is not installed")
-    from dycoke_cli.ask import ask
     from dycoke_cli.config.settings import Settings
+    from dycoke_cli.session.ask import ask
 
     whole, small = load(None), load(name)
     assert (quantized(whole.model), quantized(small.model)) == (None, name)

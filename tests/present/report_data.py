@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.present.report import ReportRun
+from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.video.frames import Frames, VideoInfo
 
 MODEL = {"name": "demo", "family": "llava_onevision", "dtype": "float32", "device": "cpu"}

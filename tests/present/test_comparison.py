@@ -6,12 +6,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from dycoke_cli.answer import Times
 from dycoke_cli.comparison.result import Comparison
 from dycoke_cli.comparison.summary import summarise
 from dycoke_cli.present.comparison import comparison_tables, flops, share, span
 from dycoke_cli.present.comparison_records import comparison_csv, comparison_record
 from dycoke_cli.present.panel import seconds, size
+from dycoke_cli.session.answer import Times
 from tests.comparison.test_summary import comparison, run, three
 from tests.present.test_panel import ANSWER
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dycoke_cli.ask import ask
 from dycoke_cli.cli.app import run
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import DyCokeError, InputError, VideoError
 from dycoke_cli.evaluation.question_file import read_questions
+from dycoke_cli.session.ask import ask
 from dycoke_cli.video.path import local_path, readable_path, video_path
 
 CUBE = Path(__file__).parents[2] / "sample_videos" / "cube.mp4"

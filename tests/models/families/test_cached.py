@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dycoke_cli import opening
-from dycoke_cli.ask import ask
 from dycoke_cli.cache.entry import Entry
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.models.families.family import Family
+from dycoke_cli.session import pipeline
+from dycoke_cli.session.ask import ask
 from dycoke_cli.video.reader import VideoReader
 from tests.models.families.test_whole_runs import CUBE
 
@@ -20,7 +20,7 @@ def test_the_second_look_is_read_from_disk(
     """The same answer, steps and counts without decoder and vision tower; DeepStack features to the bit."""
     settings = Settings(model=folders[family.family], frames=7, max_new_tokens=4)
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(opening, "load_model", lambda *_: family)
+    monkeypatch.setattr(pipeline, "load_model", lambda *_: family)
     first = ask(CUBE, ["what happens?"], settings)
     (path,) = tmp_path.glob("*.safetensors")
     entry = Entry.at(path)

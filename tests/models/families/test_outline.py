@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli.ask import ask
-from dycoke_cli.batch_session import BatchSession, Row
 from dycoke_cli.capacity.fit import TEXT, plan
 from dycoke_cli.capacity.footprint import Footprint, visual_numbers
 from dycoke_cli.config.settings import Settings
@@ -20,7 +18,9 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import HD, Family, Outline
 from dycoke_cli.models.sizes import stored_sizes
-from dycoke_cli.opening import load_model
+from dycoke_cli.session.ask import ask
+from dycoke_cli.session.batch import BatchSession, Row
+from dycoke_cli.session.pipeline import load_model
 from tests.conftest import clip_frames
 from tests.models.families.test_whole_runs import CUBE, clip
 
@@ -135,8 +135,10 @@ def test_the_size_of_frames_reaches_the_check(folders: dict[str, str], monkeypat
         sizes.append(size)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dycoke_cli.opening.load_model", noted)
-    monkeypatch.setattr("dycoke_cli.opening.OPENING_S", 60.0)  # a busy machine may need longer than people wait
+    monkeypatch.setattr("dycoke_cli.session.pipeline.load_model", noted)
+    monkeypatch.setattr(
+        "dycoke_cli.session.pipeline.OPENING_S", 60.0
+    )  # a busy machine may need longer than people wait
     with pytest.raises(KeyboardInterrupt):
         ask(CUBE, ["what?"], Settings(model=folders["qwen3_vl"], frames=4))
     assert sizes == [(480, 854)]

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from dycoke_cli.cli.app import run
-from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.stock import StockGenerate
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ModelError
@@ -18,8 +17,9 @@ from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import Family
-from dycoke_cli.session import Session
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames
 from tests.models.families.tiny import MODELS

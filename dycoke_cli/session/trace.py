@@ -7,13 +7,13 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from dycoke_cli.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.engine.generate import Step, Stop
 from dycoke_cli.engine.nonfinite import refuse_nonfinite
 from dycoke_cli.engine.prefill_pruning import PrunedPrefill
 from dycoke_cli.engine.text_stream import TextStream
 from dycoke_cli.methods.protocol import Selection
 from dycoke_cli.models.families.family import Family
+from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.system.measure import PeakMemory
 from dycoke_cli.tokens import Prompt, VisualTokens
 

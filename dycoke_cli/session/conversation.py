@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 
-from dycoke_cli.answer import Answer
 from dycoke_cli.capacity.context import answer_room
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
-from dycoke_cli.recorder import Recorder
-from dycoke_cli.session import Session
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.session import Session
+from dycoke_cli.session.trace import Recorder
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import timed

@@ -5,12 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from dycoke_cli.answer import Answer
 from dycoke_cli.cache.lookup import Look
 from dycoke_cli.capacity.context import FEWER, answer_room, check_context
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
 from dycoke_cli.engine.graph_store import GraphStore
@@ -18,11 +15,14 @@ from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import Family
-from dycoke_cli.recorder import Recorder
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.encode import encode_compressed
+from dycoke_cli.session.trace import Recorder
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.tokens import Prompt, VisualTokens
+from dycoke_cli.video.clip import Clip
 
 WARM_UP_FRAMES = 4
 LOOKING = "Looking at the frames"

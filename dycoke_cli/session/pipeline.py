@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli.cache.lookup import Look, look_up
 from dycoke_cli.cache.store import Cache
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.reader import VideoReader

@@ -4,16 +4,16 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dycoke_cli.ask import Outcome
-from dycoke_cli.asked import check_question
 from dycoke_cli.cache.lookup import look_up
 from dycoke_cli.cache.store import open_cache
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import checkpoints
-from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of
+from dycoke_cli.session.ask import Outcome
+from dycoke_cli.session.pipeline import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of
+from dycoke_cli.session.question import check_question
 from dycoke_cli.system.callbacks import Callbacks
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frame_buffer import FramesReplacedError
 from dycoke_cli.video.path import readable_path
 from dycoke_cli.video.reader import VideoReader
@@ -21,8 +21,8 @@ from dycoke_cli.video.reader import VideoReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dycoke_cli.conversation import Conversation, Turn
     from dycoke_cli.methods.protocol import Method
+    from dycoke_cli.session.conversation import Conversation, Turn
     from dycoke_cli.tokens import VisualTokens
 
 
@@ -135,7 +135,7 @@ class Chat:
 
     def _begin(self, opened: Opened, settings: Settings) -> None:
         """Encode the video, wait for what is still coming of it, and prefill it."""
-        from dycoke_cli.session import Session
+        from dycoke_cli.session.session import Session
 
         session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
         session.check_context([""])
@@ -153,8 +153,8 @@ class Chat:
         self, opened: Opened, settings: Settings, encoded: "VisualTokens", decode_video_s: float, vision_s: float
     ) -> None:
         """Prefill the video, and take the conversation so far over."""
-        from dycoke_cli.conversation import Conversation, Spent
-        from dycoke_cli.session import Session
+        from dycoke_cli.session.conversation import Conversation, Spent
+        from dycoke_cli.session.session import Session
 
         model, method = opened.model, opened.methods[0]
         earlier = self.conversation.turns if hasattr(self, "conversation") else []

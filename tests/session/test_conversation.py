@@ -7,9 +7,7 @@ import pytest
 import torch
 import transformers
 
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.conversation import HEADROOM, Conversation, Turn
 from dycoke_cli.engine.generate import generate
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.dycoke import Dycoke
@@ -18,9 +16,11 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import BEFORE, Llava
-from dycoke_cli.session import Session
+from dycoke_cli.session.conversation import HEADROOM, Conversation, Turn
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.tokens import Prompt
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames
 from tests.engine.reference import Stage2, Vector, forward

@@ -4,24 +4,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from dycoke_cli.answer import Answer
 from dycoke_cli.capacity.context import FEWER, answer_room, check_context
 from dycoke_cli.capacity.footprint import Footprint
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import HD, Family
-from dycoke_cli.recorder import Recorder
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.encode import encode_compressed
+from dycoke_cli.session.trace import Recorder
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.free_memory import free_bytes
 from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.tokens import Prompt, VisualTokens
+from dycoke_cli.video.clip import Clip
 
 SILENT = Callbacks()
 

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from dycoke_cli.answer import Answer
-from dycoke_cli.clip import Clip
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.methods.dycoke import Dycoke
@@ -13,9 +11,11 @@ from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.session import Session
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames, golden_model
 

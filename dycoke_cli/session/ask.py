@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.answer import Answer
-from dycoke_cli.asked import check_question
 from dycoke_cli.cache.store import open_cache
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.opening import FEW_FRAMES, Opened, describe, opening_video
+from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.pipeline import FEW_FRAMES, Opened, describe, opening_video
+from dycoke_cli.session.question import check_question
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.timeline import Span, StartUp, Timeline
 from dycoke_cli.video.frame_buffer import FramesReplacedError
@@ -19,7 +19,7 @@ from dycoke_cli.video.path import readable_path
 
 if TYPE_CHECKING:
     from dycoke_cli.methods.protocol import Method
-    from dycoke_cli.session import Session
+    from dycoke_cli.session.session import Session
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _answers(
 ) -> "tuple[Method, tuple[Answer, ...], tuple[Answer, ...]]":
     """Ask the method, in which a budget has become options, and the uncompressed run where it is wanted."""
     from dycoke_cli.methods.full import Full
-    from dycoke_cli.session import Session
+    from dycoke_cli.session.session import Session
 
     session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
     session.check_context(questions)

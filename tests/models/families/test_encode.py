@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli.encoding import encode_compressed
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.models.families.loaded_model import CHUNK
+from dycoke_cli.session.encode import encode_compressed
 from dycoke_cli.video.frame_buffer import ArrivingPixels
 from tests.conftest import clip_frames
 
@@ -16,7 +16,7 @@ from tests.conftest import clip_frames
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold no more than one window at once: four frames of the grid."""
-    monkeypatch.setattr("dycoke_cli.encoding.TOGETHER", 4)
+    monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", 4)
 
 
 @pytest.mark.usefixtures("small")
@@ -42,7 +42,7 @@ def test_frames_are_waited_for_when_the_tower_takes_them(
     family: Family, name: str, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never more than the next chunk of them; the result is that of frames that are all there."""
-    monkeypatch.setattr("dycoke_cli.encoding.TOGETHER", together)
+    monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", together)
     method, frames = make_method(name, {}), clip_frames()[:14].numpy()
     done, ahead = [0], []
 

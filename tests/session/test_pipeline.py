@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dycoke_cli import opening
-from dycoke_cli.ask import Outcome, ask
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.session import pipeline
+from dycoke_cli.session.ask import Outcome, ask
 from dycoke_cli.video import worker_process as child_module
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.video.clips import clip, worker_after
 from tests.video.test_frame_buffer import REFUTED, SLOW
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(model="demo", frames=8, max_new_tokens=4)
 # What no answer of a LLaVA model needs, and some import of transformers' front doors would bring in.
 UNNEEDED = ("torchvision", "scipy", "sklearn", "pandas", "PIL.ImageDraw", "av", "decord", "matplotlib", "tensorflow")
@@ -82,7 +82,7 @@ def test_no_garbage_is_looked_for_while_modules_load(monkeypatch: pytest.MonkeyP
         seen.append(gc.isenabled())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(opening, "load_model", load)
+    monkeypatch.setattr(pipeline, "load_model", load)
     with pytest.raises(KeyboardInterrupt):
         ask(str(clip("one_frame.mp4")), ["q"], SETTINGS)
     assert seen == [False]
@@ -97,7 +97,7 @@ def test_what_modules_leave_is_old_by_then(monkeypatch: pytest.MonkeyPatch) -> N
         left.extend([] for _ in range(100_000))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(opening, "load_model", load)
+    monkeypatch.setattr(pipeline, "load_model", load)
     with pytest.raises(KeyboardInterrupt):
         ask(str(clip("one_frame.mp4")), ["q"], SETTINGS)
     assert len(gc.get_objects(generation=0)) < len(left)
@@ -142,11 +142,11 @@ def test_fewer_frames_than_asked_for_are_told_of_with_the_reason(
     settings: dict[str, Any], taken: int, told: list[str]
 ) -> None:
     """A rate above the video's own, a limit, a video that has no more; what is as asked is not worth a word."""
-    wanted = opening.sampling_of(Settings(**settings), default_frames=16)
+    wanted = pipeline.sampling_of(Settings(**settings), default_frames=16)
     chosen = wanted.choose(np.arange(200) / 25, 8.0)
     assert len(chosen) == taken
     info = VideoInfo("v.mp4", 8.0, 25.0, 200, 64, 48, "pyav", "asked for")
     frames = Frames(None, tuple(chosen.tolist()), tuple((chosen / 25).tolist()), info)
-    lines = list(opening.shortfalls(frames, Settings(**settings), wanted, 8.0))
+    lines = list(pipeline.shortfalls(frames, Settings(**settings), wanted, 8.0))
     assert len(lines) == len(told), lines
     assert all(words in line for words, line in zip(told, lines, strict=True))

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from dycoke_cli.clip import Clip
 from dycoke_cli.comparison.result import Comparison
 from dycoke_cli.comparison.run import compare
 from dycoke_cli.comparison.stock import StockGenerate
@@ -15,11 +14,12 @@ from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.full import Full
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.session import Session
+from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video import samples
+from dycoke_cli.video.clip import Clip
 from tests.conftest import golden_model
-from tests.test_session import clip
+from tests.session.test_session import clip
 
 SETTINGS = Settings(model="demo", frames=6, max_new_tokens=5)
 ARMS = [replace(Arm.of("full", {}), baseline=True), Arm.of("dycoke", {"k": "0.5"}), Arm.of("fastv", {"l": "2"})]

@@ -1,0 +1,1 @@
+"""A video before a model: decoding, encoding, questions in, measured answers out."""
