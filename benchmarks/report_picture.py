@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from dycoke_cli.cli.app import run
-from tests.present.browser import Browser, find_chromium
+from tests.display.browser import Browser, find_chromium
 
 ROOT = Path(__file__).parents[1]
 ASK = ["ask", str(ROOT / "sample_videos" / "cube.mp4"), "describe the video", "-m", "demo", "--baseline", "-q"]

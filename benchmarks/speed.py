@@ -26,11 +26,11 @@ from dycoke_cli.cli.bench import show
 from dycoke_cli.cli.interrupt import INTERRUPTED, Termination
 from dycoke_cli.cli.terminal import Terminal
 from dycoke_cli.config.settings import Settings
+from dycoke_cli.display.bench_records import target_record
+from dycoke_cli.display.panel import seconds, size
+from dycoke_cli.display.records import write_whole
+from dycoke_cli.display.targets import MET, bound, figure
 from dycoke_cli.errors import DyCokeError
-from dycoke_cli.present.bench_records import target_record
-from dycoke_cli.present.panel import seconds, size
-from dycoke_cli.present.records import write_whole
-from dycoke_cli.present.targets import MET, bound, figure
 from dycoke_cli.system.device import choose_device
 
 ROOT = Path(__file__).parents[1]

@@ -22,8 +22,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dycoke_cli.groups import sum_by_group
-
 
 class Grid(NamedTuple):
     """How many visual tokens a video had before any compression."""
@@ -225,3 +223,13 @@ class Prompt:
         """Cut into what several questions share and what is left; `at` comes after the last visual token."""
         shared = replace(self, embeds=self.embeds[:at], positions=self.positions[:at])
         return shared, replace(self, embeds=self.embeds[at:], positions=self.positions[at:], deepstack=None)
+
+
+def sum_by_group(values: Tensor, group: Tensor, count: int) -> Tensor:
+    """Add up the rows of `values` (rows, ...) that share a number of `group` (rows,) int64, below `count`.
+
+    Returns (count, ...); a group without rows gives 0. Adding rows at an index would be shorter, but on CUDA it adds in
+    whatever order threads arrive, and the same seed would no longer give the same answer.
+    """
+    order = group.sort(stable=True).indices
+    return torch.segment_reduce(values[order], "sum", lengths=torch.bincount(group, minlength=count), axis=0)

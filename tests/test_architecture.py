@@ -14,9 +14,8 @@ ROOT = PACKAGE.parent
 
 # The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
 FLOORS = [
-    "errors groups",
-    "system tokens video",
-    "methods",
+    "errors tokens",
+    "methods system video",
     "config models",
     "cache engine",
     "capacity",
@@ -24,7 +23,7 @@ FLOORS = [
     "captioning evaluation integrations",
     "comparison doctor",
     "bench",
-    "present",
+    "display",
     "cli",
 ]
 

@@ -70,7 +70,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     clips = [clip.name for clip in samples.FOLDER.glob("*.mp4")]
     assert len(clips) >= 2
     wanted = {f"demo/clips/{name}" for name in [*clips, samples.QUESTIONS.name]}
-    wanted |= {"demo/model.safetensors", "demo/config.json", "demo/tokenizer.json", "present/template/page.html"}
+    wanted |= {"demo/model.safetensors", "demo/config.json", "demo/tokenizer.json", "display/template/page.html"}
     assert {f"dycoke_cli/{name}" for name in wanted | {"py.typed"}} <= names
     assert not [name for name in names if not name.startswith(("dycoke_cli/", "dycoke-"))]
 

@@ -83,8 +83,8 @@ def ask_command(
     settings, _ = merged(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):
         raise UsageError("the question is empty", 'Ask something: dycoke ask video.mp4 "what happens?"')
-    from dycoke_cli.present.outputs import check_outputs
-    from dycoke_cli.present.records import ask_record, trace_record, write_whole
+    from dycoke_cli.display.output_files import check_outputs
+    from dycoke_cli.display.records import ask_record, trace_record, write_whole
     from dycoke_cli.session.ask import ask
 
     check_outputs({"--trace": trace, "--report": report}, [video, config])  # before the work, not after it
@@ -97,7 +97,7 @@ def ask_command(
     if trace is not None:
         write_whole(trace, json.dumps(trace_record(outcome)) + "\n")
     if report is not None:
-        from dycoke_cli.present.report import ask_runs, write_report
+        from dycoke_cli.display.report import ask_runs, write_report
 
         settings = settings.model_copy(update={"model": outcome.model["name"]})
         command = _command(video, questions, settings, baseline)

@@ -83,8 +83,8 @@ def bench_command(
     given = dict(locals())
     flags: dict[str, Any] = {key: value for key, value in given.items() if key in opt.SETTINGS and key != "frames"}
     from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.display.output_files import check_outputs
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.present.outputs import check_outputs
     from dycoke_cli.video.path import readable_path
 
     if output is None and RESULTS.is_dir():
@@ -152,11 +152,11 @@ def show(
 
     from dycoke_cli.bench.summary import summarise
     from dycoke_cli.bench.target import verdicts
+    from dycoke_cli.display.bench import bench_tables
+    from dycoke_cli.display.bench_records import bench_record
+    from dycoke_cli.display.records import write_whole
+    from dycoke_cli.display.targets import target_table
     from dycoke_cli.errors import FailedItemsError
-    from dycoke_cli.present.bench import bench_tables
-    from dycoke_cli.present.bench_records import bench_record
-    from dycoke_cli.present.records import write_whole
-    from dycoke_cli.present.targets import target_table
 
     summary = summarise(findings)
     held = verdicts(summary, decoding)

@@ -51,7 +51,7 @@ def info_command(
         return
     from rich.console import Console
 
-    from dycoke_cli.present.encoded import encoded_lines
+    from dycoke_cli.display.cache import encoded_lines
 
     for line in encoded_lines(cache.folder, cache.limit, entries, settings.cache):
         Console(highlight=False).print(line, soft_wrap=True)
@@ -60,8 +60,8 @@ def info_command(
 @cache_app.command("clear")
 def clear_command(debug: opt.Debug = False) -> None:
     """Remove all encoded videos."""
+    from dycoke_cli.display.panel import size
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.present.panel import size
 
     cache = _cache(0)
     try:

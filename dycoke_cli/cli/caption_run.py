@@ -28,7 +28,7 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
     from dycoke_cli.captioning.plan import plan_of
     from dycoke_cli.captioning.sidecar import left_alone
     from dycoke_cli.captioning.summary import summarise
-    from dycoke_cli.present.outputs import check_writable
+    from dycoke_cli.display.output_files import check_writable
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     share = request.share(os.environ)
@@ -64,7 +64,7 @@ def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
     from rich.console import Console
 
     from dycoke_cli.captioning.forecast import forecast_of
-    from dycoke_cli.present.captions import SCHEMA, forecast_table
+    from dycoke_cli.display.captions import SCHEMA, forecast_table
 
     forecast = forecast_of(job, plan)
     if as_json:
@@ -106,8 +106,8 @@ def _captioned(
     """Carry the plan out; what stopped it comes back beside what was done until then."""
     from dycoke_cli.captioning.run import CaptionRun
     from dycoke_cli.cli.interrupt import Interrupt
+    from dycoke_cli.display.captions import CaptionProgress
     from dycoke_cli.models.checkpoints import DEMO_NOTICE
-    from dycoke_cli.present.captions import CaptionProgress
 
     if plan.todo and job.settings.model == "demo" and request.settings.model == "auto":
         _notice(console, DEMO_NOTICE)
@@ -130,7 +130,7 @@ def _show(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> 
     """Print what the run came to: a table, or one object."""
     from rich.console import Console
 
-    from dycoke_cli.present.captions import summary_record, summary_table, visible
+    from dycoke_cli.display.captions import summary_record, summary_table, visible
 
     if as_json:
         settings = job.settings

@@ -125,6 +125,6 @@ def _answer(chat: "Chat", question: str, terminal: "Terminal", stopper: Any) -> 
     if terminal.stats:
         terminal.finish(replace(chat.outcome(), answers=(turn.answer,)))
     elif terminal.console.is_terminal:
-        from dycoke_cli.present.turn import turn_line
+        from dycoke_cli.display.turn import turn_line
 
         terminal.console.print(turn_line(turn.answer, turn.reused, chat.conversation.context), soft_wrap=True)

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from dycoke_cli.display.output_files import check_writable
+from dycoke_cli.display.records import trace_record, write_whole
 from dycoke_cli.errors import UsageError
-from dycoke_cli.present.outputs import check_writable
-from dycoke_cli.present.records import trace_record, write_whole
 from dycoke_cli.session.chat import Chat
 
 HELP = {
@@ -74,7 +74,7 @@ class ChatCommands:
         self.tell("The conversation begins anew; the video is still there.")
 
     def _save(self, rest: str) -> None:
-        from dycoke_cli.present.transcript import transcript
+        from dycoke_cli.display.transcript import transcript
 
         path = self._file("/save", rest, "talk.md")
         self._write(
@@ -104,7 +104,7 @@ class ChatCommands:
             write_whole(path, json.dumps(trace_record(self.chat.outcome())) + "\n")
 
     def _report(self, rest: str) -> None:
-        from dycoke_cli.present.report import ask_runs, write_report
+        from dycoke_cli.display.report import ask_runs, write_report
 
         path = self._file("/report", rest, "talk.html")
         if not self._turns("the report"):

@@ -89,8 +89,8 @@ def compare_command(
     from dycoke_cli.cli.arms import arm_settings, arms_of
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.comparison.sweep import grid
+    from dycoke_cli.display.output_files import check_outputs
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.present.outputs import check_outputs
     from dycoke_cli.video.path import readable_path
 
     video, question = _asked(video, question)
@@ -113,8 +113,8 @@ def compare_command(
         comparison = compare(video, question, arms, settings, baseline, repeat, traced, terminal.callbacks)
     _show(comparison, as_json, as_csv)
     if report is not None:
-        from dycoke_cli.present.comparison_report import comparison_runs
-        from dycoke_cli.present.report import write_report
+        from dycoke_cli.display.comparison_report import comparison_runs
+        from dycoke_cli.display.report import write_report
 
         settings = settings.model_copy(update={"model": comparison.model["name"]})
         own = settings.model_dump(exclude={"method", "options", "cache", "cache_size"})
@@ -157,9 +157,9 @@ def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
     from rich.console import Console
 
     from dycoke_cli.comparison.summary import summarise
-    from dycoke_cli.present.comparison import comparison_tables
-    from dycoke_cli.present.comparison_records import comparison_csv, comparison_record
-    from dycoke_cli.present.records import write_whole
+    from dycoke_cli.display.comparison import comparison_tables
+    from dycoke_cli.display.comparison_records import comparison_csv, comparison_record
+    from dycoke_cli.display.records import write_whole
 
     summaries = summarise(comparison)
     if as_json:

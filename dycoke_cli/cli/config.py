@@ -44,7 +44,7 @@ def show_command(
         return
     from rich.console import Console
 
-    from dycoke_cli.present.settings import settings_table
+    from dycoke_cli.display.settings import settings_table
 
     Console(highlight=False).print(settings_table(values, origins, Path.cwd(), Path.home()))
 
@@ -71,10 +71,10 @@ def init_command(
     """Write a dycoke.yaml with every setting, its meaning and default, all commented out."""
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.config.settings_file import FILE_NAME, user_file
+    from dycoke_cli.display.output_files import check_writable
+    from dycoke_cli.display.records import write_whole
+    from dycoke_cli.display.settings import settings_template
     from dycoke_cli.errors import UsageError
-    from dycoke_cli.present.outputs import check_writable
-    from dycoke_cli.present.records import write_whole
-    from dycoke_cli.present.settings import settings_template
 
     path = user_file() if user else Path(FILE_NAME)
     if path.exists() and not force:

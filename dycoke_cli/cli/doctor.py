@@ -26,8 +26,8 @@ def doctor_command(
 
     from dycoke_cli import __version__
     from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.display.doctor import finding_row, findings_record, verdict
     from dycoke_cli.doctor.examination import examine
-    from dycoke_cli.present.findings import finding_row, findings_record, verdict
 
     console = Console(highlight=False)
     findings = []

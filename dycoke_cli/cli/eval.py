@@ -70,9 +70,9 @@ def eval_command(
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.arms import read_arms
     from dycoke_cli.cli.terminal import Terminal
+    from dycoke_cli.display.output_files import check_outputs
     from dycoke_cli.evaluation.matching import checked_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
-    from dycoke_cli.present.outputs import check_outputs
     from dycoke_cli.video.path import local_path
 
     file = Path(local_path(questions))
@@ -117,7 +117,7 @@ def _show(summary: "Summary", described: dict[str, Any] | None) -> None:
     """Print the result: tables, or one object that begins with what `described` says."""
     from rich.console import Console
 
-    from dycoke_cli.present.scores import SCHEMA, summary_record, summary_tables
+    from dycoke_cli.display.evaluation import SCHEMA, summary_record, summary_tables
 
     if described is None:
         console = Console(highlight=False)

@@ -27,8 +27,8 @@ def methods_command(
 
     if name:
         check_method(name, {})
+    from dycoke_cli.display.methods import method_page, methods_table
     from dycoke_cli.methods.catalogue import describe
-    from dycoke_cli.present.catalogue import method_page, methods_table
 
     methods = describe(name or "")
     if as_json:

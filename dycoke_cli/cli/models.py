@@ -22,8 +22,8 @@ def list_command(as_json: AsJson = False, debug: opt.Debug = False) -> None:
     """
     from rich.console import Console
 
+    from dycoke_cli.display.models import models_record, models_table
     from dycoke_cli.models.names import known_models
-    from dycoke_cli.present.models import models_record, models_table
 
     models = known_models()
     if as_json:

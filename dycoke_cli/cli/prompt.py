@@ -129,8 +129,8 @@ def _remembered(file: Path) -> list[str]:
         with suppress(ValueError):
             lines.append(str(json.loads(entry)))
     if len(entries) > 2 * REMEMBERED:
+        from dycoke_cli.display.records import write_whole
         from dycoke_cli.errors import UsageError
-        from dycoke_cli.present.records import write_whole
 
         with suppress(UsageError):
             write_whole(file, "".join(json.dumps(line) + "\n" for line in lines))

@@ -19,8 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from dycoke_cli.present.minute_lines import MinuteLines
-from dycoke_cli.present.panel import answer_panel
+from dycoke_cli.display.minute_lines import MinuteLines
+from dycoke_cli.display.panel import answer_panel
 from dycoke_cli.system.callbacks import Callbacks
 
 if TYPE_CHECKING:

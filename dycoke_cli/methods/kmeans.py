@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.groups import sum_by_group
 from dycoke_cli.methods.budget import rounded
 from dycoke_cli.methods.first_stage import FirstStage
 from dycoke_cli.methods.ranges import Count
-from dycoke_cli.tokens import VisualTokens
+from dycoke_cli.tokens import VisualTokens, sum_by_group
 
 BASE = 10_000.0
 ROWS = 1024  # tokens whose likeness to every centre is held in float64 at once

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.speed import BEGIN, END, ROOT, filled
 from dycoke_cli.bench.summary import summarise
 from dycoke_cli.bench.target import CPU, TARGETS, verdicts
-from dycoke_cli.present.bench_records import bench_record
+from dycoke_cli.display.bench_records import bench_record
 from tests.bench.made import ARMS, findings, run
 
 EMPTY = f"before\n{BEGIN}\nold\n{END}\nafter\n"

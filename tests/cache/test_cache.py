@@ -17,11 +17,11 @@ from dycoke_cli.cache import content_key
 from dycoke_cli.cache.entry import Entry
 from dycoke_cli.cache.store import Cache, open_cache
 from dycoke_cli.config.settings import Settings
+from dycoke_cli.display.records import ask_record
+from dycoke_cli.display.report import ask_runs, write_report
 from dycoke_cli.errors import VideoError
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.present.records import ask_record
-from dycoke_cli.present.report import ask_runs, write_report
 from dycoke_cli.session import pipeline
 from dycoke_cli.session.ask import Outcome, ask
 from dycoke_cli.session.pipeline import load_model

@@ -222,7 +222,7 @@ def test_the_bar_and_the_table_say_how_far_it_is() -> None:
     from dycoke_cli.captioning.item import Item
     from dycoke_cli.captioning.run import Tally
     from dycoke_cli.captioning.summary import summarise
-    from dycoke_cli.present.captions import clock, counts, summary_table
+    from dycoke_cli.display.captions import clock, counts, summary_table
     from tests.captioning.made import record
 
     tally = Tally(total=10, kept=3, kept_failed=1)

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.terminal import DelayedBar
+from dycoke_cli.display.evaluation import points, summary_tables
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.evaluation.record import ANSWERS, Record
 from dycoke_cli.evaluation.run import Evaluation
 from dycoke_cli.evaluation.summary import summarise
-from dycoke_cli.present.scores import points, summary_tables
 from dycoke_cli.system.jsonl_output import JsonlOutput
 from tests.evaluation.records import record
 

@@ -16,8 +16,8 @@ from dycoke_cli.captioning.run import Tally
 from dycoke_cli.cli.app import run
 from dycoke_cli.cli.interrupt import INTERRUPTED, TWICE_S, Interrupt, Terminated, Termination
 from dycoke_cli.cli.terminal import DelayedBar, Terminal
-from dycoke_cli.present.captions import CaptionProgress
-from dycoke_cli.present.minute_lines import MINUTE_S, MinuteLines
+from dycoke_cli.display.captions import CaptionProgress
+from dycoke_cli.display.minute_lines import MINUTE_S, MinuteLines
 from tests.captioning.launcher import Launcher, appears
 
 CUBE = str(Path(__file__).parents[2] / "sample_videos" / "cube.mp4")

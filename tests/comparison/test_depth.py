@@ -6,7 +6,7 @@ from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.flops import TextShape, paper_flops, true_flops
-from tests.present.test_panel import ANSWER
+from tests.display.test_panel import ANSWER
 
 SHAPE = TextShape(8, 4, 6, 2, 1, 2, 10)
 

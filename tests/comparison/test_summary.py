@@ -9,7 +9,7 @@ from dycoke_cli.comparison.depth import Computed
 from dycoke_cli.comparison.result import Comparison, Run
 from dycoke_cli.comparison.summary import Summary, summarise
 from dycoke_cli.session.answer import Answer
-from tests.present.test_panel import ANSWER, PLAIN, outcome
+from tests.display.test_panel import ANSWER, PLAIN, outcome
 
 MACHINE = {"cpu": "a processor", "device_name": "a processor", "torch": "2.9", "transformers": "5.20"}
 

@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.groups import sum_by_group
 from dycoke_cli.methods.holitom import density_peaks, segment
 from dycoke_cli.methods.kmeans import cluster, find_medoids, rotate
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.prumerge import choose
 from dycoke_cli.methods.vidcom2 import likeness
-from dycoke_cli.tokens import VisualTokens
+from dycoke_cli.tokens import VisualTokens, sum_by_group
 
 A, B, C = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
 

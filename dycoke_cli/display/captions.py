@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.present.minute_lines import MINUTE_S, MinuteLines, clock
-from dycoke_cli.present.panel import size
+from dycoke_cli.display.minute_lines import MINUTE_S, MinuteLines, clock
+from dycoke_cli.display.panel import size
 
 if TYPE_CHECKING:
     from dycoke_cli.captioning.forecast import Forecast

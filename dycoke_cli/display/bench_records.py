@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.present.records import SCHEMA
+from dycoke_cli.display.records import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

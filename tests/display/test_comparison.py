@@ -8,12 +8,12 @@ from rich.console import Console
 
 from dycoke_cli.comparison.result import Comparison
 from dycoke_cli.comparison.summary import summarise
-from dycoke_cli.present.comparison import comparison_tables, flops, share, span
-from dycoke_cli.present.comparison_records import comparison_csv, comparison_record
-from dycoke_cli.present.panel import seconds, size
+from dycoke_cli.display.comparison import comparison_tables, flops, share, span
+from dycoke_cli.display.comparison_records import comparison_csv, comparison_record
+from dycoke_cli.display.panel import seconds, size
 from dycoke_cli.session.answer import Times
 from tests.comparison.test_summary import comparison, run, three
-from tests.present.test_panel import ANSWER
+from tests.display.test_panel import ANSWER
 
 
 def drawn(what: Comparison, width: int, color: bool = False) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dycoke_cli.present.report import ReportRun, write_report
-from tests.present import report_data as made
-from tests.present.browser import Browser, find_chromium
+from dycoke_cli.display.report import ReportRun, write_report
+from tests.display import report_data as made
+from tests.display.browser import Browser, find_chromium
 
 CHROMIUM = find_chromium()
 pytestmark = [

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dycoke_cli import __version__
-from dycoke_cli.present.packing import pack_integers, pack_set, pack_sets, pack_shares
-from dycoke_cli.present.records import write_whole
-from dycoke_cli.present.thumbnails import thumbnail, thumbnail_side
+from dycoke_cli.display.packing import pack_integers, pack_set, pack_sets, pack_shares
+from dycoke_cli.display.records import write_whole
+from dycoke_cli.display.thumbnails import thumbnail, thumbnail_side
 
 if TYPE_CHECKING:
     from dycoke_cli.session.answer import Answer, Trace

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from dycoke_cli.cli.app import run
+from dycoke_cli.display.output_files import check_outputs, check_writable
+from dycoke_cli.display.records import write_whole
 from dycoke_cli.errors import UsageError
-from dycoke_cli.present.outputs import check_outputs, check_writable
-from dycoke_cli.present.records import write_whole
 
 ROOT = Path(__file__).parents[2]
 CUBE = ROOT / "sample_videos" / "cube.mp4"
@@ -74,7 +74,7 @@ def test_a_disk_that_refuses_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(**_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("dycoke_cli.present.outputs.tempfile", SimpleNamespace(TemporaryFile=refused))
+    monkeypatch.setattr("dycoke_cli.display.output_files.tempfile", SimpleNamespace(TemporaryFile=refused))
     with pytest.raises(UsageError, match="Read-only file system"):
         check_writable(Path("r.html"))
 
@@ -98,7 +98,7 @@ def test_an_input_is_no_output(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     check_outputs({"--report": "pictures/r.html"}, ["pictures", "absent.yaml"])
     with open("v.mp4", "rb") as file:
         facts = os.fstat(file.fileno())
-        monkeypatch.setattr("dycoke_cli.present.outputs.os.fstat", lambda number: facts)
+        monkeypatch.setattr("dycoke_cli.display.output_files.os.fstat", lambda number: facts)
         with pytest.raises(UsageError, match="which is read"):
             check_outputs({"--report": "v.mp4"}, ["-"])
 

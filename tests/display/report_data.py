@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dycoke_cli.present.report import ReportRun
+from dycoke_cli.display.report import ReportRun
 from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts, Trace
 from dycoke_cli.video.frames import Frames, VideoInfo
 

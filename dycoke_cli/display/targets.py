@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.present.panel import NOT_MEASURED
+from dycoke_cli.display.panel import NOT_MEASURED
 
 if TYPE_CHECKING:
     from dycoke_cli.bench.target import Verdict

@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from dycoke_cli.present.panel import answer_panel, seconds, size, sparkline
+from dycoke_cli.display.panel import answer_panel, seconds, size, sparkline
 from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts
 from dycoke_cli.session.ask import Outcome
 from dycoke_cli.video.frames import Frames, VideoInfo

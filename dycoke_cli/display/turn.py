@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from dycoke_cli.present.panel import seconds
+from dycoke_cli.display.panel import seconds
 
 if TYPE_CHECKING:
     from dycoke_cli.session.answer import Answer

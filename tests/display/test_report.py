@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dycoke_cli.present import thumbnails
-from dycoke_cli.present.packing import pack_integers, pack_set, pack_sets, pack_shares
-from dycoke_cli.present.report import ReportRun, page, report_record, write_report
-from tests.present import report_data as made
+from dycoke_cli.display import thumbnails
+from dycoke_cli.display.packing import pack_integers, pack_set, pack_sets, pack_shares
+from dycoke_cli.display.report import ReportRun, page, report_record, write_report
+from tests.display import report_data as made
 
 SMALL = (4, 3, 6)  # frames, side of the grid, steps
-TEMPLATE = resources.files("dycoke_cli.present") / "template"
+TEMPLATE = resources.files("dycoke_cli.display") / "template"
 
 
 def record(runs: list[ReportRun], frames: int = 4, path: str = "clip.mp4", command: str = "dycoke ask") -> Any:

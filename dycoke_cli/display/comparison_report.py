@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from dycoke_cli.present.report import ReportRun
+from dycoke_cli.display.report import ReportRun
 from dycoke_cli.session.answer import Answer, Memory, Times
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.present.panel import size
+from dycoke_cli.display.panel import size
 
 if TYPE_CHECKING:
     from dycoke_cli.cache.entry import Entry

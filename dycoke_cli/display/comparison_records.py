@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.present.records import SCHEMA, answer_record
+from dycoke_cli.display.records import SCHEMA, answer_record
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison, Run

@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.present.comparison import flops, share, span, times
-from dycoke_cli.present.panel import NOT_MEASURED, seconds, size
+from dycoke_cli.display.comparison import flops, share, span, times
+from dycoke_cli.display.panel import NOT_MEASURED, seconds, size
 
 if TYPE_CHECKING:
     from dycoke_cli.bench.case import Case, Findings
