@@ -21,7 +21,7 @@ from typing import Any
 from dycoke_cli.captioning.captioner import Captioner
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
-from dycoke_cli.captioning.mill import records_here
+from dycoke_cli.captioning.pipeline import records_here
 from dycoke_cli.captioning.request import Request
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.session.pipeline import start_reading

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from dycoke_cli.bench.case import Case, Counts
-from dycoke_cli.bench.source import Source
+from dycoke_cli.bench.inputs import Source
 from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.comparison.stock import Clocked

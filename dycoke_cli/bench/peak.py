@@ -41,8 +41,8 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
 
     from dycoke_cli.bench.arms import make_arms
     from dycoke_cli.bench.case import Case
-    from dycoke_cli.bench.shape import Shape
-    from dycoke_cli.bench.source import source_of, synthetic_rows
+    from dycoke_cli.bench.inputs import source_of, synthetic_rows
+    from dycoke_cli.bench.random_model import Shape
     from dycoke_cli.comparison.result import STOCK
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.methods.arm import Arm

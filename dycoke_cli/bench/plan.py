@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from dycoke_cli.bench.case import Case
-from dycoke_cli.bench.shape import Shape
+from dycoke_cli.bench.random_model import Shape
 from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError

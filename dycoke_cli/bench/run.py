@@ -9,11 +9,11 @@ import torch
 
 from dycoke_cli.bench.arms import BenchArm, StockArm, make_arms
 from dycoke_cli.bench.case import Case, Findings, Run, TowerTrial
+from dycoke_cli.bench.inputs import Noise, Source, source_of, synthetic_rows
 from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.needs import needs_of
 from dycoke_cli.bench.peak import peaks_apart
 from dycoke_cli.bench.plan import Plan
-from dycoke_cli.bench.source import Noise, Source, source_of, synthetic_rows
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.methods.arm import refuse_twins
 from dycoke_cli.models.families.llava import Llava

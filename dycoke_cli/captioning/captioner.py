@@ -17,7 +17,7 @@ from dycoke_cli.system.device import out_of_memory_explained
 from dycoke_cli.video.clip import Clip
 
 if TYPE_CHECKING:
-    from dycoke_cli.captioning.readahead import Read
+    from dycoke_cli.captioning.prefetch import Read
 
 # Rows of a batch beyond which a step takes as much longer as it does more.
 ENOUGH = {"cpu": 8, "cuda": 32}

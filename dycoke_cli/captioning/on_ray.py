@@ -18,10 +18,10 @@ from dycoke_cli.captioning.attempts import Attempts
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.key import Identity
-from dycoke_cli.captioning.mill import Mill, reason_of
-from dycoke_cli.captioning.readahead import ReadAhead
+from dycoke_cli.captioning.pipeline import CaptionPipeline, reason_of
+from dycoke_cli.captioning.prefetch import Prefetch
 from dycoke_cli.captioning.record import CAPTIONS, Record
-from dycoke_cli.captioning.workers import TRIES, died
+from dycoke_cli.captioning.worker_pool import TRIES, died
 from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.system.jsonl_output import encoded
 
@@ -71,12 +71,12 @@ class Actor:
             self.attempts.begin(item)
         records: list[Record] = []
         try:
-            with ReadAhead(self.job, len(items) + 1) as ahead:
+            with Prefetch(self.job, len(items) + 1) as ahead:
                 ahead.add(items)
-                mill = Mill(self.job, self.captioner, ahead)
+                pipeline = CaptionPipeline(self.job, self.captioner, ahead)
                 while ahead.left:
-                    records += mill.next_records()
-                records += mill.finish()
+                    records += pipeline.next_records()
+                records += pipeline.finish()
         except Exception as error:  # would abort the whole run
             failure = error if isinstance(error, DyCokeError) else DyCokeError(f"{type(error).__name__}: {error}")
             done = {record.id for record in records}

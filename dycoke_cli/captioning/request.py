@@ -86,10 +86,10 @@ class Request:
             folder = self.file.absolute().with_name(f".{self.file.name}.attempts")
             return records_on_ray(job, items, self.workers, folder, self.ray_address, stopped)
         if self.workers > 1:
-            from dycoke_cli.captioning.workers import records_of_workers
+            from dycoke_cli.captioning.worker_pool import records_of_workers
 
             return records_of_workers(job, items, self.workers, stopped)
-        from dycoke_cli.captioning.mill import records_here
+        from dycoke_cli.captioning.pipeline import records_here
 
         return records_here(job, items, stopped)
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
-from dycoke_cli.captioning.readahead import ReadAhead
+from dycoke_cli.captioning.prefetch import Prefetch
 from dycoke_cli.errors import DyCokeError
 
 if TYPE_CHECKING:
-    from dycoke_cli.captioning.mill import Mill
+    from dycoke_cli.captioning.pipeline import CaptionPipeline
 
 READY, ENDED = "ready", "ended"
 
@@ -30,11 +30,11 @@ def work(connection: Connection, job: Job, number: int, threads: int) -> None:
     inbox: queue.SimpleQueue[list[Item] | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     try:
-        with ReadAhead(job, (job.batch or 8) * 2 + job.decoders) as ahead:
+        with Prefetch(job, (job.batch or 8) * 2 + job.decoders) as ahead:
             first = inbox.get()
             if first is not None:
                 ahead.add(first)  # they are read while the model loads
-                _serve(connection, inbox, _mill(job, ahead, number, threads))
+                _serve(connection, inbox, _pipeline(job, ahead, number, threads))
         connection.send(ENDED)
     except DyCokeError as error:
         connection.send(error)
@@ -44,34 +44,34 @@ def work(connection: Connection, job: Job, number: int, threads: int) -> None:
         connection.send(DyCokeError(f"a worker failed, {type(error).__name__}: {error}", "Run again without --workers"))
 
 
-def _mill(job: Job, ahead: ReadAhead, number: int, threads: int) -> "Mill":
+def _pipeline(job: Job, ahead: Prefetch, number: int, threads: int) -> "CaptionPipeline":
     import torch
 
     from dycoke_cli.captioning.captioner import Captioner
-    from dycoke_cli.captioning.mill import Mill
+    from dycoke_cli.captioning.pipeline import CaptionPipeline
 
     torch.set_num_threads(threads)
     settings = job.settings
     if settings.device in ("auto", "cuda") and torch.cuda.is_available():
         settings = settings.model_copy(update={"device": f"cuda:{number % torch.cuda.device_count()}"})
     job = replace(job, settings=settings)
-    return Mill(job, Captioner(job), ahead)
+    return CaptionPipeline(job, Captioner(job), ahead)
 
 
-def _serve(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]", mill: "Mill") -> None:
+def _serve(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]", pipeline: "CaptionPipeline") -> None:
     connection.send(READY)
     while True:
-        busy = mill.ahead.left or mill.batch
+        busy = pipeline.ahead.left or pipeline.batch
         while not (busy and inbox.empty()):
             items = inbox.get()
             if items is None:
-                for record in mill.finish():
+                for record in pipeline.finish():
                     connection.send(record)
                 return
-            mill.ahead.add(items)
+            pipeline.ahead.add(items)
             busy = True
         # Nothing is coming, so that nothing would fill the batch.
-        records = mill.next_records() if mill.ahead.left else mill.finish()
+        records = pipeline.next_records() if pipeline.ahead.left else pipeline.finish()
         for record in records:
             connection.send(record)
 

@@ -42,7 +42,7 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
     if dry_run:
         known = known_beside(request.file)
         plan = plan_of(items, known, job.recipe, request.retry_errors, request.overwrite, request.limit)
-        _forecast(job, plan, as_json)
+        _estimate(job, plan, as_json)
         return
     with Output(request.file, share) as output:
         plan = plan_of(items, output.known, job.recipe, request.retry_errors, request.overwrite, request.limit)
@@ -59,19 +59,19 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
     _end(summary, stopped)
 
 
-def _forecast(job: "Job", plan: "Plan", as_json: bool) -> None:
+def _estimate(job: "Job", plan: "Plan", as_json: bool) -> None:
     """Print what a run would do."""
     from rich.console import Console
 
-    from dycoke_cli.captioning.forecast import forecast_of
-    from dycoke_cli.display.captions import SCHEMA, forecast_table
+    from dycoke_cli.captioning.estimate import estimate_of
+    from dycoke_cli.display.captions import SCHEMA, estimate_table
 
-    forecast = forecast_of(job, plan)
+    estimate = estimate_of(job, plan)
     if as_json:
-        write_json({"schema": SCHEMA, "dry_run": True, **forecast.described})
+        write_json({"schema": SCHEMA, "dry_run": True, **estimate.described})
     else:
         console = Console(highlight=False)
-        for part in forecast_table(forecast):
+        for part in estimate_table(estimate):
             console.print(part, soft_wrap=True)
     sys.stdout.flush()
 

@@ -26,21 +26,21 @@ def doctor_command(
 
     from dycoke_cli import __version__
     from dycoke_cli.cli.terminal import Terminal
-    from dycoke_cli.display.doctor import finding_row, findings_record, verdict
-    from dycoke_cli.doctor.examination import examine
+    from dycoke_cli.display.doctor import result_row, results_record, verdict
+    from dycoke_cli.doctor.checks import run_checks
 
     console = Console(highlight=False)
     findings = []
     with Terminal(quiet=quiet, stats=False, answers=False, several=False) as terminal:
-        for finding in examine(lambda name: terminal.progress(f"Trying {name}", 0, 0)):
+        for finding in run_checks(lambda name: terminal.progress(f"Trying {name}", 0, 0)):
             terminal.bar.drop()
             findings.append(finding)
             if not as_json:
-                console.print(finding_row(finding))
+                console.print(result_row(finding))
             terminal.progress("Trying what is left", 0, 0)
     if as_json:
         system = f"{platform.system()} {platform.machine()}"
-        write_json(findings_record(findings, __version__, system))
+        write_json(results_record(findings, __version__, system))
     else:
         console.print(verdict(findings), soft_wrap=True)
     if any(finding.status == "broken" for finding in findings):

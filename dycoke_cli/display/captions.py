@@ -13,7 +13,7 @@ from dycoke_cli.display.minute_lines import MINUTE_S, MinuteLines, clock
 from dycoke_cli.display.panel import size
 
 if TYPE_CHECKING:
-    from dycoke_cli.captioning.forecast import Forecast
+    from dycoke_cli.captioning.estimate import Estimate
     from dycoke_cli.captioning.run import Tally
     from dycoke_cli.captioning.summary import Summary
 
@@ -134,25 +134,25 @@ def _rows(summary: "Summary") -> list[tuple[str, str]]:
     return rows
 
 
-def forecast_table(forecast: "Forecast") -> list[RenderableType]:
+def estimate_table(estimate: "Estimate") -> list[RenderableType]:
     """Make what `--dry-run` prints: the videos, then what each takes and what all take together."""
-    names = [Text(visible(id)) for id in forecast.todo[:SHOWN]]
-    if len(forecast.todo) > SHOWN:
-        names.append(Text(f"and {len(forecast.todo) - SHOWN:,} more"))
+    names = [Text(visible(id)) for id in estimate.todo[:SHOWN]]
+    if len(estimate.todo) > SHOWN:
+        names.append(Text(f"and {len(estimate.todo) - SHOWN:,} more"))
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column("", style="dim", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
-    rows = [("would be captioned", f"{len(forecast.todo):,}"), ("kept from before", f"{forecast.kept:,}")]
-    rows += [("left for later by --limit", f"{forecast.put_off:,}")] if forecast.put_off else []
+    rows = [("would be captioned", f"{len(estimate.todo):,}"), ("kept from before", f"{estimate.kept:,}")]
+    rows += [("left for later by --limit", f"{estimate.put_off:,}")] if estimate.put_off else []
     rows += [
-        ("frames of each, at most", f"{forecast.frames:,}"),
-        ("visual tokens of each, at most", f"{forecast.visual_tokens:,}"),
-        ("prompt tokens of each, compressed", f"{forecast.prompt_tokens:,}"),
-        ("videos in a batch", f"{forecast.batch:,}"),
-        ("weights", size(forecast.weights_bytes)),
-        ("each video of a batch, estimated", size(forecast.row_bytes)),
-        ("all of it, estimated", size(forecast.total_bytes)),
-        ("free now", size(forecast.free_bytes)),
+        ("frames of each, at most", f"{estimate.frames:,}"),
+        ("visual tokens of each, at most", f"{estimate.visual_tokens:,}"),
+        ("prompt tokens of each, compressed", f"{estimate.prompt_tokens:,}"),
+        ("videos in a batch", f"{estimate.batch:,}"),
+        ("weights", size(estimate.weights_bytes)),
+        ("each video of a batch, estimated", size(estimate.row_bytes)),
+        ("all of it, estimated", size(estimate.total_bytes)),
+        ("free now", size(estimate.free_bytes)),
     ]
     for row in rows:
         table.add_row(*row)

@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from dycoke_cli.doctor.finding import Finding
+    from dycoke_cli.doctor.result import CheckResult
 
 STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 COLUMNS = {"check": 11, "status": 7}  # the widest word of each
 
 
-def finding_row(finding: "Finding") -> RenderableType:
+def result_row(finding: "CheckResult") -> RenderableType:
     """Show one finding in columns that fit those of all others, what to do about it underneath."""
     row = Table.grid(padding=(0, 2))
     row.add_column(width=COLUMNS["check"])
@@ -28,7 +28,7 @@ def finding_row(finding: "Finding") -> RenderableType:
     return row
 
 
-def verdict(findings: "Sequence[Finding]") -> Text:
+def verdict(findings: "Sequence[CheckResult]") -> Text:
     """Sum up in one line."""
     broken = [finding.check for finding in findings if finding.status == "broken"]
     warned = [finding.check for finding in findings if finding.status == "warning"]
@@ -38,7 +38,7 @@ def verdict(findings: "Sequence[Finding]") -> Text:
     return Text(f"Nothing is broken; {warnings}.", style=STYLES["warning" if warned else "ok"])
 
 
-def findings_record(findings: "Sequence[Finding]", version: str, system: str) -> dict[str, Any]:
+def results_record(findings: "Sequence[CheckResult]", version: str, system: str) -> dict[str, Any]:
     """Build the object of `dycoke doctor --json`."""
     return {
         "schema": 1,

@@ -3,8 +3,8 @@
 import time
 from typing import Literal
 
-from dycoke_cli.doctor.finding import Finding, ok
 from dycoke_cli.doctor.installation import decord_package
+from dycoke_cli.doctor.result import CheckResult, ok
 from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.video import samples
 from dycoke_cli.video.reader import read_frames
@@ -14,15 +14,15 @@ FRAMES = 4
 LIMIT_S = 60.0
 
 
-def check_pyav() -> Finding:
+def check_pyav() -> CheckResult:
     """Decode the clip with PyAV, which everything needs."""
     try:
         return _decoded("pyav")
     except DyCokeError as error:
-        return Finding("pyav", "broken", one_line(error), "Install it anew: pip install --force-reinstall av")
+        return CheckResult("pyav", "broken", one_line(error), "Install it anew: pip install --force-reinstall av")
 
 
-def check_decord() -> Finding:
+def check_decord() -> CheckResult:
     """Decode the clip with decord, whose frames are held against PyAV's; without it PyAV does all the work."""
     try:
         return _decoded("decord")
@@ -31,13 +31,13 @@ def check_decord() -> Finding:
         if "not installed" in error.message and package is None:
             return ok("decord", "there is none for this platform; PyAV reads everything")
         remedy = f"PyAV reads everything instead; or: pip install {package or 'decord'}"
-        return Finding("decord", "warning", one_line(error), remedy)
+        return CheckResult("decord", "warning", one_line(error), remedy)
     except DyCokeError as error:
         remedy = "PyAV is used where decord fails; --decoder pyav keeps away from it"
-        return Finding("decord", "warning", one_line(error), remedy)
+        return CheckResult("decord", "warning", one_line(error), remedy)
 
 
-def _decoded(decoder: Literal["decord", "pyav"]) -> Finding:
+def _decoded(decoder: Literal["decord", "pyav"]) -> CheckResult:
     began = time.perf_counter()
     frames = read_frames(samples.VIDEO, Sampling(FRAMES), decoder, LIMIT_S)
     seconds = time.perf_counter() - began

@@ -5,14 +5,14 @@ import tempfile
 import threading
 from pathlib import Path
 
-from dycoke_cli.doctor.finding import Finding, ok
+from dycoke_cli.doctor.result import CheckResult, ok
 
 LIMIT_S = 5.0  # for the whole request: a name server may take its own time
 SMALL_MODEL = 2 * 2**30  # bytes: the smallest real model takes 1.8 GB
 UNREACHED = "Models on this disk and the demo work. Check network and proxy, or set HF_HUB_OFFLINE=1"
 
 
-def check_hub(limit_s: float = LIMIT_S) -> Finding:
+def check_hub(limit_s: float = LIMIT_S) -> CheckResult:
     """Ask the hub for its front page, unless a flag forbids it."""
     from huggingface_hub import constants
 
@@ -26,17 +26,17 @@ def check_hub(limit_s: float = LIMIT_S) -> Finding:
     facts = {"endpoint": constants.ENDPOINT, "offline": False}
     if not answers:
         told = f"{constants.ENDPOINT} does not answer within {limit_s:g} s"
-        return Finding("hub", "warning", told, UNREACHED, facts)
+        return CheckResult("hub", "warning", told, UNREACHED, facts)
     answer = answers[0]
     if isinstance(answer, Exception):
         reason = (str(answer).strip().splitlines() or [type(answer).__name__])[0]
-        return Finding("hub", "warning", f"{constants.ENDPOINT} cannot be reached: {reason}", UNREACHED, facts)
+        return CheckResult("hub", "warning", f"{constants.ENDPOINT} cannot be reached: {reason}", UNREACHED, facts)
     if answer >= 500:
-        return Finding("hub", "warning", f"{constants.ENDPOINT} answers with status {answer}", UNREACHED, facts)
+        return CheckResult("hub", "warning", f"{constants.ENDPOINT} answers with status {answer}", UNREACHED, facts)
     return ok("hub", f"{constants.ENDPOINT} answers", **facts)
 
 
-def check_cache() -> Finding:
+def check_cache() -> CheckResult:
     """Write to the folder that fetched models go to, or to the nearest one above that is there."""
     from huggingface_hub import constants
 
@@ -50,11 +50,11 @@ def check_cache() -> Finding:
         told = f"{cache} cannot be written: {error.strerror}"
         if constants.is_offline_mode():
             return ok("cache", f"{told}; offline nothing needs to be", **facts)
-        return Finding("cache", "broken", told, "Set HF_HUB_CACHE to a folder of yours", facts)
+        return CheckResult("cache", "broken", told, "Set HF_HUB_CACHE to a folder of yours", facts)
     free = shutil.disk_usage(there).free
     told = f"{cache}, {free / 1e9:.0f} GB free"
     if free < SMALL_MODEL:
-        return Finding("cache", "warning", told, "Make room, or set HF_HUB_CACHE to a larger disk", facts)
+        return CheckResult("cache", "warning", told, "Make room, or set HF_HUB_CACHE to a larger disk", facts)
     return ok("cache", told, **facts, free_bytes=free)
 
 

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from dycoke_cli import __version__
-from dycoke_cli.doctor.finding import Finding, ok
+from dycoke_cli.doctor.result import CheckResult, ok
 from dycoke_cli.errors import UsageError
 
 NAME = "dycoke"
@@ -25,18 +25,20 @@ DECORDS = (
 OPTIONAL = {Requirement(text).name for text in DECORDS}
 
 
-def check_python(wanted: str | None = None) -> Finding:
+def check_python(wanted: str | None = None) -> CheckResult:
     """Hold Python's version against what the package asks for; wanted: a specifier to use instead of the metadata's."""
     found, facts = platform.python_version(), {"version": platform.python_version(), "executable": sys.executable}
     metadata = _metadata()
     if wanted is None and metadata is not None:
         wanted = metadata.metadata["Requires-Python"]
     if wanted and not SpecifierSet(wanted).contains(found, prereleases=True):
-        return Finding("python", "broken", f"Python {found}, where {wanted} is needed", "Install a newer Python", facts)
+        return CheckResult(
+            "python", "broken", f"Python {found}, where {wanted} is needed", "Install a newer Python", facts
+        )
     return ok("python", f"Python {found}, dycoke {__version__}", **facts)
 
 
-def check_packages(requirements: list[str] | None = None) -> Finding:
+def check_packages(requirements: list[str] | None = None) -> CheckResult:
     """Hold the installed packages against what the package asks for.
 
     requirements: to use instead of the metadata's.
@@ -44,7 +46,7 @@ def check_packages(requirements: list[str] | None = None) -> Finding:
     metadata = _metadata()
     if requirements is None:
         if metadata is None:
-            return Finding("packages", "warning", WITHOUT_METADATA, "Install it: pip install .")
+            return CheckResult("packages", "warning", WITHOUT_METADATA, "Install it: pip install .")
         requirements = metadata.requires or []
     needed = [Requirement(text) for text in requirements]
     needed = [r for r in needed if (r.marker is None or r.marker.evaluate({"extra": ""})) and r.name not in OPTIONAL]
@@ -54,23 +56,23 @@ def check_packages(requirements: list[str] | None = None) -> Finding:
     if unmet:
         told = ", ".join(f"{r.name} {versions[r.name] or 'missing'} ({r.specifier or 'any'} is needed)" for r in unmet)
         install = " ".join(f"'{r.name}{r.specifier}'" for r in unmet)
-        return Finding("packages", "broken", told, f"pip install {install}", versions)
+        return CheckResult("packages", "broken", told, f"pip install {install}", versions)
     if untried:
         told = ", ".join(f"{r.name} {versions[r.name]} (tried: {r.specifier})" for r in untried)
         install = " ".join(f"'{r.name}{r.specifier}'" for r in untried)
-        return Finding("packages", "warning", told, f"If something fails: pip install {install}", versions)
+        return CheckResult("packages", "warning", told, f"If something fails: pip install {install}", versions)
     shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions)
     return ok("packages", f"all {len(needed)} in range{': ' * bool(shown)}{shown}", **versions)
 
 
-def check_settings() -> Finding:
+def check_settings() -> CheckResult:
     """Read the settings as a command started here would."""
     from dycoke_cli.config.settings import merged, user_file
 
     try:
         _, origins = merged({}, user_file=user_file())
     except UsageError as error:
-        return Finding("settings", "broken", error.message, error.remedy)
+        return CheckResult("settings", "broken", error.message, error.remedy)
     sources = sorted(set(origins.values()) - {"default"})
     return ok("settings", f"from {', '.join(sources)}" if sources else "defaults", sources=sources)
 

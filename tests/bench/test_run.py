@@ -10,11 +10,11 @@ import torch
 from dycoke_cli.bench import peak, run
 from dycoke_cli.bench.arms import AFTER, BEFORE, EngineArm, Measured, StockArm
 from dycoke_cli.bench.case import Case, Counts, Findings
+from dycoke_cli.bench.inputs import Noise, synthetic_rows
 from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.needs import needs_of
 from dycoke_cli.bench.plan import Plan
-from dycoke_cli.bench.shape import Shape
-from dycoke_cli.bench.source import Noise, synthetic_rows
+from dycoke_cli.bench.random_model import Shape
 from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.generate import generate

@@ -116,7 +116,7 @@ def test_targets_say_what_was_not_measured(capsys: pytest.CaptureFixture[str], m
     """Every promise has its line, whatever ran."""
     from dycoke_cli.bench import plan
     from dycoke_cli.bench.case import Case
-    from dycoke_cli.bench.shape import Shape
+    from dycoke_cli.bench.random_model import Shape
 
     monkeypatch.setattr(plan, "CPU", plan.CPU._replace(shape="demo", case=Case(4, 144, 1, 3, False), threads=1))
     code, out, err = bench(capsys, "--targets", "--device", "cpu", "--repeat", "1", "-q")

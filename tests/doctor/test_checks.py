@@ -13,12 +13,12 @@ import pytest
 from huggingface_hub import constants
 from packaging.requirements import Requirement
 
-from dycoke_cli.doctor import engine
-from dycoke_cli.doctor.child import examine_one
+from dycoke_cli.doctor import torch_checks
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
-from dycoke_cli.doctor.engine import Card, judge_cuda
 from dycoke_cli.doctor.hub import check_cache, check_hub
 from dycoke_cli.doctor.installation import DECORDS, check_packages, check_python, check_settings, decord_package
+from dycoke_cli.doctor.torch_checks import Card, judge_cuda
+from dycoke_cli.doctor.worker import run_one
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import names
 from dycoke_cli.video import samples
@@ -131,11 +131,11 @@ def test_a_torchvision_of_another_torch(tmp_path: Path, monkeypatch: pytest.Monk
         "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.1\nRequires-Dist: torch (==1.0)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    finding = engine.check_torchvision()
+    finding = torch_checks.check_torchvision()
     assert (finding.status, "pip uninstall torchvision" in finding.remedy) == ("broken", True)
     (package / "__init__.py").write_text("")
     try:
-        finding = engine.check_torchvision()
+        finding = torch_checks.check_torchvision()
     finally:
         sys.modules.pop("torchvision", None)  # transformers must not find it
     assert (finding.status, "built for torch ==1.0" in finding.message) == ("warning", True)
@@ -164,8 +164,8 @@ def test_gpus_are_judged(built_for: str | None, driver: str | None, cards: list[
 
 def test_torch_and_gpu_of_this_machine() -> None:
     """Whatever is here is looked at without an exception; torch computes, or no test would."""
-    assert engine.check_torch().status == "ok"
-    assert engine.check_cuda().check == "cuda"
+    assert torch_checks.check_torch().status == "ok"
+    assert torch_checks.check_cuda().check == "cuda"
 
 
 @contextmanager
@@ -236,12 +236,12 @@ def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_bundled_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rightly; where another answer is expected it is broken, and both are named."""
-    finding = engine.check_model("cpu")
+    finding = torch_checks.check_model("cpu")
     assert (finding.status, "red" in finding.message) == ("ok", True)
     wrong = tmp_path / "questions.yaml"
     wrong.write_text(samples.QUESTIONS.read_text().replace("cube.mp4", str(samples.VIDEO)).replace("red", "blue"))
     monkeypatch.setattr(samples, "QUESTIONS", wrong)
-    finding = engine.check_model("cpu")
+    finding = torch_checks.check_model("cpu")
     assert (finding.status, "not 'blue'" in finding.message) == ("broken", True)
 
 
@@ -250,5 +250,5 @@ def test_the_bundled_model_without_weights(tmp_path: Path, monkeypatch: pytest.M
     for file in names.DEMO.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(names, "DEMO", tmp_path)
-    finding = examine_one("model", lambda: engine.check_model("cpu"))
+    finding = run_one("model", lambda: torch_checks.check_model("cpu"))
     assert (finding.status, "model.safetensors" in finding.message) == ("broken", True)

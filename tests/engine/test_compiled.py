@@ -160,7 +160,7 @@ def test_without_a_compiler_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> N
 def test_it_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By every command that opens a model, and by the bench."""
     monkeypatch.setattr("dycoke_cli.models.loading.load", lambda *args, **kwargs: pytest.fail("a model was loaded"))
-    monkeypatch.setattr("dycoke_cli.bench.shape.Shape.build", lambda *args: pytest.fail("a model was built"))
+    monkeypatch.setattr("dycoke_cli.bench.random_model.Shape.build", lambda *args: pytest.fail("a model was built"))
     settings = Settings(compile=True, model="demo", device="cpu")
     with pytest.raises(UsageError, match="one device"):
         load_model(locate("demo"), settings.model_copy(update={"device_map": "auto"}))

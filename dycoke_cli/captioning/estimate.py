@@ -13,7 +13,7 @@ from dycoke_cli.system.free_memory import free_bytes
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Estimate:
     """Counts are exact for videos with enough frames, and an upper bound for shorter ones; memory is arithmetic.
 
     Where the size of frames matters, HD ones are counted.
@@ -34,11 +34,11 @@ class Forecast:
 
     @property
     def described(self) -> dict[str, Any]:
-        """The forecast as plain values."""
+        """The estimate as plain values."""
         return {**self.__dict__, "todo": list(self.todo)}
 
 
-def forecast_of(job: Job, plan: Plan) -> Forecast:
+def estimate_of(job: Job, plan: Plan) -> Estimate:
     """Work out what a plan takes. The weights are only looked at, in the format that the run would use."""
     settings = job.settings
     device = choose_device(settings.device)
@@ -53,7 +53,7 @@ def forecast_of(job: Job, plan: Plan) -> Forecast:
     fit = footprint.rows(free - (0 if device.type == "cpu" else model.weight_bytes))
     batch = (job.batch or min(captioner.enough(device), fit)) if job.captioned else 1
     config = model.language_model.body.config
-    return Forecast(
+    return Estimate(
         todo=tuple(item.id for item in plan.todo),
         kept=len(plan.kept),
         changed=plan.changed,

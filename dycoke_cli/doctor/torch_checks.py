@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from dycoke_cli.doctor.finding import Finding, ok
+from dycoke_cli.doctor.result import CheckResult, ok
 from dycoke_cli.errors import ModelError
 from dycoke_cli.models import loading
 from dycoke_cli.video import samples
@@ -29,18 +29,18 @@ class Card:
     trouble: str = ""
 
 
-def check_torch() -> Finding:
+def check_torch() -> CheckResult:
     """Import torch and multiply two matrices."""
     import torch
 
     found = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
     facts = {"version": torch.__version__, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
     if found != 512:
-        return Finding("torch", "broken", f"torch {torch.__version__} computes wrongly", "Install it anew", facts)
+        return CheckResult("torch", "broken", f"torch {torch.__version__} computes wrongly", "Install it anew", facts)
     return ok("torch", f"torch {torch.__version__}, {torch.get_num_threads()} threads", **facts)
 
 
-def check_cuda() -> Finding:
+def check_cuda() -> CheckResult:
     """Ask the driver and torch for GPUs, and let each of them compute."""
     import torch
 
@@ -52,7 +52,7 @@ def check_cuda() -> Finding:
     return judge_cuda(torch.version.cuda or torch.version.hip, _driver(), cards, complaint)
 
 
-def judge_cuda(built_for: str | None, driver: str | None, cards: list[Card], complaint: str = "") -> Finding:
+def judge_cuda(built_for: str | None, driver: str | None, cards: list[Card], complaint: str = "") -> CheckResult:
     """Judge what was seen of GPUs.
 
     built_for: the CUDA that torch was built for, None for a CPU build. driver: its version, None without one.
@@ -65,28 +65,28 @@ def judge_cuda(built_for: str | None, driver: str | None, cards: list[Card], com
     for number, card in enumerate(cards):
         if card.trouble:
             remedy = "Install the torch build for this card and driver, see pytorch.org; or use --device cpu"
-            return Finding("cuda", "broken", f"cuda:{number} ({card.name}) fails: {card.trouble}", remedy, facts)
+            return CheckResult("cuda", "broken", f"cuda:{number} ({card.name}) fails: {card.trouble}", remedy, facts)
     if cards and max(card.free_bytes for card in cards) < SCANT:
-        return Finding("cuda", "warning", told, "End what else uses the GPU (see nvidia-smi)", facts)
+        return CheckResult("cuda", "warning", told, "End what else uses the GPU (see nvidia-smi)", facts)
     if cards:
         return ok("cuda", told, **facts)
     if driver is None:
         return ok("cuda", "no NVIDIA driver; models run on the CPU", **facts)
     if built_for is None:
         remedy = "Install the CUDA build, see pytorch.org"
-        return Finding("cuda", "warning", f"{under}, but this torch is built for CPUs", remedy, facts)
+        return CheckResult("cuda", "warning", f"{under}, but this torch is built for CPUs", remedy, facts)
     remedy = "Update the driver, or install a torch build for an older CUDA; is CUDA_VISIBLE_DEVICES set?"
     told = ": ".join(filter(None, [f"{under}, but torch for CUDA {built_for} finds no GPU", complaint]))
-    return Finding("cuda", "warning", told, remedy, facts)
+    return CheckResult("cuda", "warning", told, remedy, facts)
 
 
-def check_torchvision() -> Finding:
+def check_torchvision() -> CheckResult:
     """Import torchvision where it is installed, and hold the torch that it was built for against the one here."""
     try:
         loading.refuse_broken_torchvision()
         found = version("torchvision")
     except ModelError as error:
-        return Finding("torchvision", "broken", error.message, error.remedy)
+        return CheckResult("torchvision", "broken", error.message, error.remedy)
     except PackageNotFoundError:
         return ok("torchvision", "not installed, and not needed")
     import torch
@@ -95,11 +95,11 @@ def check_torchvision() -> Finding:
     for requirement in wanted:
         if requirement.name == "torch" and not requirement.specifier.contains(torch.__version__, prereleases=True):
             told = f"torchvision {found} was built for torch {requirement.specifier}, not {torch.__version__}"
-            return Finding("torchvision", "warning", told, "dycoke does not need it: pip uninstall torchvision")
+            return CheckResult("torchvision", "warning", told, "dycoke does not need it: pip uninstall torchvision")
     return ok("torchvision", f"torchvision {found}", version=found)
 
 
-def check_model(device: str = "auto") -> Finding:
+def check_model(device: str = "auto") -> CheckResult:
     """Ask the bundled model what it is known to answer."""
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.evaluation.question_file import read_questions
@@ -113,7 +113,7 @@ def check_model(device: str = "auto") -> Finding:
     if not known.judge(said):
         told = f"asked {known.text!r} the demo says {said!r}, not {known.expected[0]!r} ({where})"
         remedy = "Install dycoke anew; if that does not help, report this with --json"
-        return Finding("model", "broken", told, remedy, facts)
+        return CheckResult("model", "broken", told, remedy, facts)
     return ok("model", f"{known.text} {said} ({where})", **facts)
 
 

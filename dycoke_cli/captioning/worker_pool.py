@@ -63,7 +63,7 @@ class Worker:
             self.gone = True  # its death is seen by whoever listens
 
 
-class Crew:
+class WorkerPool:
     """Workers that share one queue of videos.
 
     A worker that dies is replaced. The videos it had are suspects: each is tried again alone, so that one that kills
@@ -165,4 +165,4 @@ def died(job: Job, item: Item) -> Record:
 
 def records_of_workers(job: Job, items: Sequence[Item], count: int, stopped: Callable[[], bool]) -> Generator[Record]:
     """Make records in `count` processes."""
-    yield from Crew(job, items, count).records(stopped)
+    yield from WorkerPool(job, items, count).records(stopped)

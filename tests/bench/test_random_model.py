@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dycoke_cli.bench.shape import Shape
+from dycoke_cli.bench.random_model import Shape
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.flops import VisionShape, vision_flops

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
-from dycoke_cli.captioning.readahead import HELD_BYTES, Read, ReadAhead
+from dycoke_cli.captioning.prefetch import HELD_BYTES, Prefetch, Read
 from dycoke_cli.captioning.record import Record, Reply, Spent
 from dycoke_cli.errors import ContextError, DyCokeError, OutOfMemoryError, VideoError
 
@@ -19,14 +19,14 @@ _TICK_S = 0.1  # how long to wait for a video before looking whether there is so
 _FIRST_ROOM = 8  # videos to read ahead before it is known how many run together
 
 
-class Mill:
+class CaptionPipeline:
     """Makes records of items, one process's share of a run.
 
     captioner: what answers. ahead: where videos come from. A batch that does not fit into memory is halved, and so are
     those after it; a video that does not fit alone is an error of its own.
     """
 
-    def __init__(self, job: Job, captioner: "Captioner", ahead: ReadAhead) -> None:
+    def __init__(self, job: Job, captioner: "Captioner", ahead: Prefetch) -> None:
         self.job, self.captioner, self.ahead = job, captioner, ahead
         self.most = job.batch  # videos of a batch; None until one was seen
         self.batch: list[Read] = []
@@ -142,13 +142,13 @@ def records_here(
 
     stopped: whether to end early; what waits for its batch by then is still answered. load: gives the model and method.
     """
-    with ReadAhead(job, (job.batch or _FIRST_ROOM) + job.decoders) as ahead:
+    with Prefetch(job, (job.batch or _FIRST_ROOM) + job.decoders) as ahead:
         ahead.add(items)
         if load is None:
             from dycoke_cli.captioning.captioner import Captioner
 
             load = Captioner
-        mill = Mill(job, load(job), ahead)
+        pipeline = CaptionPipeline(job, load(job), ahead)
         while ahead.left and not stopped():
-            yield from mill.next_records()
-        yield from mill.finish()
+            yield from pipeline.next_records()
+        yield from pipeline.finish()

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from dycoke_cli.doctor.finding import Finding
+from dycoke_cli.doctor.result import CheckResult
 
 # In the order of `child.py`. A first import from a slow disk takes long, and says nothing about torch.
 LIMITS_S = {"torch": 120.0, "cuda": 60.0, "torchvision": 60.0, "model": 180.0}
-COMMAND = (sys.executable, "-P", "-m", "dycoke_cli.doctor.child")
+COMMAND = (sys.executable, "-P", "-m", "dycoke_cli.doctor.worker")
 REMEDIES = {
     "torch": "Install a torch build for this processor, see pytorch.org",
     "cuda": "Restart what uses the GPU, or the machine; --device cpu works without it",
@@ -24,7 +24,7 @@ REMEDIES = {
 }
 
 
-class Guard:
+class WorkerProcess:
     """Starts the checks in a process of their own and collects their findings; a context manager that ends it."""
 
     def __init__(self, command: Sequence[str] = COMMAND, limits_s: Mapping[str, float] = LIMITS_S) -> None:
@@ -42,7 +42,7 @@ class Guard:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def __enter__(self) -> "Guard":
+    def __enter__(self) -> "WorkerProcess":
         return self
 
     def __exit__(
@@ -54,17 +54,17 @@ class Guard:
             self._listener.join(5)
             self._stdout.close()
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[CheckResult]:
         """Yield the finding of each check as it comes; after a crash or a hang the rest has not been tried."""
         names = iter(self._limits_s)
         for name in names:
             try:
                 line = self._lines.get(timeout=self._limits_s[name])
             except queue.Empty:
-                yield Finding(name, "broken", f"no result within {self._limits_s[name]:g} s", REMEDIES[name])
+                yield CheckResult(name, "broken", f"no result within {self._limits_s[name]:g} s", REMEDIES[name])
                 break
             if line is not None:
-                yield Finding(**json.loads(line))
+                yield CheckResult(**json.loads(line))
             elif self._process.wait() != 0:
                 yield self._crash(name)
                 break
@@ -73,11 +73,11 @@ class Guard:
                 break
         yield from map(_untried, names)
 
-    def _crash(self, name: str) -> Finding:
+    def _crash(self, name: str) -> CheckResult:
         """Say how the process ended while it ran a check."""
         status = self._process.returncode
         how = f"status {status}" if status >= 0 else signal.Signals(-status).name
-        return Finding(name, "broken", f"it ended its process ({how})", REMEDIES[name])
+        return CheckResult(name, "broken", f"it ended its process ({how})", REMEDIES[name])
 
     def _listen(self) -> None:
         for line in self._stdout:
@@ -85,5 +85,5 @@ class Guard:
         self._lines.put(None)
 
 
-def _untried(name: str) -> Finding:
-    return Finding(name, "warning", "not tried", "Repair what is broken above, and run this again")
+def _untried(name: str) -> CheckResult:
+    return CheckResult(name, "warning", "not tried", "Repair what is broken above, and run this again")

@@ -8,7 +8,7 @@ Status = Literal["ok", "warning", "broken"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One check's result: what was found, and what to do about it where it is not ok.
 
     A warning leaves `dycoke` usable; what is broken does not. `facts` are plain values for bug reports.
@@ -21,6 +21,6 @@ class Finding:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ok(check: str, message: str, **facts: Any) -> Finding:
+def ok(check: str, message: str, **facts: Any) -> CheckResult:
     """Make the finding of a check that has nothing to complain about."""
-    return Finding(check, "ok", message, facts=facts)
+    return CheckResult(check, "ok", message, facts=facts)

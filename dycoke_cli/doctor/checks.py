@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
-from dycoke_cli.doctor.finding import Finding
-from dycoke_cli.doctor.guard import Guard
 from dycoke_cli.doctor.hub import check_cache, check_hub
 from dycoke_cli.doctor.installation import check_packages, check_python, check_settings
+from dycoke_cli.doctor.result import CheckResult
+from dycoke_cli.doctor.worker_process import WorkerProcess
 
-QUICK: dict[str, Callable[[], Finding]] = {
+QUICK: dict[str, Callable[[], CheckResult]] = {
     "python": check_python,
     "packages": check_packages,
     "settings": check_settings,
@@ -19,15 +19,15 @@ QUICK: dict[str, Callable[[], Finding]] = {
 }
 
 
-def examine(progress: Callable[[str], None] = lambda name: None) -> Iterator[Finding]:
+def run_checks(progress: Callable[[str], None] = lambda name: None) -> Iterator[CheckResult]:
     """Yield one finding a check; `progress` hears what is tried next."""
-    with Guard() as guard:
+    with WorkerProcess() as guard:
         for name, check in QUICK.items():
             progress(name)
             try:
                 yield check()
             except Exception as error:  # a package that is half there can raise anything
                 what = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-                yield Finding(name, "broken", what, "Install dycoke anew; if that does not help, report this")
+                yield CheckResult(name, "broken", what, "Install dycoke anew; if that does not help, report this")
         progress("torch and the demo model")
         yield from guard.findings()

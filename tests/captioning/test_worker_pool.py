@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dycoke_cli.captioning.record import Record
-from dycoke_cli.captioning.workers import Crew
+from dycoke_cli.captioning.worker_pool import WorkerPool
 from dycoke_cli.errors import DyCokeError, ModelError
 from tests.captioning import poison
 from tests.captioning.made import items_in, job
@@ -16,14 +16,14 @@ from tests.captioning.made import items_in, job
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 
 
-def crew(folder: Path, *names: str, count: int = 2) -> Crew:
-    return Crew(job(batch=1), items_in(folder, *names), count, poison.work)
+def pool(folder: Path, *names: str, count: int = 2) -> WorkerPool:
+    return WorkerPool(job(batch=1), items_in(folder, *names), count, poison.work)
 
 
 def test_a_video_that_kills_its_worker_is_an_error_after_three_tries(tmp_path: Path) -> None:
     """The others are done, each once, though some were with a worker when it died."""
     names = [f"{number}.mp4" for number in range(9)]
-    made = crew(tmp_path, *names[:3], "poison.mp4", *names[3:])
+    made = pool(tmp_path, *names[:3], "poison.mp4", *names[3:])
     records = list(made.records(lambda: False))
     assert sorted(record.id for record in records) == sorted([*names, "poison.mp4"])
     (failed,) = [record for record in records if record.error]
@@ -34,7 +34,7 @@ def test_a_video_that_kills_its_worker_is_an_error_after_three_tries(tmp_path: P
 
 def test_stopping_ends_the_workers(tmp_path: Path) -> None:
     """What was given out may still come; nothing new is given, and every process ends."""
-    made = crew(tmp_path, *(f"{number:03}.mp4" for number in range(200)))
+    made = pool(tmp_path, *(f"{number:03}.mp4" for number in range(200)))
     seen: list[Record] = []
 
     def all_records() -> Iterator[Record]:
@@ -49,10 +49,10 @@ def test_stopping_ends_the_workers(tmp_path: Path) -> None:
 def test_a_model_that_cannot_be_loaded_ends_the_run(tmp_path: Path) -> None:
     """By its own error where there is one, and by a remedy where the processes just die."""
     with pytest.raises(ModelError, match="the model is torn") as caught:
-        list(crew(tmp_path, "broken").records(lambda: False))
+        list(pool(tmp_path, "broken").records(lambda: False))
     assert caught.value.remedy == "Fetch it again"
     with pytest.raises(DyCokeError, match=r"3 workers died while they loaded the model, the last with status 3"):
-        list(crew(tmp_path, "early").records(lambda: False))
+        list(pool(tmp_path, "early").records(lambda: False))
 
 
 def test_the_parent_of_workers_imports_no_torch() -> None:

@@ -35,7 +35,7 @@ class Read:
         return self.frames.pixels.nbytes if self.frames is not None else 0
 
 
-class ReadAhead:
+class Prefetch:
     """Reads videos in several decoder processes, in the order given, and hands them over as they come.
 
     room: videos that may be read or wait to be taken at a time. A context manager that leaves no process behind.
@@ -50,7 +50,7 @@ class ReadAhead:
         self.held = self.held_bytes = 0
         self.lock = threading.Lock()
 
-    def __enter__(self) -> "ReadAhead":
+    def __enter__(self) -> "Prefetch":
         return self
 
     def __exit__(

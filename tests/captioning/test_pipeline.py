@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dycoke_cli.captioning.key import Identity
-from dycoke_cli.captioning.mill import Mill
-from dycoke_cli.captioning.readahead import Read
+from dycoke_cli.captioning.pipeline import CaptionPipeline
+from dycoke_cli.captioning.prefetch import Read
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.errors import OutOfMemoryError, UsageError, VideoError
 from dycoke_cli.video.frames import Frames, VideoInfo
@@ -67,11 +67,11 @@ class Model:
 
 
 def ground(folder: Path, names: Sequence[str], model: Model, batch: int | None) -> list[Record]:
-    mill = Mill(job(batch), model, Ahead(folder, names))  # type: ignore[arg-type]
+    pipeline = CaptionPipeline(job(batch), model, Ahead(folder, names))  # type: ignore[arg-type]
     records = []
-    while mill.ahead.left:
-        records += mill.next_records()
-    return [*records, *mill.finish()]
+    while pipeline.ahead.left:
+        records += pipeline.next_records()
+    return [*records, *pipeline.finish()]
 
 
 @pytest.mark.parametrize(("batch", "expected"), [(2, ["ab", "cd", "e"]), (9, ["abcde"]), (None, ["abc", "de"])])

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dycoke_cli.doctor.guard import LIMITS_S, REMEDIES, Guard
+from dycoke_cli.doctor.worker_process import LIMITS_S, REMEDIES, WorkerProcess
 
 TORCH = '{"check": "torch", "status": "ok", "message": "m", "remedy": "", "facts": {}}'
 BROKEN = TORCH.replace('"ok"', '"broken"')
@@ -13,7 +13,7 @@ BROKEN = TORCH.replace('"ok"', '"broken"')
 
 def found(code: str, limit_s: float = 30.0) -> list[tuple[str, str, str]]:
     limits_s = {"torch": 30.0, "cuda": limit_s, "torchvision": 30.0, "model": 30.0}
-    with Guard((sys.executable, "-c", code), limits_s) as guard:
+    with WorkerProcess((sys.executable, "-c", code), limits_s) as guard:
         return [(finding.check, finding.status, finding.message) for finding in guard.findings()]
 
 
