@@ -18,10 +18,10 @@ QUICK = ["-m", "demo", "-n", "2", "--max-new-tokens", "8"]
 # A decoder that never ends over one file, like decord over some.
 HANG = """
 import time
-from dycoke_cli.video.decode_job import Job
-def run(self, whole=Job.run):
+from dycoke_cli.video.decode_job import DecodeJob
+def run(self, whole=DecodeJob.run):
     return time.sleep(60) if "hangs" in self.request["path"] else whole(self)
-Job.run = run
+DecodeJob.run = run
 """
 
 
