@@ -1,1 +1,1 @@
-"""What the machine gives and takes: devices, memory, clocks, files, progress. Below everything else."""
+"""Operating-system services: devices, memory, clocks, files, locks, progress callbacks. Imports no other package."""

@@ -57,6 +57,6 @@ def test_a_model_that_cannot_be_loaded_ends_the_run(tmp_path: Path) -> None:
 
 def test_the_parent_of_workers_imports_no_torch() -> None:
     """It only hands out names: its memory is the models'."""
-    parts = "workers, request, output, run, plan, sidecar, summary"
+    parts = "worker_pool, request, output, run, plan, sidecar, summary"
     code = f"import sys; from dycoke_cli.captioning import {parts}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
