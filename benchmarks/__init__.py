@@ -1,1 +1,1 @@
-"""Measurements that anybody can repeat; results are in `benchmarks/results`."""
+"""Reproducible measurements of speed, memory, quality and robustness; results are in `benchmarks/results`."""

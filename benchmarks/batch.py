@@ -1,11 +1,11 @@
-"""Clips a second: `dycoke caption` in one process against a loop over single runs, the model loaded once for both.
+"""Clips per second of `dycoke caption` in one process, against a loop over single clips with the same loaded model.
 
     uv run python -m benchmarks.batch [--clips 64] [--rounds 3] [--batch-size auto] [--decoders 2]
         [--model demo] [--device cpu] [--out benchmarks/results/batch.json]
 
-The loop reads a clip, answers, and reads the next, with one decoder process that it keeps. Both sides see the same
-files, frames and prompt, take turns, and have to give identical captions. The clips are copies of `sample_videos/`.
-The last line is one JSON object.
+The loop reads a clip, answers, and reads the next, with one decoder process. Both arms get the same files, frames and
+prompt, take turns, and must return identical captions. The clips are copies of `sample_videos/`. The last line is one
+JSON object.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.pipeline import records_here
 from dycoke_cli.captioning.request import Request
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.session.pipeline import start_reading
+from dycoke_cli.session.frame_request import start_decoding
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.machine import machine_facts
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.reader import VideoReader
 
 SAMPLES = Path(__file__).parents[1] / "sample_videos"
@@ -37,46 +37,46 @@ Captions = dict[str, str | None]
 
 
 def make_clips(folder: Path, count: int) -> None:
-    """Copy the sample videos, one after the other, until there are enough."""
+    """Copy the sample videos in turn until the folder contains `count` clips."""
     samples = sorted(SAMPLES.glob("*.mp4"))
     for number in range(count):
         shutil.copy(samples[number % len(samples)], folder / f"{number:04}.mp4")
 
 
 def loop(job: Job, items: Sequence[Item], captioner: Captioner) -> Captions:
-    """Caption one clip after the other."""
+    """Caption the clips one at a time."""
     captions: Captions = {}
     settings = job.settings
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
         for item in items:
-            pending = start_reading(reader, item.path, settings, job.default_frames)
-            clip = Clip.of(pending.result(), settings.start, settings.end, pending.seconds)
+            pending = start_decoding(reader, item.path, settings, job.default_frames)
+            clip = Video.of(pending.result(), settings.start, settings.end, pending.seconds)
             (answer,) = Session(captioner.model, clip, captioner.method, settings).answers(job.questions, Callbacks())
             captions[item.id] = answer.answer
     return captions
 
 
 def batched(job: Job, items: Sequence[Item], captioner: Captioner) -> Captions:
-    """Caption them as the command does."""
+    """Caption the clips as `dycoke caption` does."""
     return {record.id: record.caption for record in records_here(job, items, lambda: False, lambda _: captioner)}
 
 
 def compare(clips: int, rounds: int, request: Callable[[Path], Request]) -> dict[str, Any]:
-    """Run both sides in turns and give what they took."""
-    sides: dict[str, Callable[[Job, Sequence[Item], Captioner], Captions]] = {"loop": loop, "caption": batched}
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    """Run both arms in turns and return their times."""
+    arms: dict[str, Callable[[Job, Sequence[Item], Captioner], Captions]] = {"loop": loop, "caption": batched}
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
     captions: dict[str, Captions] = {}
     with tempfile.TemporaryDirectory() as folder:
         make_clips(Path(folder), clips)
         asked = request(Path(folder))
         job, items = asked.job(), asked.find().items
         captioner = Captioner(job)
-        for side in sides.values():
-            side(job, items[:2], captioner)  # neither pays for what happens only once
+        for arm in arms.values():
+            arm(job, items[:2], captioner)  # warm-up of both arms
         for turn in range(rounds):
-            for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
+            for name in list(arms)[:: 1 if turn % 2 == 0 else -1]:
                 began = time.perf_counter()
-                captions[name] = sides[name](job, items, captioner)
+                captions[name] = arms[name](job, items, captioner)
                 seconds[name].append(time.perf_counter() - began)
     if captions["loop"] != captions["caption"]:
         raise SystemExit("the captions differ")
@@ -96,7 +96,7 @@ def compare(clips: int, rounds: int, request: Callable[[Path], Request]) -> dict
 
 
 def main() -> None:
-    """Parse, compare, print."""
+    """Compare, print the rates and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)

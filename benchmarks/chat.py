@@ -1,9 +1,9 @@
-"""How long the first token of a chat's first and second turn takes, on a mid-size model with random weights.
+"""Time to the first token of the first and second turn of a chat, on a mid-size model with random weights.
 
     uv run python -m benchmarks.chat [--frames 32] [--turns 3] [--device cuda]
 
-The model is that of `benchmarks.memory`; its words are the demo's. A first turn's figure holds vision, first stage and
-prefill of the video; decoding a file is left out, the frames are noise. The last line is one JSON object.
+The model is that of `benchmarks.memory`, with the demo's tokenizer. The first turn includes vision tower, first stage
+and prefill of the video; the frames are noise, so no file is decoded. The last line is one JSON object.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.checkpoints import DEMO
 from dycoke_cli.session.conversation import Conversation, Spent
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 
 SILENT = Callbacks()
@@ -32,7 +32,7 @@ QUESTIONS = ("what happens in the video?", "what colour is it?")
 
 
 def turns(session: Session) -> list[float]:
-    """Give the seconds to the first token of each of two turns."""
+    """Return the seconds to the first token of each of two turns."""
     session.watch.restart()
     encoded = session.encode(SILENT)
     chat = Conversation(session, encoded, Spent(0.0, session.watch.lap()))
@@ -40,7 +40,7 @@ def turns(session: Session) -> list[float]:
 
 
 def main() -> None:
-    """Measure each method's turns several times, methods in turns."""
+    """Measure the turns of each method several times, alternating between methods; print a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--turns", type=int, default=3)
@@ -52,7 +52,7 @@ def main() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 384, 384, 3), dtype=np.uint8)
     info = VideoInfo("noise", float(count), 1.0, count, 384, 384, "none", "made here")
     frames = Frames(pixels, tuple(range(count)), tuple(map(float, range(count))), info)
-    clip = Clip.of(frames, None, None, 0.0)
+    clip = Video.of(frames)
     methods: list[Method] = [Full(), Dycoke()]
     measured: dict[str, list[list[float]]] = {method.name: [] for method in methods}
     for repeat in range(arguments.turns + 1):

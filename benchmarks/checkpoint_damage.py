@@ -1,7 +1,7 @@
-"""Ways to damage a checkpoint: each changes one thing in a folder, at random.
+"""Random mutations of a checkpoint folder; each changes one file or value.
 
-Bytes flipped and cut, headers, keys, configurations, tokenizers and indices changed, and files replaced by folders,
-pipes and nothing. `fuzz_checkpoint` tries them.
+Bytes are flipped and cut; headers, keys, configurations, tokenizers and indices are changed; files are replaced by
+folders or pipes, or deleted. `fuzz_checkpoint` applies them.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ODD: tuple[Any, ...] = (
+ODD_VALUES: tuple[Any, ...] = (
     0, 1, 2, 3, 7, -1, -(10**9), 10**9, 2**31, 2**63, 10**14, 10**40, 0.5, 1e300, float("nan"), float("inf"),
     "", "x", "1", None, True, False, [], [1], [10**9], {}, {"x": 1}, [None], ["x"],
 )  # fmt: skip
@@ -20,7 +20,7 @@ NUMBERS = (
     "vocab_size", "image_size", "patch_size", "depth", "num_heads", "out_hidden_size", "num_position_embeddings",
     "spatial_merge_size", "temporal_patch_size", "num_channels", "num_labels", "mm_vision_select_layer", "window_size",
 )  # fmt: skip
-MORE = {
+EXTRA_KEYS = {
     "auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"},
     "_attn_implementation": "owner/kernel",
     "attn_implementation": "flash_attention_2",
@@ -40,12 +40,12 @@ TEXTS = (
 
 
 def pick_file(rng: random.Random, folder: Path, pattern: str) -> Path:
-    """Choose a file of a folder."""
+    """Return a random file of a folder that matches a glob pattern."""
     return rng.choice(sorted(folder.glob(pattern)))
 
 
 def flip_bytes(rng: random.Random, folder: Path) -> None:
-    """Change single bytes, half of the time in the header."""
+    """Change single bytes, in half of the cases in the header."""
     path = pick_file(rng, folder, "*.safetensors")
     content = bytearray(path.read_bytes())
     end = len(content) if rng.random() < 0.5 else min(2000, len(content))
@@ -55,7 +55,7 @@ def flip_bytes(rng: random.Random, folder: Path) -> None:
 
 
 def cut(rng: random.Random, folder: Path) -> None:
-    """Take away the end of any file, or put something behind it."""
+    """Truncate a file, or append bytes to it."""
     path = pick_file(rng, folder, rng.choice(("*.safetensors", "*.json")))
     content = path.read_bytes()
     if rng.random() < 0.2:
@@ -65,14 +65,14 @@ def cut(rng: random.Random, folder: Path) -> None:
 
 
 def set_length(rng: random.Random, folder: Path) -> None:
-    """Claim another length of the header."""
+    """Change the header length that a safetensors file declares."""
     path = pick_file(rng, folder, "*.safetensors")
     claimed = rng.choice((0, 1, 2, 8, 2**31, 2**63, 2**64 - 1, 10**14, path.stat().st_size))
     path.write_bytes(claimed.to_bytes(8, "little") + path.read_bytes()[8:])
 
 
 def change_header(rng: random.Random, folder: Path) -> None:
-    """Rename, drop, double or misdescribe weights in a header; the bytes stay."""
+    """Rename, delete, duplicate or change entries of a safetensors header; the weights' bytes stay."""
     path = pick_file(rng, folder, "*.safetensors")
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
@@ -98,52 +98,51 @@ def change_header(rng: random.Random, folder: Path) -> None:
         case 5:
             text = json.dumps(header)[:-1] + "," + json.dumps({name: entry})[1:]
         case 6:
-            header[name] = rng.choice(ODD)
+            header[name] = rng.choice(ODD_VALUES)
         case 7:
-            header["__metadata__"] = rng.choice(ODD)
+            header["__metadata__"] = rng.choice(ODD_VALUES)
     new = (text or json.dumps(header)).encode()
     path.write_bytes(len(new).to_bytes(8, "little") + new + content[8 + length :])
 
 
 def change_json(rng: random.Random, folder: Path, name: str, keys: tuple[str, ...] = ()) -> None:
-    """Give one key of a JSON file, or of a part of it, another value, or take it away."""
+    """Change or delete one key of a JSON object or of a nested object; `keys` are preferred."""
     path = folder / name
     if not path.exists():
         path.write_text("{}")
     whole = json.loads(path.read_text())
-    part, place = whole, whole
+    part = whole
     while True:
         inner = [value for value in part.values() if isinstance(value, dict) and value]
         if not inner or rng.random() < 0.4:
             break
         part = rng.choice(inner)
-    place = part
-    present = [key for key in keys if key in place]
-    key = rng.choice(present) if present and rng.random() < 0.7 else rng.choice([*place, *keys] or ["x"])
+    present = [key for key in keys if key in part]
+    key = rng.choice(present) if present and rng.random() < 0.7 else rng.choice([*part, *keys] or ["x"])
     if rng.random() < 0.15:
-        place.pop(key, None)
+        part.pop(key, None)
     else:
-        old = place.get(key)
+        old = part.get(key)
         near = [old * 2, old // 2, old + 1, old - 1] if type(old) is int else []
-        place[key] = rng.choice([*ODD, *near, *near])
+        part[key] = rng.choice([*ODD_VALUES, *near, *near])
     path.write_text(json.dumps(whole))
 
 
 def change_config(rng: random.Random, folder: Path) -> None:
-    """Change config.json: mostly a number that decides how large the model is."""
+    """Change config.json, mostly a number that determines the size of the model."""
     if rng.random() < 0.2:
         path = folder / "config.json"
         config = json.loads(path.read_text())
-        key = rng.choice(list(MORE))
+        key = rng.choice(list(EXTRA_KEYS))
         part = rng.choice([config, *(value for value in config.values() if isinstance(value, dict))])
-        part[key] = MORE[key]
+        part[key] = EXTRA_KEYS[key]
         path.write_text(json.dumps(config))
     else:
         change_json(rng, folder, "config.json", NUMBERS)
 
 
 def change_kind(rng: random.Random, folder: Path) -> None:
-    """Say that a model, or a part of it, is of another kind."""
+    """Change the model type of a configuration or of a part of it."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
     part = rng.choice([config, *(value for value in config.values() if isinstance(value, dict))])
@@ -154,7 +153,7 @@ def change_kind(rng: random.Random, folder: Path) -> None:
 
 
 def change_tokenizer(rng: random.Random, folder: Path) -> None:
-    """Change one of the tokenizer's files, or take it away."""
+    """Change or delete one of the tokenizer's files."""
     name = rng.choice(("tokenizer.json", "tokenizer.json", "tokenizer_config.json", "added_tokens.json",
                        "special_tokens_map.json", "vocab.json", "merges.txt"))  # fmt: skip
     path = folder / name
@@ -179,7 +178,7 @@ def change_tokenizer(rng: random.Random, folder: Path) -> None:
 
 
 def change_settings(rng: random.Random, folder: Path) -> None:
-    """Change what is said about generating and about frames."""
+    """Change a configuration of generation or of preprocessing."""
     name = rng.choice(("generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json",
                        "processor_config.json"))  # fmt: skip
     keys = ("eos_token_id", "image_mean", "image_std", "size", "video_processor", "max_length", "temperature")
@@ -187,12 +186,12 @@ def change_settings(rng: random.Random, folder: Path) -> None:
 
 
 def rewrite(rng: random.Random, folder: Path) -> None:
-    """Write something else into a JSON file."""
+    """Replace a JSON file's content by invalid or unexpected text."""
     pick_file(rng, folder, "*.json").write_bytes(rng.choice(TEXTS))
 
 
 def replace_file(rng: random.Random, folder: Path) -> None:
-    """Put a folder, a pipe, a link to nowhere or to a device, or nothing in a file's place."""
+    """Replace a file by a folder, a pipe, a dangling link, a link to a device or an empty file, or delete it."""
     path = pick_file(rng, folder, "*")
     path.unlink()
     match rng.randrange(6):
@@ -209,7 +208,7 @@ def replace_file(rng: random.Random, folder: Path) -> None:
 
 
 def change_index(rng: random.Random, folder: Path) -> None:
-    """Let an index name other shards, or make one beside a whole file."""
+    """Change a shard name in the index; a checkpoint without shards gets an index first."""
     path = folder / "model.safetensors.index.json"
     if not path.exists():
         (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
@@ -222,12 +221,12 @@ def change_index(rng: random.Random, folder: Path) -> None:
          "..", ".", "", "x\0.safetensors", None, 3, ["x"], {}, next(iter(files.values())))
     )  # fmt: skip
     if rng.random() < 0.2:
-        index["weight_map"] = rng.choice(ODD)
+        index["weight_map"] = rng.choice(ODD_VALUES)
     path.write_text(json.dumps(index))
 
 
 def add_file(rng: random.Random, folder: Path) -> None:
-    """Add what transformers might read instead, or leave it alone in the folder."""
+    """Add a file that transformers might read instead, in half of the cases without the weights."""
     name = rng.choice(("pytorch_model.bin", "adapter_config.json", "model.safetensors.index.json", "model.gguf",
                        "shard-00000-model-00000-of-00001.safetensors", "custom_generate/generate.py"))  # fmt: skip
     (folder / name).parent.mkdir(exist_ok=True)

@@ -1,12 +1,12 @@
-"""One decode step of the 0.5B's text model, in turns in one process: transformers' own, `full` and `dycoke`.
+"""Time of one decode step of the 0.5B text model: `generate` of transformers, `full` and `dycoke`, in one process.
 
     uv run python -m benchmarks.decode_step [--layers 24] [--visual 3136] [--repeats 12] [--compile] [--no-products]
 
-Keys and values are random, so that no prefill is waited for; the first stage is taken to leave what K=0.7 leaves.
-`--compile` runs `full` and `dycoke` as `--compile` of `dycoke` does, too, and says what compiling took.
-`--no-products` leaves out the products with weights, whose results are then always the same: what is left is attention,
-gathering, selecting, and Python. Processor time by default, which a busy machine disturbs less; as many threads as
-OMP_NUM_THREADS says. Ratios are medians of ratios within one turn. The last line is one JSON object.
+Keys and values are random, so no prefill is run; the first stage keeps as many tokens as with K=0.7. `--compile` also
+runs `full` and `dycoke` compiled, as `dycoke --compile` does, and reports the compile time. `--no-products` replaces
+every linear layer by a constant, which leaves attention, gather, selection and Python. The clock is processor time by
+default, which other load affects less; OMP_NUM_THREADS sets the number of threads. Ratios are medians of ratios within
+one turn. The last line is one JSON object.
 """
 
 import argparse
@@ -38,36 +38,36 @@ CPU = torch.device("cpu")
 UNMEASURED = 2  # turns at the start
 
 
-class SameResult(nn.Module):
-    """Stands in for a linear layer, and gives the same result every time."""
+class ConstantResult(nn.Module):
+    """A replacement for a linear layer that returns a constant."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.register_buffer("result", torch.randn(1, 1, linear.out_features))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Give it."""
+        """Return the constant, (1, 1, out_features)."""
         return self.result.clone()
 
 
 def without_products(model: nn.Module) -> None:
-    """Put a `SameResult` in the place of every linear layer."""
+    """Replace every linear layer by a `ConstantResult`, in place."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(parent, name, SameResult(child))
+                setattr(parent, name, ConstantResult(child))
 
 
 def steps(model: Any, method: Method, visual: int, repeats: int, compiled: Compiled | None) -> Callable[[], object]:
-    """Make what runs one more step of this engine, after a prompt of which `method` has left what it leaves."""
+    """Return a function that runs one more decode step of this engine, after a prompt compressed by `method`."""
     frames = torch.randn(visual // SIDE**2, SIDE, SIDE, 4)
-    left = len(method.compress(VisualTokens.whole(frames)))
-    length, room = TEXT_BEFORE + left + TEXT_AFTER, repeats + UNMEASURED + 1
+    kept = len(method.compress(VisualTokens.whole(frames)))
+    length, room = TEXT_BEFORE + kept + TEXT_AFTER, repeats + UNMEASURED + 1
     language = LanguageModel(model.model, model.lm_head)
     buffer = KVBuffer.empty(language, 1, length + room)
     buffer.store.normal_()
     buffer.lengths = [length]
-    plan = KVPruning([torch.arange(TEXT_BEFORE, TEXT_BEFORE + left)], [length], room, buffer.slots, 1)
+    plan = KVPruning([torch.arange(TEXT_BEFORE, TEXT_BEFORE + kept)], [length], room, buffer.slots, 1)
     current = DecodePass(buffer, plan, method.selector(plan.counts, plan.width), 1)
     step, token = DecodeStep(language, [current], torch.tensor([length]), compiled), torch.tensor([5])
 
@@ -79,7 +79,7 @@ def steps(model: Any, method: Method, visual: int, repeats: int, compiled: Compi
 
 
 def stock_steps(model: Any, visual: int) -> Callable[[], object]:
-    """Make what runs one more step as `generate` does, with a dynamic cache of the whole prompt."""
+    """Return a function that runs one more step as `generate` does, with a dynamic cache of the whole prompt."""
     length, config = TEXT_BEFORE + visual + TEXT_AFTER, model.config
     head_dim = config.hidden_size // config.num_attention_heads
     cache = transformers.DynamicCache()
@@ -88,15 +88,15 @@ def stock_steps(model: Any, visual: int) -> Callable[[], object]:
     token, stored = torch.tensor([[5]]), {cache_argument(model): cache}
 
     def run() -> object:
-        seen = torch.ones(1, cache.get_seq_length() + 1, dtype=torch.int64)
-        return model(input_ids=token, attention_mask=seen, use_cache=True, logits_to_keep=1, **stored)
+        mask = torch.ones(1, cache.get_seq_length() + 1, dtype=torch.int64)
+        return model(input_ids=token, attention_mask=mask, use_cache=True, logits_to_keep=1, **stored)
 
     return run
 
 
 @torch.inference_mode()
 def compare(layers: int, visual: int, repeats: int, compiled: bool, products: bool, clock: str) -> dict[str, Any]:
-    """Time one step of every arm in turns; medians, and ratios to transformers' own."""
+    """Time one step of every arm in turns; return medians, and ratios to `generate`."""
     model, now = text_model(layers, CPU), CLOCKS[clock]
     if not products:
         without_products(model)
@@ -107,7 +107,7 @@ def compare(layers: int, visual: int, repeats: int, compiled: bool, products: bo
     for name, method in methods.items() if compiled else ():
         arm = arms[f"{name} compiled"] = steps(model, method, visual, repeats, Compiler())
         began, began_cpu = time.perf_counter(), time.process_time()
-        arm()  # the turns then begin one step further on than those of the others
+        arm()  # so the turns of a compiled arm begin one step later than the others'
         compile_s[name] = {"wall": time.perf_counter() - began, "process": time.process_time() - began_cpu}
         print(f"{name}: compiling took {compile_s[name]['wall']:.1f} s", flush=True)
     taken: dict[str, list[float]] = {name: [] for name in arms}
@@ -117,21 +117,21 @@ def compare(layers: int, visual: int, repeats: int, compiled: bool, products: bo
             arm()
             if turn >= UNMEASURED:
                 taken[name].append(now() - began)
-    beside = {
-        name: median(own / stock for own, stock in zip(seen, taken["generate"], strict=True))
-        for name, seen in taken.items()
+    ratios = {
+        name: median(own / stock for own, stock in zip(times, taken["generate"], strict=True))
+        for name, times in taken.items()
     }
     return {
         "layers": layers, "visual": visual, "repeats": repeats, "products": products, "clock": clock,
         "threads": torch.get_num_threads(), "machine": machine_facts(CPU), "compile_s": compile_s,
-        "step_s": {name: median(seen) for name, seen in taken.items()},
-        "fastest_s": {name: min(seen) for name, seen in taken.items()},
-        "beside_generate": beside,
+        "step_s": {name: median(times) for name, times in taken.items()},
+        "fastest_s": {name: min(times) for name, times in taken.items()},
+        "beside_generate": ratios,
     }  # fmt: skip
 
 
 def main() -> None:
-    """Measure, print a line an arm and one JSON line."""
+    """Measure, print one line for each arm and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("layers", 24), ("visual", 3136), ("repeats", 12)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -140,8 +140,8 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     result = compare(**vars(parser.parse_args()))
     for name, seconds in result["step_s"].items():
-        fastest, beside = result["fastest_s"][name], result["beside_generate"][name]
-        print(f"{name:>16}  {1e3 * seconds:6.1f} ms  fastest {1e3 * fastest:6.1f}  {beside:.3f} of generate")
+        fastest, ratio = result["fastest_s"][name], result["beside_generate"][name]
+        print(f"{name:>16}  {1e3 * seconds:6.1f} ms  fastest {1e3 * fastest:6.1f}  {ratio:.3f} of generate")
     print(json.dumps(result))
 
 

@@ -1,16 +1,14 @@
-"""How long a video takes until its frames are ready for the vision tower, beside ffmpeg decoding the same span once.
+"""Time to read and resize the frames of a video for the vision tower, compared with ffmpeg decoding it once.
 
     uv run python -m benchmarks.decoding [--rounds 5] [--frames 16] [--ffmpeg PATH] [--clips FOLDER] [--out FILE]
 
-The clip is made on the spot, or once for all runs with --clips: 10 s of 1080p H.264 at 30 frames a second, with key
-frames as x264 sets them by default.
-Ours is the whole path of `ask` before the tower: a fresh decoder process, the index, decoding, and the demo's resizing.
-Arms take turns; times are medians of wall-clock and of processor seconds. Below: the same frames by seeking to every
-key frame, by reading on, and as the cost decides. The last line is one JSON object.
+The clip, generated here or read from --clips, is 10 s of 1080p H.264 at 30 frames a second, with x264's default key
+frames. The measured path is all that `ask` does before the vision tower: a fresh decoder process, the index, decoding,
+and resizing for the demo model. Arms take turns; times are medians of wall-clock and of processor seconds. The second
+table compares ways to reach the same frames: by seeking to key frames, by decoding on, and by estimated cost. The last
+line is one JSON object.
 """
 
-import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -26,6 +24,7 @@ import av
 import numpy as np
 import torch
 
+from benchmarks.command_line import option_parser, write_result
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.system.machine import machine_facts
@@ -39,7 +38,7 @@ SHORT_GOP = 12
 
 
 def make_clip(path: Path, gop: int | None = None) -> None:
-    """Write pictures with soft shapes that drift over a grain; gop: frames from key to key, None for x264's default."""
+    """Encode moving waves with noise; gop: frames from one key frame to the next, None for x264's default."""
     width, height = SIZE
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     waves = 120 + 50 * np.sin(x / 90) + 40 * np.sin(y / 70 + x / 200)
@@ -60,21 +59,21 @@ def make_clip(path: Path, gop: int | None = None) -> None:
 
 
 def ours(path: Path, model: Llava, frames: int, decoder: Decoder) -> None:
-    """Read and resize as `ask` does, in as many pieces as the tower takes."""
+    """Read and resize as `ask` does, in pieces of 4 frames."""
     with VideoReader(decoder) as reader:
         pixels = reader.submit(path, Sampling(frames=frames)).coming().pixels
         for start in range(0, len(pixels), 4):
             model.pixels(pixels[start : start + 4])
 
 
-def theirs(path: Path, ffmpeg: str) -> None:
-    """Decode everything once with ffmpeg and drop it."""
+def with_ffmpeg(path: Path, ffmpeg: str) -> None:
+    """Decode the whole clip once with ffmpeg and discard the frames."""
     command = [ffmpeg, "-v", "error", "-nostdin", "-i", str(path), "-map", "0:v:0", "-f", "null", "-"]
     subprocess.run(command, check=True)
 
 
-def walk(path: Path, frames: int, seek_cost: int | None) -> None:
-    """Decode some frames with PyAV in this process."""
+def decode_frames(path: Path, frames: int, seek_cost: int | None) -> None:
+    """Decode `frames` evenly spaced frames with PyAV in this process; seek_cost None: the reader's own."""
     index = read_index(str(path), path.name, lambda: None)
     chosen = Sampling(frames=frames).choose(index.seconds, index.duration_s)
     for _ in pyav_reader.pictures(index, chosen, (index.width, index.height), lambda: None, seek_cost):
@@ -82,35 +81,35 @@ def walk(path: Path, frames: int, seek_cost: int | None) -> None:
 
 
 def in_turns(arms: dict[str, Callable[[], None]], rounds: int) -> dict[str, dict[str, float]]:
-    """Run all arms once for nothing, then in turns: median wall-clock and processor seconds, children's included."""
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
+    """Run all arms once unmeasured, then in turns; return median wall-clock and processor seconds, with children's."""
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for number in range(-1, rounds):
         for name, run in arms.items():
             began, before = time.perf_counter(), sum(os.times()[:4])
             run()
             if number >= 0:
-                seen[name].append((time.perf_counter() - began, sum(os.times()[:4]) - before))
+                measured[name].append((time.perf_counter() - began, sum(os.times()[:4]) - before))
     return {
         name: {"wall_s": round(median(w for w, _ in runs), 3), "cpu_s": round(median(c for _, c in runs), 3)}
-        for name, runs in seen.items()
+        for name, runs in measured.items()
     }
 
 
 def measure(rounds: int, frames: int, ffmpeg: str | None, folder: Path) -> dict[str, Any]:
-    """Measure everything, on the clips in `folder`; what is missing there is made."""
+    """Measure all arms on the clips in `folder`; missing clips are generated."""
     torch.set_num_threads(1)  # as `ask` does for a model as small as the demo
     model = loading.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32)
     clip, short = folder / "clip.mp4", folder / "short.mp4"
     for path, gop in ((clip, None), (short, SHORT_GOP)):
         if not path.exists():
             make_clip(path, gop)
-    arms: dict[str, Callable[[], None]] = {"ffmpeg": lambda: theirs(clip, ffmpeg)} if ffmpeg else {}
+    arms: dict[str, Callable[[], None]] = {"ffmpeg": lambda: with_ffmpeg(clip, ffmpeg)} if ffmpeg else {}
     arms |= {name: (lambda name=name: ours(clip, model, frames, name)) for name in ("auto", "decord", "pyav")}
     reading = in_turns(arms, rounds)
     ways = {"seek": 0, "read on": 1 << 30, "by cost": None}
     walks: dict[str, Any] = {}
     for name, path, count in (("default GOP", clip, frames), (f"GOP {SHORT_GOP}", short, 4 * frames)):
-        runs = {way: (lambda p=path, n=count, c=cost: walk(p, n, c)) for way, cost in ways.items()}
+        runs = {way: (lambda p=path, n=count, c=cost: decode_frames(p, n, c)) for way, cost in ways.items()}
         walks[name] = {"frames": count, "ways": in_turns(runs, rounds)}
     for figures in reading.values():
         for key in ("wall_s", "cpu_s"):
@@ -121,15 +120,14 @@ def measure(rounds: int, frames: int, ffmpeg: str | None, folder: Path) -> dict[
 
 def main() -> None:
     """Measure, print tables and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"))
-    parser.add_argument("--clips", type=Path, help="a folder that keeps the clips")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--clips", type=Path, help="folder to keep the clips in")
     arguments = parser.parse_args()
     if arguments.ffmpeg is None:
-        print("There is no ffmpeg here, so nothing to compare with: name one with --ffmpeg")
+        print("ffmpeg was not found, so there are no ratios: name one with --ffmpeg")
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arguments.rounds, arguments.frames, arguments.ffmpeg, arguments.clips or Path(folder))
     for name, run in result["reading"].items():
@@ -139,9 +137,7 @@ def main() -> None:
         for way, run in walked["ways"].items():
             figures = f"{run['wall_s']:7.3f} s  {run['cpu_s']:7.3f} s processor"
             print(f"{way:>12}  {figures}  {walked['frames']} frames, {clip}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    write_result(result, arguments.out)
 
 
 if __name__ == "__main__":

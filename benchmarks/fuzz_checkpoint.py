@@ -1,16 +1,14 @@
-"""Damaged checkpoints, hundreds of them: each has to end as an answer or as one ModelError, soon, in little memory.
+"""Fuzz model loading with damaged checkpoints: each must answer or raise a ModelError, within time and memory bounds.
 
     uv run python -m benchmarks.fuzz_checkpoint [--cases 700] [--seed 0] [--out benchmarks/results/fuzz_checkpoint.json]
 
-Tiny models of every family, one of them sharded and one in the original format, are damaged in the ways of
-`checkpoint_damage`. Each is loaded and asked about a clip. It fails when anything but an answer or a ModelError of one
-line with a remedy came out, when a case took more than its share of time, or more memory than a few times its files.
-The last line is one JSON object.
+Tiny models of every family, one sharded and one in the original format, are damaged by the functions of
+`checkpoint_damage`, loaded, and asked about a clip. The run fails if a case raises anything but a ModelError with a
+message and a remedy, takes longer than DEADLINE_S, or allocates more than MOST_BYTES. The last line is one JSON
+object.
 """
 
-import argparse
 import collections
-import json
 import os
 import platform
 import random
@@ -30,43 +28,44 @@ import torch
 import transformers
 
 from benchmarks.checkpoint_damage import MUTATIONS
+from benchmarks.command_line import option_parser, report_fuzzing
 from dycoke_cli.cache.fingerprint import folder_fingerprint
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ModelError
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models import checkpoints
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import load_model
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.measure import PeakMemory
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import GOLDEN
 from tests.models.families.tiny import MODELS, save
 
 DEADLINE_S = 20.0
-MOST_BYTES = 2**28  # of memory that a case may take beside what was taken before: the files are a few MB
-ADDRESS_SPACE = 8 * 2**30  # bytes beside what is taken at the start: what claims more fails here, not the machine
+MOST_BYTES = 2**28  # of memory that a case may allocate; its files take a few MB
+ADDRESS_SPACE = 8 * 2**30  # bytes above the use at the start; a larger allocation fails in this process
 SETTINGS = Settings(max_new_tokens=3, device="cpu")
 
 
 def whole_models(folder: Path, families: tuple[str, ...] = tuple(MODELS)) -> dict[str, Path]:
-    """Make the checkpoints that are to be damaged."""
+    """Save the undamaged checkpoints: the golden ones and a tiny model of each family."""
     whole = {name: GOLDEN / "checkpoints" / name for name in ("tiny-ov-tied", "tiny-video")}
     for name in families:
         whole[name] = save(name, folder / name)
     return whole
 
 
-def clip() -> Clip:
-    """Draw a few frames, so that nothing has to be decoded."""
+def clip() -> Video:
+    """Return a clip of four frames of noise, without decoding."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 90, 120, 3), dtype=np.uint8)
     info = VideoInfo("clip", 4.0, 1.0, 4, 120, 90, "pyav", "test")
-    return Clip.of(Frames(pixels, (0, 1, 2, 3), (0.0, 1.0, 2.0, 3.0), info), None, None, 0.0)
+    return Video.of(Frames(pixels, (0, 1, 2, 3), (0.0, 1.0, 2.0, 3.0), info))
 
 
-def outcome(folder: Path, shown: Clip) -> str:
-    """Load a model as a command does, ask it, and say in a few words what came."""
+def outcome(folder: Path, shown: Video) -> str:
+    """Load a model as a command does, ask it, and return the outcome: `answered`, `refused: ...` or `wrong: ...`."""
     method = Dycoke()
     try:
         checkpoint = checkpoints.locate(str(folder))
@@ -74,8 +73,8 @@ def outcome(folder: Path, shown: Clip) -> str:
         model = load_model(checkpoint, SETTINGS, [method], (90, 120))
         list(Session(model, shown, method, SETTINGS).answers(["what?"], Callbacks()))
     except ModelError as error:
-        sound = error.message.strip() and error.remedy.strip()
-        return f"refused: {error.message}" if sound else f"wrong: no remedy for {error.message!r}"
+        valid = error.message.strip() and error.remedy.strip()
+        return f"refused: {error.message}" if valid else f"wrong: no remedy for {error.message!r}"
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -86,7 +85,7 @@ def outcome(folder: Path, shown: Clip) -> str:
 
 @dataclass
 class Tally:
-    """What came of many cases."""
+    """Outcomes, failures and resource use of all cases."""
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
     by_mutation: dict[str, collections.Counter[str]] = field(default_factory=dict)
@@ -95,7 +94,7 @@ class Tally:
     most_bytes: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for a file."""
+        """Return JSON values."""
         return {
             "outcomes": dict(self.outcomes.most_common()),
             "by_mutation": {name: dict(counter) for name, counter in sorted(self.by_mutation.items())},
@@ -106,7 +105,7 @@ class Tally:
 
 
 def cases(seed: int, count: int, whole: dict[str, Path], folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """Yield what was done to which model, and where it is; the folder is gone with the next case."""
+    """Yield a description, the mutation's name and the damaged folder, which the next step deletes."""
     names = list(whole)
     for place in range(count):
         rng = random.Random(f"{seed} {place}")
@@ -121,31 +120,30 @@ def cases(seed: int, count: int, whole: dict[str, Path], folder: Path) -> Iterat
 def fuzz(
     seed: int, count: int, whole: dict[str, Path], folder: Path, progress: Callable[[str], None] = lambda line: None
 ) -> Tally:
-    """Ask `count` damaged models and watch what happens."""
+    """Load and ask `count` damaged models and record the outcomes."""
     tally, shown, memory = Tally(), clip(), PeakMemory(torch.device("cpu"))
-    for told, mutation, damaged in cases(seed, count, whole, folder):
+    for case, mutation, damaged in cases(seed, count, whole, folder):
         memory.restart()
         began = time.monotonic()
-        came = outcome(damaged, shown)
+        result = outcome(damaged, shown)
         took_s, grown = time.monotonic() - began, memory.above_start or 0
-        word = came.partition(":")[0]
-        told = f"{told}: {came} ({took_s:.1f} s, {grown / 2**20:.0f} MiB)"
+        word = result.partition(":")[0]
+        line = f"{case}: {result} ({took_s:.1f} s, {grown / 2**20:.0f} MiB)"
         if word == "wrong" or took_s > DEADLINE_S or grown > MOST_BYTES:
-            tally.failures.append(told)
+            tally.failures.append(line)
         tally.outcomes[word] += 1
         tally.by_mutation.setdefault(mutation, collections.Counter())[word] += 1
         tally.slowest_s, tally.most_bytes = max(tally.slowest_s, took_s), max(tally.most_bytes, grown)
-        progress(told)
+        progress(line)
     return tally
 
 
 def main() -> None:
-    """Fuzz, print what came of it and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the cases; print the number of each outcome, the failures and one JSON line."""
+    parser = option_parser(__doc__)
     parser.add_argument("--cases", type=int, default=700)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verbose", action="store_true", help="tell of every case")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--verbose", action="store_true", help="print every case")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -161,15 +159,8 @@ def main() -> None:
         tally = fuzz(arguments.seed, arguments.cases, whole, Path(folder), progress)
     machine = {"system": platform.platform(), "torch": torch.__version__, "transformers": transformers.__version__}
     result = {"cases": arguments.cases, "seed": arguments.seed, "machine": machine, **tally.as_json()}
-    for word, count in tally.outcomes.most_common():
-        print(f"{count:7}  {word}")
-    for failure in tally.failures:
-        print(failure)
     print(f"{time.monotonic() - began:.0f} s, slowest {tally.slowest_s:.1f} s", file=sys.stderr)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
-    sys.exit(1 if tally.failures else 0)
+    report_fuzzing(result, tally.outcomes.most_common(), tally.failures, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
-"""Damaged videos, thousands of them: each has to end as frames or as one sentence, soon, and leave nothing behind.
+"""Fuzz the video reader with damaged clips: each must return frames or raise a VideoError before its deadline.
 
     uv run python -m benchmarks.fuzz_video [--cases 10000] [--seed 0] [--out benchmarks/results/fuzz_video.json]
 
-Small clips in many containers have bytes flipped, cut out, repeated, overwritten or spliced with another clip's. One
-reader gets them all. Counted are what came out, the longest time, how often the decoder process had to be replaced, and
-how open files and memory grow. It fails when anything but frames or a VideoError came out, or a case took longer than
-its deadline. The last line is one JSON object.
+Bytes of small clips in many containers are flipped, cut out, repeated, overwritten or spliced with another clip's. One
+reader reads them all. Recorded are the outcomes, the longest time, the number of decoder processes, open files and
+memory. The run fails if a case returns invalid frames, raises another error or exceeds its deadline. The last line is
+one JSON object.
 """
 
-import argparse
 import collections
-import json
 import os
 import platform
 import sys
@@ -24,6 +22,7 @@ from typing import Any
 import av
 import numpy as np
 
+from benchmarks.command_line import option_parser, report_fuzzing
 from dycoke_cli.errors import VideoError
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.reader import VideoReader
@@ -32,7 +31,7 @@ from tests.video.made import write
 
 DEADLINE_S = 30.0
 STALL_S = 10.0
-MARGIN_S = 10.0  # to kill, on a busy machine
+MARGIN_S = 10.0  # to kill the decoder process on a busy machine
 
 CLIPS: dict[str, dict[str, Any]] = {
     "closed.mp4": {},
@@ -56,7 +55,7 @@ CLIPS: dict[str, dict[str, Any]] = {
 
 
 def clips(folder: Path) -> dict[str, bytes]:
-    """Make the clips whose encoders are there."""
+    """Encode the clips for which PyAV has an encoder."""
     for name, how in CLIPS.items():
         if how.get("codec", "libx264") in av.codecs_available:
             write(folder / name, **{"count": 24, "size": (64, 48), **how})
@@ -64,7 +63,7 @@ def clips(folder: Path) -> dict[str, bytes]:
 
 
 def flipped(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
-    """Change single bytes, anywhere or in the first kilobyte, where the headers of most are."""
+    """Change single bytes, anywhere or in the first kilobyte, which contains most headers."""
     changed = np.frombuffer(content, np.uint8).copy()
     end = len(changed) if rng.random() < 0.6 else min(1024, len(changed))
     places = rng.integers(0, end, rng.integers(1, 33))
@@ -73,24 +72,24 @@ def flipped(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
 
 
 def cut(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
-    """Take away the end, the beginning or something between."""
+    """Remove the end, the beginning or a middle part."""
     one, two = sorted(rng.integers(1, len(content), 2).tolist())
     return (content[:one], content[one:], content[:one] + content[two:])[rng.integers(3)]
 
 
 def spliced(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
-    """Go on with another clip somewhere."""
+    """Replace the end by a part of another clip."""
     return content[: rng.integers(1, len(content))] + other[rng.integers(0, len(other)) :]
 
 
 def repeated(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
-    """Say something twice."""
+    """Repeat a part."""
     one, two = sorted(rng.integers(1, len(content), 2).tolist())
     return content[:two] + content[one:]
 
 
 def overwritten(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
-    """Put noise, zeros or the largest numbers over a run of bytes."""
+    """Overwrite a run of bytes with noise, zeros or largest integers."""
     at, length = int(rng.integers(0, len(content))), int(rng.choice([4, 8, 64, 512]))
     runs = (rng.bytes(length), bytes(length), b"\xff" * length, b"\x7f\xff\xff\xff" * (length // 4))
     return content[:at] + runs[rng.integers(4)] + content[at + length :]
@@ -119,17 +118,17 @@ def cases(seed: int, count: int, sources: dict[str, bytes]) -> Iterator[tuple[st
 
 @dataclass
 class Tally:
-    """What came of many cases."""
+    """Outcomes, failures and resource use of all cases."""
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
     failures: list[str] = field(default_factory=list)
-    hard: list[str] = field(default_factory=list)  # cases that cost a decoder process, or its memory
+    hard: list[str] = field(default_factory=list)  # cases that ended the decoder process or exceeded its memory
     slowest_s: float = 0.0
     processes: set[int | None] = field(default_factory=set)
-    usage: list[dict[str, int]] = field(default_factory=list)  # now and then, after the first hundred
+    usage: list[dict[str, int]] = field(default_factory=list)  # sampled from the hundredth case on
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for a file."""
+        """Return JSON values."""
         return {
             "outcomes": dict(self.outcomes.most_common()),
             "failures": self.failures,
@@ -141,7 +140,7 @@ class Tally:
 
 
 def fuzz(seed: int, count: int, folder: Path, progress: Callable[[int], None] | None = None) -> Tally:
-    """Give `count` damaged clips to one reader and watch what happens."""
+    """Read `count` damaged clips with one reader and record the outcomes."""
     (folder / "whole").mkdir()
     sources, tally = clips(folder / "whole"), Tally()
     with VideoReader(timeout_s=DEADLINE_S, stall_s=STALL_S) as reader:
@@ -151,11 +150,11 @@ def fuzz(seed: int, count: int, folder: Path, progress: Callable[[int], None] | 
             began = time.monotonic()
             outcome = read(reader, path)
             took_s = time.monotonic() - began
-            told = f"case {place} of seed {seed}, {name}: {outcome} after {took_s:.1f} s"
+            line = f"case {place} of seed {seed}, {name}: {outcome} after {took_s:.1f} s"
             if outcome.startswith("wrong") or took_s > DEADLINE_S + MARGIN_S:
-                tally.failures.append(told)
+                tally.failures.append(line)
             if outcome in ("error: crash", "error: timeout", "error: too_large"):
-                tally.hard.append(told)
+                tally.hard.append(line)
             tally.outcomes[outcome] += 1
             tally.slowest_s = max(tally.slowest_s, took_s)
             tally.processes.add(reader.child_pid)
@@ -167,20 +166,20 @@ def fuzz(seed: int, count: int, folder: Path, progress: Callable[[int], None] | 
 
 
 def read(reader: VideoReader, path: Path) -> str:
-    """Ask for eight frames of a file and say in a few words what came."""
+    """Read eight frames of a file and return the outcome; it begins with `wrong` for a failure."""
     try:
         frames = reader.submit(path, Sampling(frames=8)).result()
     except VideoError as error:
-        return f"error: {error.reason}" if error.message and "\n" not in error.message else "wrong: no sentence"
+        return f"error: {error.reason}" if error.message and "\n" not in error.message else "wrong: no one-line message"
     except Exception as error:
         return f"wrong: {type(error).__name__}"
-    if not sound(frames):
-        return "wrong: frames that cannot be"
+    if not valid(frames):
+        return "wrong: invalid frames"
     return "frames of a file known to be damaged" if frames.info.damaged else "frames"
 
 
-def sound(frames: Frames) -> bool:
-    """Say whether frames are what a video can give, whatever they show."""
+def valid(frames: Frames) -> bool:
+    """Return whether shapes, counts, timestamps and damage flags are consistent."""
     steps = np.diff(frames.seconds)
     return (
         1 <= len(frames) <= 8
@@ -192,7 +191,7 @@ def sound(frames: Frames) -> bool:
 
 
 def usage(child: int | None) -> dict[str, int]:
-    """Open files and memory of this process and of the decoder's, in bytes; empty where there is no /proc."""
+    """Return open files and memory in bytes of this process and the decoder process; empty without /proc."""
     found = {}
     for who, pid in (("parent", os.getpid()), ("child", child)):
         try:
@@ -205,11 +204,10 @@ def usage(child: int | None) -> dict[str, int]:
 
 
 def main() -> None:
-    """Fuzz, print what came of it and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the cases; print the number of each outcome, the failures and one JSON line."""
+    parser = option_parser(__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     began = time.monotonic()
 
@@ -221,14 +219,7 @@ def main() -> None:
         tally = fuzz(arguments.seed, arguments.cases, Path(folder), progress)
     machine = {"system": platform.platform(), "av": av.__version__, "numpy": np.__version__}
     result = {"cases": arguments.cases, "seed": arguments.seed, "machine": machine, **tally.as_json()}
-    for outcome, count in tally.outcomes.most_common():
-        print(f"{count:7}  {outcome}")
-    for failure in tally.failures:
-        print(failure)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
-    sys.exit(1 if tally.failures else 0)
+    report_fuzzing(result, tally.outcomes.most_common(), tally.failures, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
-"""Peak memory of one answer, each way in a process of its own: stock `generate`, ours uncompressed, ours with DyCoke.
+"""Peak memory of one answer: stock `generate`, this engine uncompressed, and with DyCoke, each in its own process.
 
     uv run python -m benchmarks.memory [--frames 32] [--device cuda] [--out benchmarks/results/memory.json]
 
 A mid-size LLaVA-OneVision with random weights: 152,064 words as in the 7B, 6 layers, a SigLIP-like tower at 384 px,
-196 tokens a frame. Every arm has the same pixels and makes the same number of tokens. The figure is the peak above what
-was there before the run: weights, and the pixels as that arm takes them. The last line is one JSON object.
+196 tokens a frame. Every arm gets the same pixels and generates the same number of tokens. The value is the peak above
+the memory in use before the run: weights, and the pixels in the form that the arm takes. The last line is one JSON
+object.
 """
 
-import argparse
-import json
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +19,7 @@ import numpy.typing as npt
 import torch
 import transformers
 
+from benchmarks.command_line import option_parser, write_result
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.dycoke import Dycoke
@@ -38,7 +37,7 @@ BEFORE, AFTER = [5] * 14, [6] * 12
 
 
 class Depth(NamedTuple):
-    """How many layers the two networks have."""
+    """Numbers of layers of the vision tower and the text model."""
 
     vision: int
     text: int
@@ -68,7 +67,7 @@ def mid_size_model(device: torch.device, depth: Depth) -> Llava:
 
 
 def measure(arm: str, frames: int, device: torch.device, depth: Depth) -> dict[str, Any]:
-    """Run one arm and give its peak above the start, in bytes; one frame first, so that code and kernels are loaded."""
+    """Run one arm and return its peak above the start, in bytes, after a warm-up with one frame."""
     model = mid_size_model(device, depth)
     video = np.random.default_rng(0).integers(0, 256, (frames, 384, 384, 3), dtype=np.uint8)
     method = ARMS[arm]
@@ -91,7 +90,7 @@ def ours(model: Llava, method: Method, video: npt.NDArray[np.uint8]) -> None:
 
 @torch.inference_mode()
 def stock(model: Llava, pixels: Any) -> None:
-    """Answer with transformers alone, as its documentation shows: pixels in, tokens out."""
+    """Answer with `generate` of transformers, called as its documentation describes."""
     grid = model.features(pixels[:1]).shape[1:3]
     visual = len(pixels) * grid[0] * grid[1] + 1
     ids = torch.tensor([BEFORE + [model.model.config.video_token_index] * visual + AFTER], device=pixels.device)
@@ -106,9 +105,9 @@ def stock(model: Llava, pixels: Any) -> None:
 
 
 def compare(frames: int, device: str, arms: Iterable[str] = ARMS, depth: Depth = MID) -> dict[str, Any]:
-    """Measure each arm in a fresh process and relate them to the first, stock `generate`.
+    """Measure each arm in a fresh process and divide by the first, stock `generate`.
 
-    The processes come from one that has imported all this and done nothing else.
+    The processes are forked from a server that has imported this module and run nothing.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([measure.__module__])
@@ -125,17 +124,14 @@ def compare(frames: int, device: str, arms: Iterable[str] = ARMS, depth: Depth =
 
 def main() -> None:
     """Measure, print a table and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     result = compare(arguments.frames, arguments.device)
     for run in result["runs"]:
         print(f"{run['arm']:>10}  {run['peak_above_start_bytes'] / 2**20:8.0f} MiB  {run['ratio_to_generate']:.2f}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    write_result(result, arguments.out)
 
 
 if __name__ == "__main__":

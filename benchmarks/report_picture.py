@@ -1,4 +1,4 @@
-"""Takes the README's picture of a report, with a Chromium: `uv run python -m benchmarks.report_picture`."""
+"""Take the README's screenshot of an HTML report with Chromium: `uv run python -m benchmarks.report_picture`."""
 
 import io
 import sys
@@ -15,7 +15,7 @@ ASK = ["ask", str(ROOT / "sample_videos" / "cube.mp4"), "describe the video", "-
 
 
 def main() -> int:
-    """Ask the demo, open its report halfway through the answer, and write what the window shows."""
+    """Ask the demo model, open the report halfway through the answer, and save a screenshot."""
     chromium = find_chromium()
     if chromium is None:
         print("No Chromium: install one, or name it in $CHROMIUM", file=sys.stderr)

@@ -1,12 +1,12 @@
-"""All promises about speed and memory that this machine can test, in one run.
+"""Measure all speed and memory targets that can be tested on this machine, and write the README's table of them.
 
     uv run python -m benchmarks.speed [--device cpu|cuda] [--repeat 3] [--out FILE] [--ffmpeg PATH]
-    uv run python -m benchmarks.speed --readme    # puts what the results files say between the README's markers
+    uv run python -m benchmarks.speed --readme    # write the results files between the README's markers
 
-Networks have their real sizes and random weights; see `dycoke bench --help`. On a CPU that is the 0.5B text shape in
-float32 with two threads: 8 GB, ten minutes or more; and the decoding of a clip beside ffmpeg, where there is one. On
-CUDA it is the 7B shape in bfloat16: 24 GB for one row, 80 GB for sixteen. Everything measured
-goes to benchmarks/results/speed-cpu.json or speed-cuda.json.
+Networks have real sizes and random weights; see `dycoke bench --help`. CPU: the 0.5B text shape in float32 with two
+threads (8 GB, ten minutes or more), and, if ffmpeg is found, the decoding of a clip compared with it. CUDA: the 7B
+shape in bfloat16 (24 GB for one row, 80 GB for sixteen). Results are written to benchmarks/results/speed-cpu.json or
+speed-cuda.json.
 """
 
 import argparse
@@ -40,7 +40,7 @@ KINDS = ("cpu", "cuda")
 
 
 def decoding_ratio(ffmpeg: str | None, rounds: int) -> float | None:
-    """Say how many times as long as ffmpeg decoding and resizing take; None without one to compare with."""
+    """Return the time of decoding and resizing divided by ffmpeg's decoding time; None without ffmpeg."""
     if ffmpeg is None:
         return None
     from benchmarks import decoding
@@ -51,18 +51,18 @@ def decoding_ratio(ffmpeg: str | None, rounds: int) -> float | None:
 
 
 def measure(device: str, repeats: int, out: Path | None, ffmpeg: str | None) -> None:
-    """Run what the targets of a device need, print it all and save it."""
+    """Run the measurements for the targets of a device, print and save them."""
     kind = choose_device(device).type
     with Terminal(quiet=False, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Decoding beside ffmpeg", 0, 0)
-        # First, so that nothing is lost where it fails.
+        # First, so that a failure loses no other measurement.
         ratio = decoding_ratio(ffmpeg, repeats) if kind == "cpu" else None
         findings = bench(target_plan(Settings(device=device), repeats), terminal.callbacks)
     show(findings, out or RESULTS / f"speed-{kind}.json", False, True, terminal.callbacks, ratio)
 
 
 def filled(readme: str, results: Mapping[str, dict[str, Any]]) -> str:
-    """Put what the results say between the markers of a text. Raises ValueError where they are not there once each."""
+    """Write the results between the markers of a text. Raises ValueError unless each marker occurs once."""
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ValueError(f"the README needs one line {BEGIN!r} and one {END!r}")
     before, rest = readme.split(BEGIN)
@@ -71,7 +71,7 @@ def filled(readme: str, results: Mapping[str, dict[str, Any]]) -> str:
 
 
 def _targets(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    """Write every promise with the first result that tests it."""
+    """Yield a table line for every target, with the first result that tests it."""
     yield from ("| promise, K=0.7 and P=0.7 | bound | measured | |", "|---|---|---|---|")
     for setup, group in groupby(verdicts(None), key=lambda verdict: verdict.target.setup):
         yield f"| *{setup.text}* | | | |"
@@ -90,7 +90,7 @@ def _targets(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def _machines(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    """Write the medians of each results file, and what they were measured on."""
+    """Yield the machine and a table of the medians of each results file."""
     for result in results.values():
         machine, shape, limits = result["machine"], result["shape"], result["limits"]
         threads = f" with {limits['threads']} threads" if limits["threads"] else ""
@@ -115,7 +115,7 @@ def _machines(results: Mapping[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def write_readme() -> None:
-    """Fill the README from the results files that there are."""
+    """Write the existing results files into the README."""
     found = {kind: RESULTS / f"speed-{kind}.json" for kind in KINDS}
     results = {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in found.items() if path.exists()}
     readme = ROOT / "README.md"
@@ -123,12 +123,12 @@ def write_readme() -> None:
 
 
 def main() -> int:
-    """Measure, or fill the README; returns the exit code of the command line."""
+    """Measure, or write the README; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"), help="for the decoding beside it")
+    parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"), help="ffmpeg to compare decoding with")
     parser.add_argument("--readme", action="store_true")
     arguments = parser.parse_args()
     Termination().install()

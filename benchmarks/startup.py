@@ -1,16 +1,14 @@
-"""Processor seconds until the first frames have passed the vision tower: the cost of starting `ask` with the demo.
+"""Processor seconds from the start of `ask` with the demo model until the first frames are encoded.
 
     uv run python -m benchmarks.startup [--rounds 5] [--out benchmarks/results/startup.json]
 
-Each run is the real command in a fresh process; the figures are those of `startup` in its own `--json`: of the process
-since it was started, and of the one that decodes. Beside them, in turns, what importing torch alone takes, and torch
-with transformers' LLaVA-OneVision. Python's bytecode is kept in a temporary folder that the first, unmeasured round
-fills: `compiled` says so; with --uncompiled every run compiles anew what has no bytecode beside it, as
-PYTHONDONTWRITEBYTECODE=1 makes it. Processor time of a busy machine is still too high; the least of all runs is given
-beside the median. The last line is one JSON object.
+Each run is the command in a fresh process; the values are those of `startup` in its `--json` output: processor time of
+the process and of the decoder process. For comparison, in turns: importing torch alone, and torch with transformers'
+LLaVA-OneVision. The first, unmeasured round fills a temporary folder with Python's bytecode (`compiled` is true); with
+--uncompiled no bytecode is written (PYTHONDONTWRITEBYTECODE=1), and every run compiles modules without bytecode again.
+Other load raises processor time too, so the minimum is reported beside the median. The last line is one JSON object.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -22,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.command_line import option_parser, write_result
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.video import samples
 
@@ -33,15 +32,15 @@ IMPORTS = {"import torch": "import torch", "import torch and the model": LLAVA}
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> str:
-    """Run Python in a fresh process and give its last line."""
+    """Run Python in a fresh process and return the last line of its output."""
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
 
 
 def measure(rounds: int, compiled: bool) -> dict[str, Any]:
-    """Run everything once for nothing, then in turns."""
-    seen: dict[str, list[float]] = {}
+    """Run every command once unmeasured, then `rounds` times in turns."""
+    measured: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "DYCOKE_MODEL": "demo"}
         if compiled:
@@ -55,25 +54,22 @@ def measure(rounds: int, compiled: bool) -> dict[str, Any]:
             figures |= {name: float(run(["-c", code + CLOCK], environment)) for name, code in IMPORTS.items()}
             if number >= 0:
                 for name, cpu_s in figures.items():
-                    seen.setdefault(name, []).append(cpu_s)
-    cpu_s = {name: {"median": round(median(runs), 2), "least": round(min(runs), 2)} for name, runs in seen.items()}
+                    measured.setdefault(name, []).append(cpu_s)
+    cpu_s = {name: {"median": round(median(runs), 2), "least": round(min(runs), 2)} for name, runs in measured.items()}
     machine = machine_facts(torch.device("cpu"))
     return {"rounds": rounds, "compiled": compiled, "machine": machine, "cpu_s": cpu_s}
 
 
 def main() -> None:
     """Measure, print a table and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--uncompiled", action="store_true")
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     result = measure(arguments.rounds, not arguments.uncompiled)
     for name, figures in result["cpu_s"].items():
         print(f"{name:>28}  {figures['median']:6.2f} s  least {figures['least']:.2f} s")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    write_result(result, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""First token and later tokens of the 0.5B's text model, against transformers' own `generate`, in turns in one process.
+"""Time to the first and to later tokens of the 0.5B text model, against `generate` of transformers, in one process.
 
     uv run python -m benchmarks.text_model [--layers 24] [--visual 3136] [--new 32] [--repeats 3] [--clock cpu]
 
-Qwen2 0.5B in size, with random weights and random visual tokens, the vision tower left out: what is timed is the first
-stage of the method, the prefill and the decode steps. `--clock cpu` counts processor time, which neighbours on a busy
-machine disturb less than they do the wall clock. The last line is one JSON object.
+A Qwen2 of the size of 0.5B with random weights and random visual tokens, without a vision tower: the timed parts are
+the method's first stage, the prefill and the decode steps. `--clock cpu` counts processor time, which other load on the
+machine affects less than wall-clock time. The last line is one JSON object.
 """
 
 import argparse
@@ -33,21 +33,21 @@ from dycoke_cli.tokens import Prompt, VisualTokens
 
 SIDE, TEXT_BEFORE, TEXT_AFTER = 14, 14, 26
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-Run = Callable[[], list[float]]  # when the run began, and when each new token was there
+Run = Callable[[], list[float]]  # clock readings at the start of the run and at each new token
 
 
 class Arrivals(BaseStreamer):
-    """Notes when each new token is there."""
+    """A streamer that records a clock reading at each new token."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock, self.at = clock, list[float]()
 
     def put(self, value: Tensor) -> None:
-        """Take a token."""
+        """Record the arrival of a token."""
         self.at.append(self.clock())
 
     def end(self) -> None:
-        """Part of the streamer interface."""
+        """Do nothing; the streamer interface requires it."""
 
 
 def text_model(layers: int, device: torch.device) -> Any:
@@ -63,10 +63,10 @@ def text_model(layers: int, device: torch.device) -> Any:
 
 
 def arms(layers: int, visual: int, new: int, clock: Callable[[], float], device: torch.device) -> dict[str, Run]:
-    """Make what is run in turns."""
+    """Return the runs to compare, by name."""
     model = text_model(layers, device)
     language = LanguageModel(model.model, model.lm_head)
-    # Frames that resemble each other, so that the first stage has something to merge.
+    # Similar frames, so that the first stage merges tokens.
     scene, noise = torch.randn(1, SIDE, SIDE, 896), torch.randn(visual // SIDE**2, SIDE, SIDE, 896)
     video = ((scene + 0.3 * noise) * 0.02).to(device, language.dtype)
     text = (torch.randn(TEXT_BEFORE + TEXT_AFTER, 896) * 0.02).to(device, language.dtype)
@@ -76,7 +76,7 @@ def arms(layers: int, visual: int, new: int, clock: Callable[[], float], device:
         tokens = method.compress(VisualTokens.whole(video))
         embeds = torch.cat([text[:TEXT_BEFORE], tokens.features, text[TEXT_BEFORE:]])
         places = torch.arange(len(embeds), device=device)
-        return Prompt(embeds, places, places[TEXT_BEFORE : TEXT_BEFORE + len(tokens)])
+        return Prompt(embeds, places, places[TEXT_BEFORE : TEXT_BEFORE + len(tokens)], len(embeds))
 
     @torch.inference_mode()
     def ours(method: Method) -> list[float]:
@@ -98,29 +98,29 @@ def arms(layers: int, visual: int, new: int, clock: Callable[[], float], device:
             pad_token_id=0,
             streamer=arrivals,
         )
-        return [began, *arrivals.at[-new:]]  # what comes before is the prompt
+        return [began, *arrivals.at[-new:]]  # without the prompt, which arrives first
 
     return {"generate": stock, "full": lambda: ours(Full()), "dycoke": lambda: ours(Dycoke())}
 
 
 def compare(layers: int, visual: int, new: int, repeats: int, clock: str, device: str) -> dict[str, Any]:
-    """Run every arm once for nothing and then in turns; medians, and ratios to `generate`."""
+    """Run every arm once unmeasured, then in turns; return medians of times and the peak memory of each arm."""
     runs = arms(layers, visual, new, CLOCKS[clock], torch.device(device))
-    peak, seen = PeakMemory(torch.device(device)), {name: list[tuple[float, float, int | None]]() for name in runs}
+    peak, measured = PeakMemory(torch.device(device)), {name: list[tuple[float, float, int | None]]() for name in runs}
     for repeat in range(-1, repeats):
         for name, run in runs.items():
             peak.restart()
             began, *at = run()
             if repeat >= 0:
                 per_token = median(after - before for before, after in pairwise(at))
-                seen[name].append((at[0] - began, per_token, peak.above_start))
+                measured[name].append((at[0] - began, per_token, peak.above_start))
     figures = {
         name: {
             "first_token_s": median(first for first, _, _ in taken),
             "per_token_s": median(token for _, token, _ in taken),
             "peak_above_weights_bytes": max((above for _, _, above in taken if above is not None), default=None),
         }
-        for name, taken in seen.items()
+        for name, taken in measured.items()
     }
     shape = {"layers": layers, "visual": visual, "new_tokens": new, "repeats": repeats, "clock": clock}
     return {

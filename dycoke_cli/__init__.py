@@ -1,3 +1,3 @@
-"""Ask a video a question, with DyCoke token compression."""
+"""Video question answering on the command line, with DyCoke token compression."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Entry point: `dycoke`, and `python -m dycoke_cli`."""
+"""Entry point of `dycoke` and of `python -m dycoke_cli`."""
 
 import logging
 import os
@@ -15,27 +15,27 @@ def main() -> None:
 
     Termination().install()
     code = run()
-    # By now every file, bar and child process is closed. What is left is taking torch's and transformers' modules
-    # apart, which takes a second and helps nobody.
+    # Every file, bar and child process is closed by now. os._exit skips the teardown of torch and transformers, which
+    # takes a second.
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
-            code = code or 1  # output that was lost is no success
+            code = code or 1  # lost output is a failure
     os._exit(code)
 
 
 def _quieten_libraries() -> None:
-    """Keep Python's warnings and what libraries log off the terminal, here and in child processes.
+    """Hide Python warnings and library logs, which are for developers, in this process and its children.
 
-    They are for developers. Whoever asks for them, with -W or a variable, gets them.
+    -W, PYTHONWARNINGS and the libraries' own verbosity variables take precedence.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"
-    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):  # these two log to the terminal by themselves
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):  # these two add their own handler for stderr
         os.environ.setdefault(name, "error")
-    logging.getLogger().addHandler(logging.NullHandler())  # without any, warnings go to the terminal
+    logging.getLogger().addHandler(logging.NullHandler())  # without a handler, logging prints warnings to stderr
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a way a user can act on.
+"""Errors that a user can act on, with their exit codes.
 
 DyCokeError             1  unexpected
 ├── UsageError          2  a flag, option or configuration value is not usable
@@ -9,15 +9,12 @@ DyCokeError             1  unexpected
 ├── OutOfMemoryError    5  the device has too little memory for the run
 └── FailedItemsError    6  a run over many items has ended, and some of them failed
 
-Each carries one line that says what and which value, and one line that says what to do.
+Each has a one-line message that names the wrong value and a one-line remedy.
 """
 
 
 class DyCokeError(Exception):
-    """A failure with a remedy.
-
-    `message` says what is wrong and names the value; `remedy` says what to do about it.
-    """
+    """An error with a message, which names the wrong value, and a remedy, which tells the user what to do."""
 
     exit_code = 1
 
@@ -37,7 +34,7 @@ class UsageError(DyCokeError):
 
 
 class ContextError(UsageError):
-    """The prompt takes more positions than the model has. `reason` is a fixed word for machines, as of `VideoError`."""
+    """The prompt takes more positions than the model has. `reason` is machine-readable, as in `VideoError`."""
 
     reason = "context"
 
@@ -51,7 +48,7 @@ class InputError(DyCokeError):
 class VideoError(DyCokeError):
     """The input cannot be read as a video.
 
-    `reason` is a fixed word for machines: missing, empty, not_a_file, not_readable, not_a_video, no_video,
+    `reason` is machine-readable, one of: missing, empty, not_a_file, not_readable, not_a_video, no_video,
     no_frames, too_large, timeout, crash, window.
     """
 

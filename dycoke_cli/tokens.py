@@ -1,17 +1,17 @@
-"""The visual tokens of a video, and the prompt they become part of.
+"""The visual tokens of a video, the prompt that contains them, and the names of tensor axes.
 
-Axes, as the docstrings of this project name them:
+Axes, as all docstrings name them:
 
-    frames   sampled frames of one video, in the order in which they are shown; where a family makes one patch of
-             several (Qwen-VL: of two), these patches in time
-    rows     token rows of a frame after pooling, from the top
-    cols     token columns of a frame after pooling, from the left
-    tokens   visual tokens that (still) exist, at most frames * rows * cols
+    frames   sampled frames of one video, in time order; temporal patches where a family merges several frames into one
+             (Qwen-VL: two)
+    rows     token rows of a frame after pooling, top to bottom
+    cols     token columns of a frame after pooling, left to right
+    tokens   remaining visual tokens, at most frames * rows * cols
     hidden   width of the language model
     length   prompt positions: text, visual tokens and newlines
     levels   layers of the vision tower whose features are added inside the language model (DeepStack)
     batch    prompts that run together
-    slots    places of a key-value buffer; slot i holds prompt position i
+    slots    positions in a key-value buffer; slot i holds prompt position i
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from torch import Tensor
 
 
 class Grid(NamedTuple):
-    """How many visual tokens a video had before any compression."""
+    """Shape of a video's visual tokens before compression."""
 
     frames: int
     rows: int
@@ -41,39 +41,39 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class VisualTokens:
-    """The visual tokens of one video that exist at some point between the vision tower and the language model.
+    """The remaining visual tokens of one video, between the vision tower and the language model.
 
-    A compression method takes one of these and returns another, so methods can be chained.
+    A compression method maps one instance to another, so methods can be chained.
     """
 
     features: Tensor  # (tokens, hidden)
-    index: Tensor  # (tokens,) int64, place in the raster of the whole video: (frame * rows + row) * cols + col
+    index: Tensor  # (tokens,) int64, raster index in the whole video: (frame * rows + row) * cols + col
     grid: Grid
-    survivor: Tensor  # (grid.total,) int64, the token that stands for each one now: itself, where it was merged, or -1
-    saliency: Tensor | None = None  # (tokens,) float32, attention received in the vision tower; None: nobody asked
-    deepstack: Tensor | None = None  # (tokens, levels, hidden), what the first decoder layers add; None: nothing
+    survivor: Tensor  # (grid.total,) int64, index of the token each one merged into, its own if kept, -1 if dropped
+    saliency: Tensor | None = None  # (tokens,) float32, attention received in the vision tower; None: not computed
+    deepstack: Tensor | None = None  # (tokens, levels, hidden), added by the first decoder layers; None: nothing added
 
     @classmethod
     def whole(cls, features: Tensor, saliency: Tensor | None = None, deepstack: Tensor | None = None) -> "VisualTokens":
-        """Start from uncompressed features (frames, rows, cols, hidden).
+        """Wrap uncompressed features (frames, rows, cols, hidden).
 
         saliency: (frames, rows, cols); deepstack: (frames, rows, cols, levels, hidden).
         """
         grid = Grid(*features.shape[:3])
         index = torch.arange(grid.total, device=features.device)
-        received = None if saliency is None else saliency.flatten()
-        deeper = None if deepstack is None else deepstack.flatten(0, 2)
-        return cls(features.flatten(0, 2), index, grid, index, received, deeper)
+        flat_saliency = None if saliency is None else saliency.flatten()
+        flat_deepstack = None if deepstack is None else deepstack.flatten(0, 2)
+        return cls(features.flatten(0, 2), index, grid, index, flat_saliency, flat_deepstack)
 
     @classmethod
     def joined(cls, parts: Sequence["VisualTokens"]) -> "VisualTokens":
-        """Put the tokens of successive pieces of one video together; grids may differ in frames only."""
+        """Concatenate successive parts of one video; their grids may differ in frames only."""
         starts = [0, *accumulate(part.grid.total for part in parts)]
-        moved = [
+        shifted = [
             (part.index + start, torch.where(part.survivor >= 0, part.survivor + start, part.survivor))
             for part, start in zip(parts, starts[:-1], strict=True)
         ]
-        index, survivor = (torch.cat(tensors) for tensors in zip(*moved, strict=True))
+        index, survivor = (torch.cat(tensors) for tensors in zip(*shifted, strict=True))
         saliency = [part.saliency for part in parts if part.saliency is not None]
         deepstack = [part.deepstack for part in parts if part.deepstack is not None]
         return cls(
@@ -87,53 +87,52 @@ class VisualTokens:
 
     @property
     def frame(self) -> Tensor:
-        """The frame of each token: (tokens,) int64."""
+        """Frame number of each token: (tokens,) int64."""
         return self.index // self.grid.per_frame
 
     @property
     def row(self) -> Tensor:
-        """The row of each token within its frame: (tokens,) int64."""
+        """Row of each token within its frame: (tokens,) int64."""
         return self.index % self.grid.per_frame // self.grid.cols
 
     @property
     def col(self) -> Tensor:
-        """The column of each token within its row: (tokens,) int64."""
+        """Column of each token within its frame: (tokens,) int64."""
         return self.index % self.grid.cols
 
     def __len__(self) -> int:
         return self.index.shape[0]
 
     def to(self, device: torch.device | str) -> "VisualTokens":
-        """Give the same tokens on another device."""
+        """Return the same tokens on another device."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         moved: dict[str, Any] = {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
         return replace(self, **moved)
 
     def first(self, frames: int) -> "VisualTokens":
-        """Give the first frames of an uncompressed video as one of their own."""
+        """Return the first `frames` frames of an uncompressed video."""
         grid = self.grid._replace(frames=min(frames, self.grid.frames))
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         cut: dict[str, Any] = {name: value[: grid.total] for name, value in values if isinstance(value, Tensor)}
         return replace(self, grid=grid, **cut)
 
     def by_frame(self) -> Tensor:
-        """Give the features as (frames, per_frame, hidden). Raises ValueError where tokens are already missing."""
+        """Return the features as (frames, per_frame, hidden). Raise ValueError if tokens were removed before."""
         if len(self) != self.grid.total:
-            raise ValueError(f"{self.grid.total - len(self)} tokens are missing: a first stage must come first")
+            raise ValueError(f"{self.grid.total - len(self)} tokens are missing: this method needs uncompressed tokens")
         return self.features.unflatten(0, (self.grid.frames, self.grid.per_frame))
 
     def saliency_by_frame(self) -> Tensor:
-        """Give the saliency as (frames, per_frame). Raises ValueError where nobody asked for it in time."""
+        """Return the saliency as (frames, per_frame). Raise ValueError if it was not computed."""
         if self.saliency is None:
-            raise ValueError("these tokens carry no saliency: encode the video with it")
+            raise ValueError("these tokens have no saliency: encode the video with saliency=True")
         return self.saliency.unflatten(0, (self.grid.frames, self.grid.per_frame))
 
     def keep(self, kept: Tensor, merged_into: Tensor | None = None) -> "VisualTokens":
         """Return the tokens at the positions `kept` (kept,) int64, in that order.
 
-        `merged_into` (tokens,) int64 names, for every present token, the present token that stands for it from now on
-        (kept ones name themselves, -1 where none does); without it the tokens that are not kept are dropped and
-        nothing stands for them.
+        merged_into: (tokens,) int64, for every token the position of the one it merges into (its own if kept, -1 if
+        dropped). None: all tokens that are not kept are dropped. Only `survivor` records it; features do not change.
         """
         target = torch.full_like(self.index, -1)
         if merged_into is None:
@@ -153,83 +152,83 @@ class VisualTokens:
         )
 
     def merge(self, kept: Tensor, merged_into: Tensor, weights: Tensor | None = None) -> "VisualTokens":
-        """Return the tokens at the positions `kept`, each as the mean of all that merge into it.
+        """Return the tokens at the positions `kept`, each with the weighted mean of all tokens that merge into it.
 
-        kept, merged_into: as in `keep`; merged_into may be -1 for tokens that are dropped. weights (tokens,): how much
-        each counts in its mean, evenly if None; what merges with no weight at all counts evenly. A token that nothing
-        merges into keeps its feature to the bit. DeepStack features merge as the features do.
+        kept, merged_into: as in `keep`. weights: (tokens,), weight of each token in its mean; None, or weights that
+        sum to 0 within a group: equal weights. A token that nothing merges into keeps its exact feature. DeepStack
+        features merge in the same way.
         """
-        joined = torch.nonzero(merged_into >= 0).squeeze(1)
-        place = torch.zeros_like(merged_into).scatter_(0, kept, torch.arange(len(kept), device=kept.device))
-        group = place[merged_into[joined]]
-        share = torch.ones(len(joined), device=kept.device) if weights is None else weights[joined].float()
-        share = torch.where(sum_by_group(share, group, len(kept))[group] > 0, share, 1.0)
-        total = sum_by_group(share, group, len(kept))[:, None]
-        alone = (torch.bincount(group, minlength=len(kept)) == 1)[:, None]
+        sources = torch.nonzero(merged_into >= 0).squeeze(1)
+        position = torch.zeros_like(merged_into).scatter_(0, kept, torch.arange(len(kept), device=kept.device))
+        group = position[merged_into[sources]]
+        weight = torch.ones(len(sources), device=kept.device) if weights is None else weights[sources].float()
+        weight = torch.where(sum_by_group(weight, group, len(kept))[group] > 0, weight, 1.0)
+        total = sum_by_group(weight, group, len(kept))[:, None]
+        unmerged = (torch.bincount(group, minlength=len(kept)) == 1)[:, None]
 
         def mean(values: Tensor, own: Tensor) -> Tensor:
-            sums = sum_by_group(values[joined].flatten(1).float() * share[:, None], group, len(kept))
+            sums = sum_by_group(values[sources].flatten(1).float() * weight[:, None], group, len(kept))
             means = (sums / total).to(values.dtype)
-            return torch.where(alone, own.flatten(1), means).reshape(own.shape)
+            return torch.where(unmerged, own.flatten(1), means).reshape(own.shape)
 
-        left = self.keep(kept, merged_into)
-        left = replace(left, features=mean(self.features, left.features))
-        if self.deepstack is None or left.deepstack is None:
-            return left
-        return replace(left, deepstack=mean(self.deepstack, left.deepstack))
+        merged = self.keep(kept, merged_into)
+        merged = replace(merged, features=mean(self.features, merged.features))
+        if self.deepstack is None or merged.deepstack is None:
+            return merged
+        return replace(merged, deepstack=mean(self.deepstack, merged.deepstack))
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question about one video, ready for the language model."""
+    """One question about one video, as input embeddings of the language model."""
 
     embeds: Tensor  # (length, hidden)
-    positions: Tensor  # (length,) int64, rotary position of each; (length, 3) where they count frame, row and column
-    visual: Tensor  # (tokens,) int64, the slots that the visual tokens take, in the order of VisualTokens
-    next_position: int  # rotary position of the first new token, in every direction
-    newlines: int = 0  # how many newline embeddings are in it
-    deepstack: Tensor | None = None  # (tokens, levels, hidden), what the first layers add to the visual tokens
+    positions: Tensor  # (length,) int64 rotary positions; (length, 3) in families that count frame, row and column
+    visual: Tensor  # (tokens,) int64, slots of the visual tokens, in the order of VisualTokens
+    next_position: int  # rotary position of the first generated token, the same in all three components
+    newlines: int = 0  # number of newline embeddings among `embeds`
+    deepstack: Tensor | None = None  # (tokens, levels, hidden), added to the visual tokens by the first layers
 
     def __len__(self) -> int:
         return self.embeds.shape[0]
 
     def only(self, chosen: Tensor) -> "Prompt":
-        """Leave out all visual tokens but `chosen` (chosen,) int64, places in `visual`; positions keep their gaps."""
-        stays = torch.ones(len(self), dtype=torch.bool, device=self.embeds.device)
-        stays[self.visual] = False
-        stays[self.visual[chosen]] = True
-        moved = stays.cumsum(0) - 1
+        """Keep only the visual tokens `chosen` (chosen,) int64, indices into `visual`; rotary positions keep gaps."""
+        remaining = torch.ones(len(self), dtype=torch.bool, device=self.embeds.device)
+        remaining[self.visual] = False
+        remaining[self.visual[chosen]] = True
+        new_slot = remaining.cumsum(0) - 1
         return replace(
             self,
-            embeds=self.embeds[stays],
-            positions=self.positions[stays],
-            visual=moved[self.visual[chosen]],
+            embeds=self.embeds[remaining],
+            positions=self.positions[remaining],
+            visual=new_slot[self.visual[chosen]],
             deepstack=None if self.deepstack is None else self.deepstack[chosen],
         )
 
     def followed_by(self, embeds: Tensor) -> "Prompt":
-        """Append text: embeds (new, hidden). Its rotary positions go on one by one, in every direction."""
+        """Append text `embeds` (new, hidden), with consecutive rotary positions from `next_position` on."""
         end = self.next_position + len(embeds)
-        further = torch.arange(self.next_position, end, device=self.positions.device)
-        further = further.reshape(-1, *[1] * (self.positions.dim() - 1)).expand(-1, *self.positions.shape[1:])
+        appended = torch.arange(self.next_position, end, device=self.positions.device)
+        appended = appended.reshape(-1, *[1] * (self.positions.dim() - 1)).expand(-1, *self.positions.shape[1:])
         return replace(
             self,
             embeds=torch.cat([self.embeds, embeds]),
-            positions=torch.cat([self.positions, further]),
+            positions=torch.cat([self.positions, appended]),
             next_position=end,
         )
 
     def split(self, at: int) -> tuple["Prompt", "Prompt"]:
-        """Cut into what several questions share and what is left; `at` comes after the last visual token."""
+        """Split at slot `at`, which follows the last visual token: the shared prefix, and the rest of this question."""
         shared = replace(self, embeds=self.embeds[:at], positions=self.positions[:at])
         return shared, replace(self, embeds=self.embeds[at:], positions=self.positions[at:], deepstack=None)
 
 
 def sum_by_group(values: Tensor, group: Tensor, count: int) -> Tensor:
-    """Add up the rows of `values` (rows, ...) that share a number of `group` (rows,) int64, below `count`.
+    """Sum the rows of `values` (n, ...) that have the same number in `group` (n,) int64, each below `count`.
 
-    Returns (count, ...); a group without rows gives 0. Adding rows at an index would be shorter, but on CUDA it adds in
-    whatever order threads arrive, and the same seed would no longer give the same answer.
+    Returns (count, ...), 0 for a group without rows. The sum is deterministic. `index_add_` is not: on CUDA it adds in
+    the order in which threads arrive, so that the same seed would not reproduce an answer.
     """
     order = group.sort(stable=True).indices
     return torch.segment_reduce(values[order], "sum", lengths=torch.bincount(group, minlength=count), axis=0)

@@ -1,4 +1,4 @@
-"""Models, clips and reference data that tests share."""
+"""Models, clips and reference data shared by the tests."""
 
 import json
 from collections.abc import Callable
@@ -16,20 +16,20 @@ from dycoke_cli.models.families.llava import Llava
 
 GOLDEN = Path(__file__).parent / "golden"
 
-# Models this small only lose by sharing a matrix between threads.
+# Models this small run slower with several threads.
 torch.set_num_threads(1)
 
 
 @cache
 def golden_model(name: str, **layout: str) -> Llava:
-    """Load a golden checkpoint in float32; its weights are shared by all tests, which must leave it as it is."""
+    """Load a golden checkpoint in float32; all tests share the model and must not change it."""
     checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / name))
     return loading.load(checkpoint, torch.device("cpu"), torch.float32, **layout)
 
 
 @cache
 def golden_cases(stem: str) -> dict[str, dict[str, Any]]:
-    """Read the descriptions of one file of cases."""
+    """Read the descriptions of the cases in one file."""
     cases: dict[str, dict[str, Any]] = json.loads((GOLDEN / "cases" / f"{stem}.json").read_text())["cases"]
     return cases
 
@@ -51,7 +51,7 @@ def clip_frames() -> torch.Tensor:
 
 @pytest.fixture(autouse=True)
 def no_encoded_videos(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Every run finds an empty cache of encoded videos, and none the user's; tests of the cache put one in place."""
+    """Give every run an empty cache of encoded videos, never the user's; tests of the cache replace it."""
     base = tmp_path_factory.getbasetemp() / "assets"
 
     def empty() -> Path:
@@ -60,7 +60,7 @@ def no_encoded_videos(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
         return folder
 
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", empty)
-    monkeypatch.setenv("HF_ASSETS_CACHE", str(base / uuid4().hex))  # of commands that tests start
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(base / uuid4().hex))  # for commands that tests start
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The project against recorded runs of the official DyCoke code (tests/golden/README.md)."""
+"""Runs equal recorded runs of the official DyCoke code (tests/golden/README.md)."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import Prompt, VisualTokens
 from tests.conftest import GOLDEN, clip_frames, golden_cases, golden_model, golden_tensor
 
-IMAGE = -200  # stands for the video in the recorded prompt ids
+IMAGE = -200  # token id of the video in the recorded prompts
 DYCOKE_FILES = ("C_dycoke_f08", "C_dycoke_f09", "C_dycoke_f10", "C_dycoke_f16", "C_dycoke_more")
 FRAGILE = {(case["case"], case["step"]) for case in json.loads((GOLDEN / "cases" / "fragile_steps.json").read_text())}
 
@@ -29,7 +29,7 @@ def names(*stems: str) -> list[tuple[str, str]]:
 
 
 def official_pixels(model: Llava, frames: int) -> torch.Tensor:
-    """Prepare the clip as the official processor does: PIL bicubic, which ours matches to two levels of 255."""
+    """Preprocess the clip as the official processor does: PIL bicubic, which ours matches to 2 of 255 levels."""
     side = model.model.config.vision_config.image_size
     images = [Image.fromarray(frame).resize((side, side), Image.BICUBIC) for frame in clip_frames()[:frames].numpy()]
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -56,7 +56,7 @@ def assert_logits(steps: list[Step], wanted: torch.Tensor) -> None:
 
 
 def test_preprocessing_is_recorded_pixels() -> None:
-    """The official processor, as these tests imitate it, gives the pixels it was recorded to give."""
+    """`official_pixels` equals the recorded pixels of the official processor, and ours are close."""
     from safetensors.torch import load_file
 
     for name, side in (("tiny-ov", 76), ("tiny-ov-tied", 62)):
@@ -71,7 +71,7 @@ def test_preprocessing_is_recorded_pixels() -> None:
 @pytest.mark.parametrize(("stem", "name"), names("A_baseline_one_token"))
 @pytest.mark.smoke
 def test_baseline(stem: str, name: str) -> None:
-    """Without compression: what the language model gets, its logits at every step, and the tokens."""
+    """Without compression, input embeddings, logits at every step and tokens are as recorded."""
     case = golden_cases(stem)[name]
     model = golden_model(case["checkpoint"])
     prompt = build_prompt(model, encode(model, case["num_frames"]), case["prompt_ids"])
@@ -83,7 +83,7 @@ def test_baseline(stem: str, name: str) -> None:
 
 @pytest.mark.parametrize(("stem", "name"), names("B_newline_positions"))
 def test_newlines_and_pooling(stem: str, name: str) -> None:
-    """Every newline position and pooling mode of the original code, on a sharded LLaVA-Video checkpoint."""
+    """The same for every newline position and pooling mode, on a sharded LLaVA-Video checkpoint."""
     case = golden_cases(stem)[name]
     layout = case["overwrite_config"]
     model = golden_model(
@@ -98,7 +98,7 @@ def test_newlines_and_pooling(stem: str, name: str) -> None:
 
 @pytest.mark.parametrize(("stem", "name"), names("C0_ttm_source_indices", "D_ttm_unit"))
 def test_official_merging(stem: str, name: str) -> None:
-    """`variant=official` keeps the very tokens the official code keeps, in its order, and refuses where it crashes."""
+    """`variant=official` keeps the tokens of the official code, in its order, and raises where it crashes."""
     case = golden_cases(stem)[name]
     frames, per_frame = case["num_frames"], case["num_tokens_per_frame"]
     group, _ = name.split("/")
@@ -114,7 +114,7 @@ def test_official_merging(stem: str, name: str) -> None:
 
 @pytest.mark.parametrize(("stem", "name"), names(*DYCOKE_FILES))
 def test_official_run(stem: str, name: str) -> None:
-    """`variant=official` end to end: gate, kept indices, attention, logits and tokens of every step."""
+    """`variant=official` has the recorded gate, kept indices, attention, logits and token at every step."""
     case = golden_cases(stem)[name]
     model = golden_model(case["checkpoint"])
     method = Dycoke(k=case["dycoke_k"], p=case["dycoke_p"], l=case["dycoke_l"], variant="official")
@@ -122,7 +122,7 @@ def test_official_run(stem: str, name: str) -> None:
     assert len(tokens) == case["num_visual_tokens_after_ttm"]
     prompt = build_prompt(model, tokens, case["prompt_ids"])
     assert len(prompt) == case["seq_len"]
-    # The official code prunes a stretch of the prompt that starts at a configured place, video or not.
+    # The official code prunes a range of the prompt from a configured index, which may be outside the video.
     start = case["image_token_start_index"]
     prompt = Prompt(prompt.embeds, prompt.positions, torch.arange(start, start + len(tokens)), prompt.next_position)
     steps = run(model, prompt, method, case)
@@ -148,10 +148,10 @@ def test_official_run(stem: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", golden_cases("D_prune_unit"))
 def test_official_selection(name: str) -> None:
-    """The gate and the choice, on recorded attention that crosses the gate both ways."""
+    """Gate and selection are as recorded, on attention that crosses the gate in both directions."""
     case = golden_cases("D_prune_unit")[name]
     start, length = case["image_token_start_index"], case["image_token_length"]
-    # One more token than the official slice: it never looks at the last one.
+    # One more token than the official slice, as the selector exempts the last one.
     selector = OfficialSelector(torch.tensor([length + 1]), case["dycoke_p"], layer=3)
     for step, wanted in enumerate(case["kept_visual"]):
         attention = golden_tensor("D_prune_unit", f"{name}/attn_step{step}").float().mean(dim=0)

@@ -1,4 +1,4 @@
-"""The same promises on a CUDA device: `pytest -m gpu`."""
+"""CUDA results equal CPU results; captured graphs equal eager steps: `pytest -m gpu`."""
 
 import pytest
 import torch
@@ -29,29 +29,29 @@ def load(dtype: torch.dtype) -> Llava:
     return loading.load(checkpoint, torch.device("cuda"), dtype)
 
 
-def shrunk(frames: torch.Tensor, model: Llava) -> torch.Tensor:
+def resized(frames: torch.Tensor, model: Llava) -> torch.Tensor:
     side = model.model.config.vision_config.image_size
     small = F.interpolate(frames.permute(0, 3, 1, 2), (side, side), mode="bicubic", antialias=True)
     return small.permute(0, 2, 3, 1).contiguous()
 
 
 def test_resizing_on_the_device(tiny: Llava) -> None:
-    """Within two levels of 255 of what the CPU makes of the same bytes; a frame of the right size stays as it is."""
+    """Resized pixels differ from the CPU's by at most 2 of 255; a frame of the model's size stays unchanged."""
     cuda = load(torch.float32)
     frames = clip_frames()[:5]
     difference = (cuda.pixels(frames.numpy()).cpu() - tiny.pixels(frames.numpy())).abs() * 127.5
     assert difference.max() <= 2.01
     assert difference.mean() < 0.05
-    fitting = shrunk(frames, tiny).numpy()
+    fitting = resized(frames, tiny).numpy()
     torch.testing.assert_close(cuda.pixels(fitting).cpu(), tiny.pixels(fitting))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_cuda_gives_the_tokens_of_the_cpu(tiny: Llava, method: Method) -> None:
-    """float32 on both: the same tokens and the same sets at every step."""
+    """In float32, both produce the same tokens and read sets at every step."""
     torch.backends.cuda.matmul.allow_tf32 = False
-    # Of the model's own size, because resizing rounds otherwise on the two.
-    frames, cuda = shrunk(clip_frames()[:9], tiny).numpy(), load(torch.float32)
+    # Frames of the model's size, because resizing rounds differently on the two devices.
+    frames, cuda = resized(clip_frames()[:9], tiny).numpy(), load(torch.float32)
     here = run(tiny, [prompt_for(tiny, frames, QUESTIONS[0], method)], method)
     there = run(cuda, [prompt_for(cuda, frames, QUESTIONS[0], method)], method)
     assert answer(there) == answer(here)
@@ -61,7 +61,7 @@ def test_cuda_gives_the_tokens_of_the_cpu(tiny: Llava, method: Method) -> None:
 
 @pytest.mark.parametrize("method", [Full(), Dycoke(gate=0.97)], ids=repr)
 def test_compiled_graphs_give_the_tokens_of_eager_steps(method: Method) -> None:
-    """float32: what torch.compile makes of a step is captured, and says what the step as it is says."""
+    """In float32, a captured step of torch.compile returns the same tokens as the eager step."""
     torch.backends.cuda.matmul.allow_tf32 = False
     model, device = load(torch.float32), torch.device("cuda")
     graphs, eager = GraphStore.of(model.language_model, compiled=True), GraphStore(device, replayed=False)
@@ -74,7 +74,7 @@ def test_compiled_graphs_give_the_tokens_of_eager_steps(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("kernel", [True, False])
 def test_graphs_give_the_tokens_of_eager_steps(method: Method, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """float32: captured steps, in a first and a later run, alone and in a batch, with the decode kernel and without."""
+    """float32; first and later runs, single prompts and batches, with and without the decode kernel."""
     torch.backends.cuda.matmul.allow_tf32 = False
     model, device = load(torch.float32), torch.device("cuda")
     assert decode_kernel(device) is not None
@@ -90,8 +90,8 @@ def test_graphs_give_the_tokens_of_eager_steps(method: Method, kernel: bool, mon
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 28, 4, 128, 6000), (16, 14, 2, 64, 900)])
-def test_the_decode_kernel_is_attention(dtype: torch.dtype, shape: tuple[int, int, int, int, int]) -> None:
-    """Real head counts, rows of different length, a table with holes."""
+def test_the_decode_kernel_equals_attention(dtype: torch.dtype, shape: tuple[int, int, int, int, int]) -> None:
+    """Head counts of real models, rows of different length, a slot table with gaps."""
     batch, heads, kv_heads, width, slots = shape
     store = torch.randn(2, batch, slots, kv_heads, width, device="cuda", dtype=dtype)
     query = torch.randn(batch, heads, 1, width, device="cuda", dtype=dtype)
@@ -101,16 +101,16 @@ def test_the_decode_kernel_is_attention(dtype: torch.dtype, shape: tuple[int, in
     places = torch.arange(slots, device="cuda")
     counts = places <= newest[:, None]
     keys, values = store.transpose(2, 3)
-    holes = torch.where(counts, places + torch.arange(batch, device="cuda")[:, None] * slots, -1)
+    gaps = torch.where(counts, places + torch.arange(batch, device="cuda")[:, None] * slots, -1)
     wanted = grouped_attention(query, keys, values, 0.1, counts[:, None, None])
     tolerance = 1e-4 if dtype == torch.float32 else 2e-2
-    for table in (None, holes):
+    for table in (None, gaps):
         torch.testing.assert_close(kernel(query, store, newest, table, 0.1), wanted, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_half_precision_batches_run(method: Method) -> None:
-    """bfloat16, three videos of different length side by side: finite logits and an answer each."""
+    """A bfloat16 batch of three videos of different length returns finite logits and three answers."""
     model = load(torch.bfloat16)
     prompts = [prompt_for(model, clip_frames()[:count].numpy(), QUESTIONS[0], method) for count in (5, 9, 16)]
     steps = run(model, prompts, method)
@@ -119,6 +119,6 @@ def test_half_precision_batches_run(method: Method) -> None:
 
 
 def test_peak_above_weights_on_the_device() -> None:
-    """The CPU's promise holds for the device allocator too."""
+    """The CPU's bound on peak memory also holds for the CUDA allocator."""
     ratios = {run["arm"]: run["ratio_to_generate"] for run in compare(32, "cuda", ("generate", "dycoke"))["runs"]}
     assert ratios["dycoke"] <= 0.6

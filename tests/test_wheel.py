@@ -1,4 +1,4 @@
-"""What `pip install` and `uvx` bring: the wheel alone answers, from anywhere, and its doctor sees what is broken."""
+"""The built wheel: its files and metadata, an answer from an installed copy, and `doctor` with broken dependencies."""
 
 import json
 import os
@@ -22,7 +22,7 @@ LARGEST = 25 * 10**6  # bytes
 
 
 def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command without the checkout on its path."""
+    """Run a command without the checkout in PYTHONPATH."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | variables
     return subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL
@@ -31,7 +31,7 @@ def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this checkout by its own backend."""
+    """The wheel, built from this checkout by hatchling."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
@@ -47,14 +47,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a virtual environment that holds the wheel, and sees the packages of this one behind it."""
+    """The `bin` of a virtual environment that contains the wheel, with this environment's packages on its path."""
     folder = tmp_path_factory.mktemp("venv")
     uv = os.environ.get("UV") or shutil.which("uv")
     venv.create(folder, with_pip=uv is None)
     python = folder / "bin" / "python"
     site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
-    behind = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
-    (site / "behind.pth").write_text("\n".join(behind))
+    packages = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
+    (site / "packages.pth").write_text("\n".join(packages))
     if uv is None:
         done = run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel)
     else:
@@ -63,8 +63,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-def test_what_is_in_it(wheel: Path) -> None:
-    """The demo model, two clips with what is known about them, and the mark of a typed package; not too large."""
+def test_files_of_the_wheel(wheel: Path) -> None:
+    """The demo model, at least two clips with their questions, and py.typed, below the size limit."""
     assert wheel.stat().st_size < LARGEST
     names = set(zipfile.ZipFile(wheel).namelist())
     clips = [clip.name for clip in samples.FOLDER.glob("*.mp4")]
@@ -75,8 +75,8 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert not [name for name in names if not name.startswith(("dycoke_cli/", "dycoke-"))]
 
 
-def test_what_it_says_of_itself(wheel: Path) -> None:
-    """Version, licence and its text, the README, the oldest Python, keywords and addresses."""
+def test_metadata_of_the_wheel(wheel: Path) -> None:
+    """Version, licence and its text, README, minimum Python, keywords and URLs."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("METADATA")]
         metadata = Parser().parsestr(archive.read(name).decode())
@@ -93,7 +93,7 @@ def test_what_it_says_of_itself(wheel: Path) -> None:
 
 
 def test_it_answers_from_an_empty_folder(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command of the environment, on a clip that came with it: the code that runs is the wheel's."""
+    """The installed command answers about an installed clip; the code that runs is the wheel's."""
     monkeypatch.chdir(tmp_path)
     done = run(installed / "dycoke", "ask", "sample:cube", "what colour is the cube?", "-m", "demo", "--json", "-q")
     assert (done.returncode, done.stderr) == (0, "")
@@ -103,10 +103,10 @@ def test_it_answers_from_an_empty_folder(installed: Path, tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_its_doctor_sees_what_is_broken(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken on purpose, all at once: each is named with what to do, what works is said to, and the exit code is 1."""
+def test_doctor_reports_broken_dependencies(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each failed check has a remedy, working ones are ok, and the exit code is 1."""
     monkeypatch.chdir(tmp_path)
-    site = next(installed.parent.rglob("behind.pth")).parent
+    site = next(installed.parent.rglob("packages.pth")).parent
     (site / "decord.py").write_text("raise ImportError('libavcodec.so.58 is missing')")
     (site / "torchvision").mkdir()
     (site / "torchvision" / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")

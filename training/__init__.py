@@ -1,1 +1,1 @@
-"""Trains the demo model of dycoke on rendered scenes: `uv run python -m training.train`."""
+"""Train the demo model of dycoke on rendered scenes: `uv run python -m training.train`."""

@@ -1,4 +1,4 @@
-"""What lies behind the things: a plain colour under some light, or a texture."""
+"""Draw the backgrounds of scenes: plain, shaded or textured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BACKGROUND_RGB = {"grey": (128, 128, 128), "brown": (122, 86, 58), "teal": (64, 
 
 
 def draw_backdrop(scene: Scene, width: int, height: int, rng: np.random.Generator, jitter: float) -> Image.Image:
-    """Draw the backdrop of a picture of `width` by `height`, larger on all sides by what the camera may drift."""
+    """Draw the background of a picture of `width` by `height`, with a margin for the camera's drift on all sides."""
     margin = [math.ceil(abs(drift) / 2 * side) for drift, side in zip(scene.drift, (width, height), strict=True)]
     width, height = width + 2 * margin[0], height + 2 * margin[1]
     base = np.array(BACKGROUND_RGB[scene.background]) * rng.normal(1, 0.1 * jitter) + rng.normal(0, 4 * jitter, 3)

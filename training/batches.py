@@ -1,4 +1,4 @@
-"""Batches for the language model: clips cut out of the pools, thinned as a compressed video is, and questions."""
+"""Sample training batches for the language model: clips from the pools, with tokens dropped, and questions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from training.heads import as_tensors
-from training.labels import TOLD, WHERE, clip_labels
+from training.labels import POSITION_LABELS, TOKEN_LABELS, clip_labels
 from training.packing import Pack, pack_questions
 from training.pool import Pool
 from training.question import Question
 from training.questions import ask
 from training.timeline import Timeline
 
-# Clips in a part of a batch, by the number of frames; a part costs about the same at every length.
+# Clips in a part of a batch, by number of frames; a part takes about the same time at every length.
 BATCH = {2: 5, 4: 4, 8: 4, 16: 4, 24: 3}
 DROP_SHARE = 0.45
-WINDOW = 4  # frames, of which a compressed video keeps the first whole
+WINDOW = 4  # frames; dropping keeps the first frame of each window complete
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Batch:
 
 
 def frame_count(progress: float, rng: np.random.Generator) -> int:
-    """Choose how many frames the clips of a batch have: few at first, 16 or any number in the second half."""
+    """Draw the number of frames of a batch's clips: 2 to 8 up to progress 0.45, later 16 or any number from 2 to 24."""
     if progress < 0.2:
         return int(rng.choice((2, 4)))
     if progress < 0.45:
@@ -57,7 +57,7 @@ def sample_batch(
     frames: int,
     rng: np.random.Generator,
 ) -> Batch:
-    """Draw a batch of clips of so many frames from the pool of short or of long clips."""
+    """Draw a batch of clips of `frames` frames from the pool of short or of long clips."""
     pool = pools[0 if rng.random() < (0.6 if frames <= 4 else 0.0) else 1]
     size = BATCH[min(length for length in BATCH if length >= frames)]
     tokens, labels, questions = [], [], []
@@ -66,7 +66,7 @@ def sample_batch(
         for kept, one in zip((tokens, labels, questions), of_clip, strict=True):
             kept.append(one)
     visual = torch.stack(tokens)
-    names = (*TOLD, *WHERE)
+    names = (*TOKEN_LABELS, *POSITION_LABELS)
     told = as_tensors({name: np.stack([one[name] for one in labels]) for name in names}, names)
     if frames >= WINDOW and rng.random() < DROP_SHARE:
         visual, told = drop_tokens(visual, told, float(rng.uniform(0.15, 1.0)), rng)
@@ -75,7 +75,7 @@ def sample_batch(
 
 
 def choose_moments(there: int, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose `frames` of a clip's frames, evenly spaced over most of it, forwards or backwards."""
+    """Draw `frames` evenly spaced frame indices from a clip of `there` frames, forwards or backwards."""
     span = there - 1 if there <= frames or rng.random() < 0.6 else int(rng.integers(max(frames, there // 2), there))
     start = int(rng.integers(there - span))
     moments = np.linspace(start, start + span, frames).round().astype(int)
@@ -95,14 +95,14 @@ def _cut(
 def drop_tokens(
     tokens: Tensor, labels: dict[str, Tensor], share: float, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Keep the first frame of every window, and `share` of the other tokens, those that changed being likelier.
+    """Keep the first frame of every window, and `share` of the other tokens, preferring changed ones.
 
-    Tokens (clips, frames, 36, width) become (clips, 1, kept, width), in their order; labels go with them.
+    Tokens (clips, frames, 36, width) become (clips, 1, kept, width), in their order; labels are selected alike.
     """
     clips, frames, places, width = tokens.shape
     change = 1 - cosine_similarity(tokens[:, 1:], tokens[:, :-1], dim=-1)
     score = torch.cat((torch.full((clips, 1, places), torch.inf), change), dim=1)
-    # Still tokens differ by noise only; the draw keeps the model from relying on which of them are left.
+    # Unchanged tokens differ by noise only; the random term keeps the model from relying on which of them remain.
     score = score + torch.from_numpy(rng.exponential(0.1, score.shape)).float()
     score[:, ::WINDOW] = torch.inf
     whole = len(range(0, frames, WINDOW))

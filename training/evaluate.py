@@ -1,10 +1,10 @@
-"""Scores a model folder on unseen rendered clips: `uv run python -m training.evaluate`."""
+"""Evaluate a model folder on unseen rendered clips: `uv run python -m training.evaluate`."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,17 +16,21 @@ from rich.console import Console
 from rich.table import Table
 
 from dycoke_cli.config.settings import parse_options
+from dycoke_cli.engine.cache import KVBuffer
+from dycoke_cli.engine.generate import Step, Stop, generate, share
+from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.encode import encode_compressed
-from training.answering import answers
-from training.exam import Paper, paper
+from dycoke_cli.tokens import VisualTokens
 from training.facts import score_description
 from training.question import Question
 from training.questions import KINDS
+from training.unseen_clips import UnseenClip, unseen_clip
 
+MAX_NEW_TOKENS = 110  # the longest description
 TARGETS = {
     "colour": 0.95,
     "shape": 0.95,
@@ -44,9 +48,9 @@ TARGETS = {
 
 @dataclass(frozen=True)
 class Score:
-    """Exact-match shares of one kind of question, and of two ways to answer without looking.
+    """Exact-match accuracy of one kind of question, with two baselines: the commonest answer, and grey frames.
 
-    A kind with a colon is a mean over descriptions, which have no commonest answer.
+    A kind with a colon is a mean over descriptions, which have no majority baseline.
     """
 
     kind: str
@@ -61,18 +65,40 @@ def load_model(folder: Path) -> Llava:
     return loading.load(checkpoints.locate(str(folder)), torch.device("cpu"), torch.float32)
 
 
+@torch.inference_mode()
+def answers(
+    model: Llava, method: Method, tokens: VisualTokens, questions: Sequence[str]
+) -> tuple[list[str], list[Step]]:
+    """Answer questions about compressed `tokens` greedily, in one batch; return the texts and the decode steps.
+
+    The video is prefilled once, unless the method prunes tokens in the prefill depending on the question.
+    """
+    prompts = [model.prompt(tokens, model.question_ids(text, (), 0.0), method.positions) for text in questions]
+    buffer = None
+    if method.prefill_pruner() is None:
+        at = int(prompts[0].visual.max()) + 1
+        shared = KVBuffer.empty(model.language_model, 1, at)
+        share(model.language_model, prompts[0].split(at)[0], shared)
+        buffer = shared.fork(len(prompts), max(map(len, prompts)) + MAX_NEW_TOKENS)
+        prompts = [prompt.split(at)[1] for prompt in prompts]
+    stop = Stop(model.stop_ids, MAX_NEW_TOKENS)
+    steps = list(generate(model.language_model, prompts, method, stop, Sampling(), buffer))
+    rows = zip(*(step.tokens for step in steps), strict=True)
+    return [model.decode([token for token in row if token is not None]).strip() for row in rows], steps
+
+
 def answer_all(model: Llava, method: Method, frames: np.ndarray, questions: list[str]) -> list[str]:
     """Answer questions about frames uint8 (frames, height, width, 3)."""
     return answers(model, method, encode_compressed(model, frames, method), questions)[0]
 
 
-Result = tuple[str, str, float, float]  # the true answer, the given one, and how right that and the blind one are
+Result = tuple[str, str, float, float]  # true answer, given answer, grades from 0 to 1 with video and with grey frames
 
 
 def score_clips(
-    model: Llava, method: Method, papers: Iterable[Paper]
+    model: Llava, method: Method, papers: Iterable[UnseenClip]
 ) -> tuple[list[Score], list[tuple[int, Question, str]]]:
-    """Ask about unseen clips: the score of each kind, and (seed, question, given) of each wrong answer."""
+    """Return the score of each kind of question, and (seed, question, given answer) of each wrong answer."""
     results: dict[str, list[Result]] = defaultdict(list)
     wrong = []
     for clip in papers:
@@ -88,13 +114,13 @@ def score_clips(
     return [_score(kind, results[kind]) for kind in order], wrong
 
 
-def _grades(clip: Paper, question: Question, given: str, guessed: str) -> Iterator[tuple[str, float, float]]:
-    """Say how right an answer and a blind one are, from 0 to 1: (kind, right, blindly right)."""
+def _grades(clip: UnseenClip, question: Question, given: str, guessed: str) -> Iterator[tuple[str, float, float]]:
+    """Yield (kind, grade of `given`, grade of `guessed`), grades from 0 to 1; guessed: the answer to grey frames."""
     yield question.kind, float(given == question.answer), float(guessed == question.answer)
     if question.kind == "describe":
         one, other = score_description(given, clip.timeline), score_description(guessed, clip.timeline)
-        yield "describe: stated facts right", one.right, other.right
-        yield "describe: true facts stated", one.told, other.told
+        yield "describe: stated facts right", one.precision, other.precision
+        yield "describe: true facts stated", one.recall, other.recall
         yield "describe: nothing invented", float(not one.invented), float(not other.invented)
 
 
@@ -116,10 +142,12 @@ def main(
     wrong: Annotated[bool, typer.Option(help="list the wrong answers")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Print exact-match accuracy for each kind of question, beside two baselines that see nothing."""
+    """Print exact-match accuracy for each kind of question, beside two baselines without video."""
     torch.set_num_threads(1)
     chosen = make_method(method, parse_options(option or []))
-    scores, mistakes = score_clips(load_model(model), chosen, (paper(number, frames, world) for number in range(clips)))
+    scores, mistakes = score_clips(
+        load_model(model), chosen, (unseen_clip(number, frames, world) for number in range(clips))
+    )
     if as_json:
         print(json.dumps([vars(score) for score in scores], indent=2))
         return

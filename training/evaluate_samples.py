@@ -1,4 +1,4 @@
-"""Asks a model folder the questions of the sample videos: `uv run python -m training.evaluate_samples`."""
+"""Evaluate a model folder on the questions of the sample videos: `uv run python -m training.evaluate_samples`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(
     frames: Annotated[int, typer.Option(help="frames read from each video")] = 16,
     method: Annotated[str, typer.Option(help="full drops no token; dycoke compresses")] = "full",
 ) -> None:
-    """Print the wrong answers and the number of right ones."""
+    """Print the wrong answers and the number of correct ones."""
     torch.set_num_threads(1)
     network, chosen = load_model(model), make_method(method, {})
     rows = yaml.safe_load((samples / "questions.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Descriptions taken apart into facts, so that they can be scored."""
+"""Extract facts from descriptions, and score descriptions by precision and recall of facts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HAPPENS = re.compile(rf"\b(?:an?|the) {_NAME} {_VERB}(?: {_PLACE})?")
 
 
 def facts(text: str) -> set[tuple[str, ...]]:
-    """List what a description states: a thing, its place, what happens to it; anything else states nothing."""
+    """Extract facts: (thing, predicate) or (thing, predicate, place); other text is ignored."""
     start, *rest = text.split("then ")
     found: set[tuple[str, ...]] = set()
     for match in _THERE.finditer(start):
@@ -34,20 +34,20 @@ def facts(text: str) -> set[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class DescriptionScore:
-    """Shares of the stated facts that are right and of the true facts that are stated; whether a thing is made up."""
+    """Precision and recall of the stated facts, and whether a thing is named that does not exist."""
 
-    right: float
-    told: float
+    precision: float
+    recall: float
     invented: bool
 
 
 def score_description(text: str, timeline: Timeline) -> DescriptionScore:
-    """Compare a description with what is true; a description that states nothing has nothing right."""
+    """Compare a description with the true one; a description without facts has precision 0."""
     stated, true = facts(text), facts(description(timeline))
     real = {f"{colour} {track.shape}" for track in timeline.tracks for colour in track.seen_colours}
     right = len(stated & true)
     return DescriptionScore(
-        right=right / len(stated) if stated else float(not true),
-        told=right / len(true) if true else 1.0,
+        precision=right / len(stated) if stated else float(not true),
+        recall=right / len(true) if true else 1.0,
         invented=any(fact[0] not in real for fact in stated),
     )

@@ -1,4 +1,4 @@
-"""Rendered frames of a scene, the wear that a video codec leaves on them, and which thing each visual token shows."""
+"""Render the frames of a scene, add JPEG artefacts, and compute which thing each visual token contains."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from training.sprites import RGB, draw_sprite
 
 IMAGE_SIZE = 96
 GRID = 6
-COVERED = 0.2  # of a token, by the box around a thing, makes the token that thing's
+COVERED = 0.2  # share of a token that a thing's bounding box must cover for the thing to own it
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """Frames uint8 (frames, height, width, 3) and, for each token, the number of the thing it shows.
+    """Frames uint8 (frames, height, width, 3) and the thing in each token.
 
     owners: int8 (frames, 36), an index into the scene's things, -1 for the background.
     """
@@ -32,7 +32,7 @@ class Rendering:
 
 
 def render(scene: Scene, times: Sequence[float], short_side: int, rng: np.random.Generator) -> Rendering:
-    """Render the frames at `times` (fractions of the clip), in tints that differ a little each time."""
+    """Render the frames at `times` (fractions of the clip), with random tints."""
     images = np.stack(list(pictures(scene, times, short_side, rng)))
     return Rendering(images, np.stack([token_owners(scene, time) for time in times]))
 
@@ -79,9 +79,9 @@ def _with_noise(image: np.ndarray, noise: float, rng: np.random.Generator) -> np
 
 
 def token_owners(scene: Scene, time: float) -> np.ndarray:
-    """Say which thing each token shows at a time: int8 (36,), an index into the things, -1 for the background.
+    """Return the thing in each token at a time: int8 (36,), an index into the things, -1 for the background.
 
-    A thing owns the token that its centre lies in, and those of which it covers enough as a box of its size.
+    A thing owns the token that contains its centre, and tokens of which its bounding box covers more than COVERED.
     """
     cells = np.zeros((len(scene.things) + 1, GRID, GRID))
     edges = np.arange(GRID + 1) / GRID
@@ -102,26 +102,26 @@ def token_owners(scene: Scene, time: float) -> np.ndarray:
 
 
 def token_at(x: float, y: float) -> int:
-    """Number the token that a place of the picture lies in."""
+    """Return the index of the token that contains a point, in fractions of the frame."""
     column, row = (min(max(int(at * GRID), 0), GRID - 1) for at in (x, y))
     return row * GRID + column
 
 
-def wear(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give the frames the blocks, the coarse colour and the level shift of a lossy codec; same shape and dtype."""
+def degrade(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add blocks, coarse colour and a level shift as of a lossy codec, by JPEG; same shape and dtype."""
     gain, lift = rng.normal(1, 0.04, 3), rng.normal(0, 4)
     quality = int(rng.integers(25, 96))
     table = np.clip(np.arange(256)[:, None] * gain + lift, 0, 255).astype(np.uint8)
-    worn = np.empty_like(frames)
+    degraded = np.empty_like(frames)
     for index, frame in enumerate(frames):
         buffer = io.BytesIO()
         level = np.stack([table[frame[..., channel], channel] for channel in range(3)], axis=-1)
         Image.fromarray(level).save(buffer, "JPEG", quality=quality, subsampling=2)
-        worn[index] = np.asarray(Image.open(buffer))
-    return worn
+        degraded[index] = np.asarray(Image.open(buffer))
+    return degraded
 
 
-def squash(frames: np.ndarray, size: int = IMAGE_SIZE) -> torch.Tensor:
+def resize_frames(frames: np.ndarray, size: int = IMAGE_SIZE) -> torch.Tensor:
     """Resize uint8 (frames, height, width, 3) to uint8 (frames, 3, size, size), aspect not kept, as the engine does."""
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     return interpolate(pixels, size=(size, size), mode="bicubic", antialias=True)

@@ -1,4 +1,4 @@
-"""What each visual token should know, read off a timeline: the targets of both stages' throw-away heads."""
+"""Labels of visual tokens and names, computed from a timeline: the targets of the auxiliary heads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from training.frames import GRID, token_at
 from training.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene
-from training.timeline import BEGUN, SIGNS, Timeline
+from training.timeline import BEGUN, OCCURRENCE_CLASSES, Timeline
 
-MOST_HAPPENINGS = 3  # in a clip
-# Classes a label may take, the background or "nothing" being class 0; labels not named here are numbers.
+MAX_OCCURRENCES = 3  # in a clip
+# Number of classes of each label; class 0 is the background or "nothing". Labels not listed here are numbers.
 CLASSES = {
     "shape": len(SHAPES) + 1,
     "colour": len(COLOURS) + 1,
@@ -19,9 +19,9 @@ CLASSES = {
     "before_colour": len(COLOURS) + 1,
     "place": 10,
     "heading": 5,
-    "happened": max(SIGNS.values()) + 1,
-    "rank": MOST_HAPPENINGS + 1,
-    "clock": MOST_HAPPENINGS + 1,
+    "happened": max(OCCURRENCE_CLASSES.values()) + 1,
+    "rank": MAX_OCCURRENCES + 1,
+    "clock": MAX_OCCURRENCES + 1,
     "background": len(BACKGROUNDS),
     "fits": 2,
     "beside_x": 3,
@@ -33,30 +33,33 @@ CLASSES = {
     "count_colour": 7,
     "count_both": 7,
 }
-SEEN = ("shape", "colour", "centre", "x", "y")  # what one frame tells
-# Of a name in a question: whether it fits a thing, where that is, and on which side of the thing named before.
-NAMES = ("fits", "named_x", "named_y", "beside_x", "beside_y")
-VERDICTS = ("said", "holds")  # of a name too, but deeper: whether the answer says it, and whether it is yes
-# Classes of which the first is so frequent that the others would not be learnt: rare ones count more.
+FRAME_LABELS = ("shape", "colour", "centre", "x", "y")  # labels of a single frame
+# Of a name in a question: whether it fits a thing, where that is, and on which side of the thing named before it.
+NAME_LABELS = ("fits", "named_x", "named_y", "beside_x", "beside_y")
+ANSWER_LABELS = (
+    "said",
+    "holds",
+)  # of a name, in a deeper layer: whether the answer contains it, and whether the answer is yes
+# Labels whose class 0 is so frequent that the others would not be learnt; their rare classes get larger weights.
 UNEVEN = ("heading", "happened", "rank", "clock")
-# What the middle layers of the language model should know: what to answer with, and what the past tells.
-TOLD = (
-    *(name for name in CLASSES if name not in (*NAMES, *VERDICTS, "centre")),
+# Labels of visual tokens in the middle of the language model: answers, and what happened in earlier frames.
+TOKEN_LABELS = (
+    *(name for name in CLASSES if name not in (*NAME_LABELS, *ANSWER_LABELS, "centre")),
     *("way_x", "way_y", "age", "time"),
 )
-WHERE = ("thing", "frame", "x", "y")  # whose a token is (-1: the background's), when, and where that thing is
+POSITION_LABELS = ("thing", "frame", "x", "y")  # thing of a token (-1: background), frame, and centre of the thing
 Labels = dict[str, np.ndarray]
 
 
 def clip_labels(scene: Scene, timeline: Timeline, owners: np.ndarray) -> Labels:
-    """Label the tokens of a clip, owners int8 (frames, 36): each label (frames, 36), NaN where it says nothing.
+    """Label the tokens of a clip, owners int8 (frames, 36): each label (frames, 36), NaN where not defined.
 
-    x, y: the centre of the token's thing, in tokens from the top left corner; way_x, way_y: how far that went since it
-    was first seen, if it began to move; age: frames since then, in eights; time: frames since the clip began, in
-    eights; before_*: whose the place was a frame ago; happened: what has happened to its thing so far, and rank: as
-    which of all the happenings; clock: how many happenings began in earlier frames; count*: how many things' centres
-    come up to this token in this frame, in all and of its thing's shape, colour, or both; thing, frame: whose it is and
-    when, a place just left being the thing's that went.
+    x, y: centre of the token's thing, in tokens from the top left corner. way_x, way_y: its displacement since it first
+    appeared, in tokens, if it moves. age: frames since then / 8. time: frames since the clip's start / 8. before_*:
+    class of the same token one frame earlier. happened: kind of the last occurrence of its thing so far, and rank: its
+    number among all occurrences. clock: occurrences that began in earlier frames. count*: centres of things up to this
+    token in raster order in this frame: all, and those of the same shape, colour, or both. thing, frame: as in
+    `extend_disappeared`.
     """
     state = _states(scene, timeline)
     moments = np.arange(timeline.frames)[:, None]
@@ -74,38 +77,38 @@ def clip_labels(scene: Scene, timeline: Timeline, owners: np.ndarray) -> Labels:
         changed = owned[1:] | owned[:-1]
         before[1:] = np.where(changed, labels[name][:-1], np.nan)
         labels[f"before_{name}"] = before
-    labels["thing"] = with_gone(timeline, owners).astype(float)
+    labels["thing"] = extend_disappeared(timeline, owners).astype(float)
     labels["frame"] = np.broadcast_to(moments.astype(float), owners.shape)
-    return labels | _happenings(timeline, labels) | _counts(labels)
+    return labels | _occurrence_labels(timeline, labels) | _counts(labels)
 
 
-def with_gone(timeline: Timeline, owners: np.ndarray) -> np.ndarray:
-    """Give the places that a thing has just left for good to that thing, for one frame: owners (frames, 36).
+def extend_disappeared(timeline: Timeline, owners: np.ndarray) -> np.ndarray:
+    """Return owners (frames, 36) in which a disappeared thing keeps its tokens for one more frame.
 
-    Only there, and not in the last frame that shows it, is to be seen that it goes.
+    Only that frame, not the last one with the thing, contains the evidence that it disappears.
     """
     things = owners.copy()
     for one in timeline.occurrences:
         if one.kind == "disappears":
-            left = (owners[one.frame - 1] == one.track.number) & (owners[one.frame] < 0)
-            things[one.frame, left] = one.track.number
+            vacated = (owners[one.frame - 1] == one.track.number) & (owners[one.frame] < 0)
+            things[one.frame, vacated] = one.track.number
     return things
 
 
-def _happenings(timeline: Timeline, labels: Labels) -> Labels:
-    """Tell for each token what has happened to its thing up to its frame, as which of all, and how many did before."""
+def _occurrence_labels(timeline: Timeline, labels: Labels) -> Labels:
+    """Label the last occurrence of each token's thing, its rank among all, and the number of earlier occurrences."""
     kind = np.zeros(labels["thing"].shape)
     rank = np.where(labels["thing"] >= 0, 0.0, np.nan)
     clock = np.zeros(kind.shape)
-    for number, one in enumerate(timeline.occurrences[:MOST_HAPPENINGS], start=1):
+    for number, one in enumerate(timeline.occurrences[:MAX_OCCURRENCES], start=1):
         clock += labels["frame"] > one.frame
         since = (labels["thing"] == one.track.number) & (labels["frame"] >= one.frame)
-        kind[since], rank[since] = SIGNS[one.kind], number
+        kind[since], rank[since] = OCCURRENCE_CLASSES[one.kind], number
     return {"happened": kind, "rank": rank, "clock": clock}
 
 
 def _states(scene: Scene, timeline: Timeline) -> Labels:
-    """Tabulate each thing's state in each frame: (things + 1, frames), row 0 being the background's."""
+    """Return each thing's state in each frame, (things + 1, frames); row 0 is the background."""
     size = (len(scene.things) + 1, timeline.frames)
     names = ("shape", "colour", "x", "y", "first_colour", "way_x", "way_y", "age", "place", "heading")
     state = {name: np.zeros(size) for name in names}
@@ -124,12 +127,12 @@ def _states(scene: Scene, timeline: Timeline) -> Labels:
 
 
 def _ninth(x: float, y: float) -> int:
-    """Number the ninth of the picture that a place is in, along the rows."""
+    """Return the cell of a 3 by 3 grid that contains a point, in raster order."""
     return min(2, max(0, int(y * 3))) * 3 + min(2, max(0, int(x * 3)))
 
 
 def _heading(x: float, y: float) -> int:
-    """Number the side towards which a way of some length has gone so far: 0 for none, then as in `DIRECTIONS`."""
+    """Return the class of a displacement: 0 for none, else 1 + the index in `DIRECTIONS`."""
     if max(abs(x), abs(y)) < BEGUN * GRID:
         return 0
     return (2 if x > 0 else 1) if abs(x) > abs(y) else (4 if y > 0 else 3)
@@ -144,7 +147,7 @@ def _centres(timeline: Timeline, owners: np.ndarray) -> np.ndarray:
 
 
 def _counts(labels: Labels) -> Labels:
-    """Count centres along each frame, for the tokens that hold one."""
+    """Count centres in raster order within each frame, for the tokens that contain one."""
     here = labels["centre"] == 1
     shape, colour = labels["shape"], labels["colour"]
     kinds = {"count": 0 * shape, "count_shape": shape, "count_colour": colour, "count_both": shape * 16 + colour}

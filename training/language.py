@@ -1,4 +1,4 @@
-"""Stage 2: teaches the language model to answer from cached visual tokens, to follow things and to look at them."""
+"""Stage 2: train the language model on cached visual tokens, with auxiliary heads and an attention loss."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 from transformers import LlavaOnevisionForConditionalGeneration
 
+from training.attention_loss import NAME_LAYER, STATED_LAYER, attention_loss
 from training.batches import Batch, TokenPool, frame_count, sample_batch
-from training.gazing import NAME_LAYER, TOLD_LAYER, gaze_loss
 from training.heads import Heads
-from training.labels import NAMES, TOLD, VERDICTS
+from training.labels import ANSWER_LABELS, NAME_LABELS, TOKEN_LABELS
 from training.model import TEXT_WIDTH, cosine, parameter_groups
 from training.muon import Muon
-from training.naming import name_labels, verdict_labels
+from training.name_labels import answer_labels, name_labels
 from training.packing import NO_NAME, packed_logits, read_video
 
 MATRIX_RATE = 5e-3
 OTHER_RATE = 3e-3
-DECAY = 1.0  # of matrices, times the rate: without it states grow until the visual tokens' own features drown in them
+DECAY = (
+    1.0  # weight decay of matrices, times the rate; without it states grow until the visual tokens' features are lost
+)
 REPORT_EVERY = 25
 CHECKPOINT_EVERY = 100
-# The frames' order reaches the model through rotary positions only, and answers alone teach it too rarely what to make
-# of them. So the visual tokens are asked, after this many layers, how their things moved, came, changed and number.
-HINT_LAYER = 5
-HINT_WEIGHT = 0.2
-GAZE_WEIGHT = 0.5
-PARTS = 2  # that a batch is computed in, side by side: matrices this small keep no second core busy
+# Frame order is encoded in rotary positions only, and the answers alone are too weak a signal to learn its use. So
+# auxiliary heads predict motion, appearance, change and counts from the visual tokens after this many layers.
+AUXILIARY_LAYER = 5
+AUXILIARY_WEIGHT = 0.2
+ATTENTION_WEIGHT = 0.5
+PARTS = 2  # of a batch, computed in parallel threads: matrices this small do not use a second core
 
 
 @dataclass(frozen=True)
-class Course:
-    """A run of batches under one cosine: its name, its length, what is asked, and its top rate's share of the usual.
+class Phase:
+    """A training phase: `steps` batches under one cosine schedule, with a quota of questions.
 
-    Clips have any of the `lengths`, in frames; where there are none given, they grow, from the progress `start` (0 to
-    1) on. A course that is stopped after `stop` batches leaves its cosine unfinished.
+    rate: factor of the learning rates. lengths: frames of a clip, drawn evenly; if empty, as `frame_count`, whose
+    progress runs from `start` to 1. stop: ends the phase after so many batches, before its schedule ends.
     """
 
     name: str
@@ -53,55 +55,55 @@ class Course:
     stop: int | None = None
 
     def frames(self, step: int, rng: np.random.Generator) -> int:
-        """Choose how many frames the clips of a batch have."""
+        """Draw the number of frames of a batch's clips."""
         if self.lengths:
             return int(rng.choice(self.lengths))
         return frame_count(self.start + (1 - self.start) * step / self.steps, rng)
 
 
-def make_hints(seed: int) -> torch.nn.ModuleDict:
-    """Make the heads that ask tokens of the language model: visual ones about their past, names about their things."""
+def make_auxiliary_heads(seed: int) -> torch.nn.ModuleDict:
+    """Return the auxiliary heads: on visual tokens, on names, and on names in a deeper layer."""
     torch.manual_seed(seed)
-    heads = {"visual": TOLD, "names": NAMES, "verdicts": VERDICTS}
+    heads = {"visual": TOKEN_LABELS, "names": NAME_LABELS, "verdicts": ANSWER_LABELS}
     return torch.nn.ModuleDict({asked: Heads(labels, TEXT_WIDTH) for asked, labels in heads.items()})
 
 
 def train_language(
     model: LlavaOnevisionForConditionalGeneration,
     tokenizer: Tokenizer,
-    hints: torch.nn.ModuleDict,
+    auxiliary: torch.nn.ModuleDict,
     pools: tuple[TokenPool, TokenPool],
-    course: Course,
+    phase: Phase,
     seed: int,
     run: Path,
     report: Callable[[dict], None],
 ) -> None:
-    """Train text model, newline token and hint heads in place, going on from the course's checkpoint if it has one."""
-    parts = torch.nn.ModuleDict({"text": model.model.language_model, "hints": hints})
+    """Train text model, newline token and auxiliary heads in place, from the phase's checkpoint if there is one."""
+    parts = torch.nn.ModuleDict({"text": model.model.language_model, "hints": auxiliary})
     matrices, rest = parameter_groups(parts)
     rest.append(model.model.image_newline)
     optimisers = (
         Muon(matrices, MATRIX_RATE, decay=DECAY),
         torch.optim.AdamW(rest, lr=OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     )
-    whole = torch.nn.ModuleDict({"model": model, "hints": hints})
-    checkpoint = run / f"{course.name}.pt"
+    whole = torch.nn.ModuleDict({"model": model, "hints": auxiliary})  # keys of existing checkpoints
+    checkpoint = run / f"{phase.name}.pt"
     first = _resume(whole, optimisers, checkpoint)
 
     def learn(step: int, part: int) -> dict[str, float]:
-        """Add the gradients of one part of a batch to the others', and record how it went."""
-        drawn = (seed, *course.name.encode(), step)
-        frames = course.frames(step, np.random.default_rng(drawn))
-        batch = sample_batch(tokenizer, pools, course.quota, frames, np.random.default_rng((*drawn, part)))
-        loss, aids, record = batch_losses(model, tokenizer, hints, batch)
+        """Accumulate the gradients of one part of a batch and return its metrics."""
+        drawn = (seed, *phase.name.encode(), step)
+        frames = phase.frames(step, np.random.default_rng(drawn))
+        batch = sample_batch(tokenizer, pools, phase.quota, frames, np.random.default_rng((*drawn, part)))
+        loss, aids, record = batch_losses(model, tokenizer, auxiliary, batch)
         ((loss + aids) / PARTS).backward()
         return record
 
     recent: list[dict[str, float]] = []
     with ThreadPoolExecutor(PARTS) as threads:
-        for step in range(first, course.stop or course.steps):
+        for step in range(first, phase.stop or phase.steps):
             for optimiser, rate in zip(optimisers, (MATRIX_RATE, OTHER_RATE), strict=True):
-                optimiser.param_groups[0]["lr"] = rate * course.rate * cosine(step, course.steps, 100)
+                optimiser.param_groups[0]["lr"] = rate * phase.rate * cosine(step, phase.steps, 100)
                 optimiser.zero_grad()
             recent.extend(threads.map(partial(learn, step), range(PARTS)))
             torch.nn.utils.clip_grad_norm_(rest, 1.0)
@@ -115,22 +117,22 @@ def train_language(
 
 
 def batch_losses(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, hints: torch.nn.ModuleDict, batch: Batch
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, auxiliary: torch.nn.ModuleDict, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
-    """Give a batch's loss of answers, the weighted loss of hints and gazes, and a record of both."""
-    cache, states = read_video(model, tokenizer, batch.tokens, HINT_LAYER)
+    """Return a batch's answer loss, the weighted auxiliary and attention losses, and metrics."""
+    cache, states = read_video(model, tokenizer, batch.tokens, AUXILIARY_LAYER)
     start = cache.get_seq_length() - batch.tokens.shape[1] - 1  # one newline follows the visual tokens
     labels = {name: label.flatten() for name, label in batch.labels.items()}
-    hint_loss, told = hints["visual"].losses(states.flatten(0, 1), labels)
+    hint_loss, told = auxiliary["visual"].losses(states.flatten(0, 1), labels)
     logits, targets, into = packed_logits(model, cache, batch.pack)
-    gaze, looked = gaze_loss(model.model.language_model, into, cache, batch.pack, batch.labels, start)
+    target, looked = attention_loss(model.model.language_model, into, cache, batch.pack, batch.labels, start)
     is_name = batch.pack.named != NO_NAME
     names = into[NAME_LAYER][is_name]
-    name_loss, named = hints["names"].losses(names, name_labels(batch.pack, batch.labels))
-    verdict_loss, judged = hints["verdicts"].losses(into[TOLD_LAYER][is_name], verdict_labels(batch.pack))
+    name_loss, named = auxiliary["names"].losses(names, name_labels(batch.pack, batch.labels))
+    verdict_loss, judged = auxiliary["verdicts"].losses(into[STATED_LAYER][is_name], answer_labels(batch.pack))
     loss = (cross_entropy(logits, targets, reduction="none") * batch.pack.weights).sum()
     accuracy = (logits.argmax(-1) == targets).float().mean().item()
-    aids = HINT_WEIGHT * (hint_loss + name_loss + verdict_loss) + GAZE_WEIGHT * gaze
+    aids = AUXILIARY_WEIGHT * (hint_loss + name_loss + verdict_loss) + ATTENTION_WEIGHT * target
     return loss, aids, {"loss": loss.item(), "token_accuracy": accuracy} | told | looked | named | judged
 
 

@@ -1,4 +1,4 @@
-"""Renders the sample videos and what is true of them: `uv run python -m training.make_samples`."""
+"""Render the sample videos, their questions and their manifest: `uv run python -m training.make_samples`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.time_questions import description
 from training.timeline import Timeline
 
 SEED = 2024
-# Drawn at twice the size and reduced, so that slow things do not move by whole pixels.
+# Drawn at twice the size and reduced, so that slow things move by fractions of a pixel.
 OVERSAMPLING = 2
 
 
@@ -28,7 +28,7 @@ def encode(sample: Sample, path: Path) -> None:
     frames = round(sample.seconds * sample.rate)
     rng = np.random.default_rng(SEED)
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        # One thread, because x264's output depends on how many it has.
+        # One thread, because x264's output depends on the number of threads.
         stream = container.add_stream("libx264", rate=sample.rate, options={"crf": "20", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         times = np.linspace(0, 1, frames).tolist()
@@ -41,7 +41,7 @@ def encode(sample: Sample, path: Path) -> None:
 
 
 def manifest(made: list[tuple[Sample, Path]]) -> str:
-    """Describe the clips: what they show, their size, and the start of their SHA-256."""
+    """Return a Markdown table of the clips: description, length, size and the start of their SHA-256."""
     lines = [
         "# Sample videos",
         "",

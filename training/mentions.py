@@ -1,4 +1,4 @@
-"""Which things the words of a question name, so that each such word can be taught to look at them."""
+"""Find the names in a question and the things that they refer to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = re.compile(
 
 
 def mentions(question: Question, timeline: Timeline) -> tuple[Mention, ...]:
-    """Find the names in a question, the things of a timeline that each fits, and which of them its answer says."""
+    """Return the names in a question, the things of a timeline that each fits, and whether the answer contains it."""
     found = []
     matches = list(_NAME.finditer(question.text))
     said = [match[0].lower() in question.answer for match in matches]

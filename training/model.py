@@ -1,4 +1,4 @@
-"""The demo model: stock LLaVA-OneVision classes, made small, and the folder it is kept in."""
+"""Build the demo model from small LLaVA-OneVision classes of transformers, and save it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKENS_A_FRAME = GRID * GRID
 
 
 def build_model(tokenizer: Tokenizer, seed: int = 0) -> LlavaOnevisionForConditionalGeneration:
-    """Build an untrained model, float32, with sin-cos position embeddings in its vision tower."""
+    """Build an untrained float32 model with sin-cos position embeddings in its vision tower."""
     torch.manual_seed(seed)
     end = tokenizer.token_to_id("<|im_end|>")
     text = Qwen2Config(
@@ -86,7 +86,7 @@ def frame_tokens(model: LlavaOnevisionForConditionalGeneration, pixels: torch.Te
 
 
 def save_model(model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the model in float16 and its tokenizer as a transformers folder."""
+    """Save the model in float16 and its tokenizer as a transformers folder."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.to(torch.float16) for name, value in model.state_dict().items()}
     weights.pop("lm_head.weight", None)
@@ -98,7 +98,7 @@ def save_model(model: LlavaOnevisionForConditionalGeneration, tokenizer: Tokeniz
         eos_token_id=end, pad_token_id=tokenizer.token_to_id("<|endoftext|>"), do_sample=False
     )
     half.save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # Written for its owner alone.
+    (folder / "model.safetensors").chmod(0o644)  # written with mode 0600
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=model.config.text_config.max_position_embeddings,
@@ -123,7 +123,7 @@ def parameter_groups(
 
 
 def cosine(step: int, steps: int, warmup: int) -> float:
-    """Give the share of the top learning rate at `step`: a linear rise, then a cosine fall to 0."""
+    """Return the factor of the learning rate at `step`: linear warm-up, then cosine decay to 0."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

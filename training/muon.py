@@ -1,4 +1,4 @@
-"""The Muon optimiser in float32; PyTorch's own works in bfloat16, which many CPUs compute a hundred times slower."""
+"""The Muon optimiser in float32; PyTorch's Muon uses bfloat16, a hundred times slower on many CPUs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(Optimizer):
-    """Steps each matrix along its orthogonalised momentum, sized as AdamW's steps are (0.2 root mean square)."""
+    """An optimiser that steps along the orthogonalised momentum, scaled to AdamW's step size (0.2 root mean square)."""
 
     def __init__(self, matrices: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95, decay: float = 0.01):
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "decay": decay})
@@ -39,7 +39,7 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
-    """Bring the singular values of (number, rows, columns) near 1 by Newton-Schulz rounds."""
+    """Bring the singular values of matrices (number, rows, cols) near 1 by Newton-Schulz iterations."""
     first, third, fifth = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices

@@ -1,4 +1,4 @@
-"""The many ways to put each question; what stands in braces is a gap."""
+"""Templates of each kind of question, and random variation of their wording."""
 
 from __future__ import annotations
 
@@ -140,14 +140,14 @@ FORMS = {
 }
 
 
-def phrase(rng: np.random.Generator, kind: str, **gaps: str) -> str:
-    """Choose a form of a question and fill its gaps; "colour" and "thing" fill themselves."""
-    words = {"colour": word_for_colour(rng), "thing": word_for_thing(rng)} | gaps
+def phrase(rng: np.random.Generator, kind: str, **fields: str) -> str:
+    """Draw a template of a kind and fill its fields; `colour` and `thing` get random synonyms."""
+    words = {"colour": word_for_colour(rng), "thing": word_for_thing(rng)} | fields
     return FORMS[kind][rng.integers(len(FORMS[kind]))].format(**words)
 
 
 def vary(rng: np.random.Generator, text: str) -> str:
-    """Drop the full stop or the question mark now and then, and start with a capital half the time."""
+    """Drop the final punctuation (12 %), and capitalise the first letter (50 %)."""
     if rng.random() < 0.12:
         text = text.rstrip("?.")
     if rng.random() < 0.5:
@@ -156,10 +156,10 @@ def vary(rng: np.random.Generator, text: str) -> str:
 
 
 def word_for_colour(rng: np.random.Generator) -> str:
-    """Choose between British and American spelling."""
+    """Draw the British or the American spelling."""
     return "colour" if rng.random() < 0.5 else "color"
 
 
 def word_for_thing(rng: np.random.Generator) -> str:
-    """Choose a word for any solid."""
+    """Draw a word for any solid."""
     return ("object", "thing", "shape")[rng.integers(3)]

@@ -1,4 +1,4 @@
-"""A pool of worn, squashed frames on disk, rendered once from seeds and read by both stages."""
+"""A pool of rendered, degraded and resized frames on disk, generated from seeds and read by both stages."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.frames import GRID, IMAGE_SIZE, render, squash, wear
+from training.frames import GRID, IMAGE_SIZE, degrade, render, resize_frames
 from training.scenes import TRAIN, Scene, World, sample_scene
 
 SHORT_SIDES = (112, 144, 192)
-WORN_SHARE = 0.8
+DEGRADED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which clips a pool holds: clip `i` shows the scene of seed `first_seed + i`, `frames` evenly spaced ones."""
+    """The clips of a pool: clip `i` is the scene of seed `first_seed + i` at `frames` evenly spaced times."""
 
     first_seed: int
     clips: int
@@ -27,7 +27,7 @@ class Recipe:
 
     @property
     def times(self) -> np.ndarray:
-        """When the frames are, as fractions of the clip: (frames,)."""
+        """Times of the frames, as fractions of the clip: (frames,)."""
         return np.linspace(0, 1, self.frames)
 
     def scene(self, clip: int) -> Scene:
@@ -46,21 +46,21 @@ class Pool:
 
 
 def render_clip(seed: int, times: np.ndarray, world: World = TRAIN) -> tuple[Scene, np.ndarray, np.ndarray]:
-    """Render the clip of a seed: its scene, frames uint8 (frames, height, width, 3), owners int8 (frames, 36)."""
+    """Render the clip of a seed; return scene, frames uint8 (frames, height, width, 3), owners int8 (frames, 36)."""
     rng = np.random.default_rng(seed)
     scene = sample_scene(rng, world)
     rendering = render(scene, times.tolist(), int(rng.choice(SHORT_SIDES)), rng)
-    worn = wear(rendering.frames, rng) if rng.random() < WORN_SHARE else rendering.frames
-    return scene, worn, rendering.owners
+    degraded = degrade(rendering.frames, rng) if rng.random() < DEGRADED_SHARE else rendering.frames
+    return scene, degraded, rendering.owners
 
 
-def _squashed_clip(job: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _resized_clip(job: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     _, frames, owners = render_clip(*job)
-    return squash(frames).numpy(), owners
+    return resize_frames(frames).numpy(), owners
 
 
 def open_pool(folder: Path, recipe: Recipe, workers: int = 2) -> Pool:
-    """Open the pool of a folder, rendering it first if it is not complete."""
+    """Open the pool in a folder; render it first if it is incomplete or of another recipe."""
     done = folder / "pool.json"
     if not done.exists() or json.loads(done.read_text()) != asdict(recipe):
         _render_pool(folder, recipe, workers)
@@ -80,7 +80,7 @@ def _render_pool(folder: Path, recipe: Recipe, workers: int) -> None:
     owners = np.lib.format.open_memmap(folder / "owners.npy", "w+", np.int8, (*size, GRID * GRID))
     jobs = [(recipe.first_seed + clip, recipe.times) for clip in range(recipe.clips)]
     with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as processes:
-        for clip, (frame, owner) in enumerate(processes.imap(_squashed_clip, jobs, chunksize=16)):
+        for clip, (frame, owner) in enumerate(processes.imap(_resized_clip, jobs, chunksize=16)):
             pixels[clip], owners[clip] = frame, owner
     pixels.flush()
     owners.flush()

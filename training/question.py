@@ -1,4 +1,4 @@
-"""A question with its answer, and where in the clip that answer is to be seen."""
+"""A question with its answer, the names in it, and the visual tokens that the answer depends on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Focus:
-    """Where to look: at a thing (its number in the scene), from frame `first` to frame `last`."""
+class Region:
+    """The visual tokens of a thing (its number in the scene) in frames `first` to `last`, both included."""
 
     thing: int
     first: int
@@ -21,23 +21,23 @@ class Focus:
 
 
 @dataclass(frozen=True)
-class Gaze:
-    """Where to look while the answer is given up to its character `end`.
+class AttentionTarget:
+    """The regions to attend to while generating the answer up to its character `end`.
 
-    `told` shows what is being told; `basis` is what must be found before: the other thing of a relation, the event
-    after which, or what was told just now. The two may be the same.
+    stated: what this part of the answer states. basis: what must be found first: the other thing of a relation, the
+    reference event, or the region of the previous part. The two may be the same.
     """
 
     end: int
-    basis: Focus
-    told: Focus
+    basis: Region
+    stated: Region
 
 
 @dataclass(frozen=True)
 class Mention:
     """A name in a question, ending before character `end`, and the numbers of the things that it fits at any time.
 
-    `said` tells whether the answer says it, where the question offers names and the answer says one of them.
+    said: whether the answer contains the name; None unless the answer contains some of the question's names.
     """
 
     end: int
@@ -47,19 +47,19 @@ class Mention:
 
 @dataclass(frozen=True)
 class Question:
-    """A question, its answer, its kind; where to look while answering, in order; and whom the question names."""
+    """A question with answer and kind, attention targets in the order of the answer, and the names in the question."""
 
     text: str
     answer: str
     kind: str
-    gazes: tuple[Gaze, ...] = ()
+    attention_targets: tuple[AttentionTarget, ...] = ()
     mentions: tuple[Mention, ...] = ()
 
-    def seen_at(self, told: Focus, basis: Focus | None = None) -> Question:
-        """Give the question with one gaze for its whole answer."""
-        return replace(self, gazes=(Gaze(len(self.answer), basis or told, told),))
+    def with_target(self, stated: Region, basis: Region | None = None) -> Question:
+        """Return the question with one attention target for its whole answer."""
+        return replace(self, attention_targets=(AttentionTarget(len(self.answer), basis or stated, stated),))
 
 
 def some(rng: np.random.Generator, items: Sequence[Item], most: int) -> list[Item]:
-    """Draw at most so many of the items, none twice."""
+    """Draw at most `most` of the items without replacement."""
     return [items[index] for index in rng.permutation(len(items))[:most]]

@@ -1,4 +1,4 @@
-"""Questions about a timeline, with answers true of it; each kind is a function, a new kind is a new function."""
+"""Draw questions with true answers about a timeline; each kind is one function in ASKERS."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ TRAIN_QUOTA = {
     "describe": 1,
 }
 
-# What is learnt last is asked most, once the rest is known.
+# For later phases: more questions of the kinds that are learnt last.
 LATER_QUOTA = TRAIN_QUOTA | {"exists": 2, "count": 2, "position": 2, "relation": 4, "order": 4, "change": 3, "event": 3}
 
-# What two things must be compared for stays at chance as long as it is a small part of all that is asked.
+# Comparisons of two things stay at chance while they are a small share of the questions.
 COMPARING_QUOTA = {"relation": 8, "event": 3, "order": 3, "change": 3, "motion": 2}
 
-# The same holds for what has to be put in an order.
+# The same holds for the order of occurrences.
 ORDERING_QUOTA = {"order": 8, "event": 3, "change": 2, "motion": 2, "relation": 2, "describe": 1}
 
 
 def ask(timeline: Timeline, rng: np.random.Generator, quota: dict[str, int]) -> list[Question]:
-    """Draw at most `quota[kind]` questions of each kind; a timeline may leave nothing to ask of a kind."""
+    """Draw at most `quota[kind]` questions of each kind; a timeline may allow fewer, or none."""
     drawn = [question for kind, most in quota.items() for question in ASKERS[kind](timeline, rng, most)]
     asked = [replace(question, text=vary(rng, question.text)) for question in drawn]
     return [replace(question, mentions=mentions(question, timeline)) for question in asked]

@@ -1,4 +1,4 @@
-"""The sample videos: what each of them shows, and questions about it with true answers."""
+"""Scenes of the sample videos, and questions about them with true answers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from training.question import Question
 from training.scenes import Event, Scene, Thing
 
 WIDE, TALL = (854, 480), (480, 854)
-ALWAYS = 2.0  # an end that no clip reaches
+ALWAYS = 2.0  # an end time after the end of every clip
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip to be rendered: its scene, its length in seconds, its frames a second, and what to ask about it."""
+    """A clip to render: scene, length in seconds, frames per second, and questions."""
 
     name: str
     scene: Scene
@@ -23,7 +23,7 @@ class Sample:
 
 
 def samples() -> list[Sample]:
-    """List the sample clips."""
+    """Return all sample clips."""
     return [
         _cube(),
         _ball_and_cone(),

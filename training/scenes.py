@@ -1,4 +1,4 @@
-"""The world the demo model is trained on: coloured solids to which things happen, before a backdrop."""
+"""Random scenes to train and evaluate the demo model on: coloured solids with events, before a background."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black
 BACKGROUNDS = ("grey", "brown", "teal", "pink")
 ASPECTS = ((16, 9), (4, 3), (1, 1), (9, 16))
 MAX_THINGS = 5
-# Two centres closer than one pooled token (1/6 of the squashed frame) cannot be told apart by the model.
+# The model cannot separate two centres closer than one pooled token (1/6 of the resized frame).
 TOKEN_WIDTH = 1 / 6
-# What begins this close together cannot be put in order when 16 frames are looked at.
+# Minimum time between the starts of two events, so that 16 frames contain their order.
 ONSET_GAP = 0.14
-FRAME = 1 / 15  # of a clip, when 16 frames are looked at
-HAPPENINGS = ("move", "enter", "exit", "flash", "turn")
-HAPPENING_SHARES = (0.4, 0.15, 0.15, 0.15, 0.15)
+FRAME = 1 / 15  # duration of one of 16 frames, as a fraction of the clip
+EVENT_KINDS = ("move", "enter", "exit", "flash", "turn")
+EVENT_SHARES = (0.4, 0.15, 0.15, 0.15, 0.15)
 
 
 @dataclass(frozen=True)
 class World:
-    """How hard its scenes are to see: sizes of things, length of short events in frames, noise, drift, backdrops."""
+    """Ranges to draw scenes from, which determine their difficulty."""
 
     diameters: tuple[float, float]  # fractions of the frame's short side
-    brief: tuple[float, float]  # frames, when 16 are looked at
-    noise: float  # most, in levels of 255
-    drift: float  # most that the camera moves in a clip, a fraction of the frame
+    brief: tuple[float, float]  # length of short events, in frames of 16
+    noise: float  # maximum, in levels of 255
+    drift: float  # maximum movement of the camera in a clip, as a fraction of the frame
     backdrops: tuple[str, ...]
 
 
 TRAIN = World((0.2, 0.46), (1.0, 3.2), 8.0, 0.05, ("flat", "gradient", "floor", "cloudy", "grainy", "stripes"))
-# Nothing is ever trained on tiles and waves.
+# Tiles and waves are never trained on.
 TEST = replace(TRAIN, backdrops=("flat", "floor", "cloudy", "grainy", "tiles", "waves"))
 EASY = World((0.28, 0.46), (2.0, 3.2), 0.0, 0.0, ("flat", "gradient", "floor"))
 HARD = World((0.2, 0.28), (1.0, 1.8), 8.0, 0.05, ("grainy", "tiles", "waves"))
@@ -42,7 +42,7 @@ WORLDS = {"test": TEST, "easy": EASY, "hard": HARD}
 
 @dataclass(frozen=True)
 class Event:
-    """What happens to a thing, from `start` to `end` (fractions of the clip); `to` is a place or a colour."""
+    """An event of a thing from `start` to `end` (fractions of the clip); `to` is the new place or colour."""
 
     kind: str
     start: float
@@ -62,7 +62,7 @@ class Thing:
     event: Event | None = None
 
     def place_at(self, time: float) -> tuple[float, float]:
-        """Give the centre (x, y) at a time between 0 and 1, the camera's drift left out."""
+        """Return the centre (x, y) at a time between 0 and 1, without the camera's drift."""
         event = self.event
         if event is None or event.kind != "move" or not isinstance(event.to, tuple):
             return self.place
@@ -73,13 +73,13 @@ class Thing:
         )
 
     def colour_at(self, time: float) -> str:
-        """Give the colour at a time."""
+        """Return the colour at a time."""
         event = self.event
         turned = event is not None and event.kind == "turn" and event.start <= time < event.end
         return str(event.to) if event is not None and turned else self.colour
 
     def visible_at(self, time: float) -> bool:
-        """Tell whether it is there at a time."""
+        """Return whether the thing is visible at a time."""
         event = self.event
         if event is None:
             return True
@@ -90,7 +90,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip to be rendered. `noise` is in levels of 255, `drift` the camera's way (x, y) from start to end."""
+    """A clip to render. noise: levels of 255; drift: movement (x, y) of the camera, in fractions of the frame."""
 
     things: tuple[Thing, ...]
     aspect: tuple[int, int]
@@ -100,13 +100,13 @@ class Scene:
     drift: tuple[float, float] = (0.0, 0.0)
 
     def place_at(self, thing: Thing, time: float) -> tuple[float, float]:
-        """Give the centre of a thing in the picture at a time."""
+        """Return the centre of a thing in the frame at a time, with the camera's drift."""
         x, y = thing.place_at(time)
         return x + (time - 0.5) * self.drift[0], y + (time - 0.5) * self.drift[1]
 
 
 def sample_scene(rng: np.random.Generator, world: World = TRAIN) -> Scene:
-    """Draw a scene whose things never hide one another."""
+    """Draw a scene in which no thing occludes another."""
     aspect = ASPECTS[rng.choice(len(ASPECTS), p=(0.55, 0.15, 0.15, 0.15))]
     things = _sample_things(rng, aspect, world)
     drifts = world.drift > 0 and rng.random() < 0.5
@@ -123,10 +123,10 @@ def sample_scene(rng: np.random.Generator, world: World = TRAIN) -> Scene:
 
 def _sample_things(rng: np.random.Generator, aspect: tuple[int, int], world: World) -> tuple[Thing, ...]:
     count = int(rng.integers(1, MAX_THINGS + 1))
-    # Few shapes or few colours give the repeats without which counting is only "one".
+    # Scenes of few shapes or colours contain repeats; without them every count would be one.
     shapes = rng.choice(SHAPES, size=rng.choice((1, 2, 6), p=(0.12, 0.23, 0.65)), replace=False)
     colours = rng.choice(COLOURS, size=rng.choice((1, 2, 8), p=(0.08, 0.2, 0.72)), replace=False)
-    kinds = sample_happenings(rng, count)
+    kinds = sample_events(rng, count)
     while True:
         things: list[Thing] = []
         for _ in range(60 * count):
@@ -140,10 +140,10 @@ def _sample_things(rng: np.random.Generator, aspect: tuple[int, int], world: Wor
                 return tuple(things[index] for index in rng.permutation(count))
 
 
-def sample_happenings(rng: np.random.Generator, count: int) -> list[tuple[str, float]]:
-    """Draw what happens in a clip of `count` things and when each begins: at most three, far enough apart."""
+def sample_events(rng: np.random.Generator, count: int) -> list[tuple[str, float]]:
+    """Draw at most three (kind, start) of events in a clip of `count` things, at least ONSET_GAP apart."""
     number = min(count, int(rng.choice(4, p=(0.15, 0.3, 0.3, 0.25))))
-    kinds = rng.choice(HAPPENINGS, size=number, p=HAPPENING_SHARES)
+    kinds = rng.choice(EVENT_KINDS, size=number, p=EVENT_SHARES)
     slack = 0.78 - ONSET_GAP * max(0, number - 1)
     onsets = 0.08 + np.sort(rng.random(number)) * slack + ONSET_GAP * np.arange(number)
     return [(str(kind), float(onset)) for kind, onset in zip(kinds, onsets, strict=True)]
@@ -176,7 +176,7 @@ def _sample_event(
 
 
 def _sample_goal(rng: np.random.Generator, thing: Thing, aspect: tuple[int, int]) -> tuple[float, float]:
-    """Draw where a thing moves: far along one axis, a little along the other, towards where there is more room."""
+    """Draw the end of a move: far along one axis, slightly along the other, more often towards the longer side."""
     half = half_extent(thing.diameter, aspect)
     axis = int(rng.integers(2))
     low, high = half[axis], 1 - half[axis]
@@ -192,13 +192,13 @@ def _sample_goal(rng: np.random.Generator, thing: Thing, aspect: tuple[int, int]
 
 
 def half_extent(diameter: float, aspect: Sequence[int]) -> tuple[float, float]:
-    """Give half the width and height of a thing as fractions of the frame's."""
+    """Return half the width and half the height of a thing, as fractions of the frame."""
     short = min(aspect)
     return diameter * short / aspect[0] / 2, diameter * short / aspect[1] / 2
 
 
 def keep_apart(one: Thing, other: Thing, aspect: tuple[int, int]) -> bool:
-    """Tell whether two things stay clear of each other throughout a clip, seen or not."""
+    """Return whether two things never overlap in a clip, visible or not."""
     one_x, one_y = half_extent(one.diameter, aspect)
     other_x, other_y = half_extent(other.diameter, aspect)
     gap_x = max(one_x + other_x, TOKEN_WIDTH)

@@ -1,4 +1,4 @@
-"""The look of one solid: its outline and its shading, from formulas, so that any size is equally sharp."""
+"""Draw solids from formulas for outline and shading, equally sharp at every size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Outline = tuple[np.ndarray, np.ndarray]
 
 
 def draw_sprite(shape: str, rgb: tuple[int, int, int], pixels: int, turn: float) -> Image.Image:
-    """Draw a solid as an RGBA image of `pixels` by `pixels`; `turn` (0 to 1) rotates it where that shows."""
+    """Draw a solid as an RGBA image of `pixels` by `pixels`; `turn` (0 to 1) rotates cubes and stars."""
     side = pixels * OVERSAMPLING
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     x, y = np.meshgrid(axis, axis)

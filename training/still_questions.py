@@ -1,4 +1,4 @@
-"""Questions that a single frame could answer: colour, shape, existence, number, background, position, relation."""
+"""Questions answered by single frames: colour, shape, existence, count, background, position, relation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from training.scenes import COLOURS, SHAPES
 from training.timeline import Timeline, Track, article
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five")
-# Large true counts are rare, so they are drawn more often than they occur.
+# Large counts are rare in scenes, so they get larger weights.
 COUNT_WEIGHTS = (0.25, 0.4, 1.2, 2.0, 3.0, 3.0)
-MARGIN = 0.05  # of the frame, from where it would be called another place
-APART = 0.15  # of the frame, by which one thing is left of or above another
+MARGIN = 0.05  # of the frame; minimum distance from the border of another place
+APART = 0.15  # of the frame; minimum distance for one thing to be left of or above another
 RELATIONS = (("left of", "right of", "further left", "further right"), ("above", "below", "higher", "lower"))
 
 
@@ -24,7 +24,7 @@ def colour(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Ques
     shapes = Counter(track.shape for track in timeline.tracks)
     fit = [track for track in timeline.tracks if shapes[track.shape] == 1 and len(track.seen_colours) == 1]
     return [
-        Question(phrase(rng, "colour", shape=track.shape), track.colour, "colour").seen_at(track.focus())
+        Question(phrase(rng, "colour", shape=track.shape), track.colour, "colour").with_target(track.region())
         for track in some(rng, fit, most)
     ]
 
@@ -35,15 +35,15 @@ def shape(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Quest
     fit = [track for track in timeline.tracks if colours[track.colour] == 1 and len(track.seen_colours) == 1]
     questions = []
     for track in some(rng, fit, most):
-        # "What shape is the red shape?" is nobody's English.
+        # Avoids "what shape is the red shape?".
         word = word_for_thing(rng).replace("shape", "object")
         question = Question(phrase(rng, "shape", name=track.colour, thing=word), track.shape, "shape")
-        questions.append(question.seen_at(track.focus()))
+        questions.append(question.with_target(track.region()))
     return questions
 
 
 def exists(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Question]:
-    """Ask whether something is there at any time; half the time it is."""
+    """Ask whether a thing is visible at any time; half of the answers are yes."""
     questions = []
     for _ in range(most):
         track = timeline.tracks[rng.integers(len(timeline.tracks))] if timeline.tracks and rng.random() < 0.5 else None
@@ -52,7 +52,7 @@ def exists(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Ques
         if name in COLOURS and rng.random() < 0.5:
             a_name = article(f"{name} {word_for_thing(rng)}")
         question = Question(phrase(rng, "exists", a_name=a_name), "yes" if track else "no", "exists")
-        questions.append(question.seen_at(track.focus()) if track else question)
+        questions.append(question.with_target(track.region()) if track else question)
     return questions
 
 
@@ -71,7 +71,7 @@ def _absent_name(timeline: Timeline, rng: np.random.Generator) -> str:
         return str(rng.choice(missing_shapes))
     if (form == 2 and missing_colours) or not pairs:
         return str(rng.choice(missing_colours))
-    # Hard ones keep the colour or the shape of something present.
+    # Hard negatives share a colour or a shape with a visible thing.
     swapped = [(c, s) for c in sorted(colours) for s in sorted(shapes) if (c, s) not in pairs]
     near = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in pairs and (c in colours or s in shapes)]
     choices = swapped if swapped and rng.random() < 0.4 else near
@@ -79,7 +79,7 @@ def _absent_name(timeline: Timeline, rng: np.random.Generator) -> str:
 
 
 def count(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Question]:
-    """Ask for the number of things of a name; only of names whose number is the same in every frame."""
+    """Ask for the number of things of a name, for names whose count is the same in every frame."""
     groups: dict[int, list[str]] = {}
     for name, number in _countable(timeline, rng).items():
         groups.setdefault(number, []).append(name)
@@ -96,7 +96,7 @@ def count(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Quest
 
 
 def _countable(timeline: Timeline, rng: np.random.Generator) -> dict[str, int]:
-    """Count the things of each name that nobody could count differently."""
+    """Return the count of each name whose count is the same in every frame."""
     always = Counter({"things": 0})
     unsteady: set[str] = set()
     names = {shape: f"{shape}s" for shape in SHAPES} | {colour: f"{colour} things" for colour in COLOURS}
@@ -134,13 +134,13 @@ def position(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Qu
         place = track.place(frame, MARGIN)
         if place is not None:
             text = phrase(rng, form, name=name_of(timeline, track, rng))
-            focus = track.focus() if track.still else track.focus(frame, frame)
-            questions.append(Question(text, place, "position").seen_at(focus))
+            region = track.region() if track.still else track.region(frame, frame)
+            questions.append(Question(text, place, "position").with_target(region))
     return questions
 
 
 def relation(timeline: Timeline, rng: np.random.Generator, most: int) -> list[Question]:
-    """Ask how two things that stay where they are lie to each other."""
+    """Ask for the relative position of two things that do not move."""
     fit = [track for track in timeline.tracks if track.still and timeline.named(track)]
     pairs = [(one, other) for one in fit for other in fit if one is not other]
     questions = []
@@ -161,10 +161,10 @@ def _related(
     if rng.random() < 0.5:
         text = phrase(rng, "relation", relation=less if asked_less else more, **names)
         truth = "yes" if asked_less == one_is_less else "no"
-        return Question(text, truth, "relation").seen_at(one.focus(), other.focus())
+        return Question(text, truth, "relation").with_target(one.region(), other.region())
     text = phrase(rng, "which", further=further_less if asked_less else further_more, **names)
     answer = f"the {names['one' if asked_less == one_is_less else 'other']}"
-    return Question(text, answer, "relation").seen_at(one.focus(), other.focus())
+    return Question(text, answer, "relation").with_target(one.region(), other.region())
 
 
 def name_of(timeline: Timeline, track: Track, rng: np.random.Generator) -> str:

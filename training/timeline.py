@@ -1,4 +1,4 @@
-"""What a scene shows at the frames that were looked at: questions are about this, whatever was rendered between."""
+"""The state and the occurrences of a scene at its sampled frames; questions are about these frames only."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from functools import cached_property
 
 import numpy as np
 
-from training.question import Focus
+from training.question import Region
 from training.scenes import Scene
 
-FAR, NEAR = 0.15, 0.085  # a thing that went this far moved; one that went less than this far did not
-BEGUN = 0.03  # a thing that is this far from its start has begun to move
+FAR, NEAR = 0.15, 0.085  # displacement from which a thing has moved, and below which it has not
+BEGUN = 0.03  # displacement from which a thing has begun to move
 PLACES = (
     ("at the top left", "at the top", "at the top right"),
     ("on the left", "in the middle", "on the right"),
     ("at the bottom left", "at the bottom", "at the bottom right"),
 )
 DIRECTIONS = ("left", "right", "up", "down")
-# What can happen, numbered by what is seen of it: nobody who sees a thing come knows whether it is to stay.
-SIGNS = {"appears": 1, "flashes": 1, "turns": 2, "moves": 3, "disappears": 4}
+# Classes of occurrences. Appearing and flashing up share one: when a thing appears, its end is not yet visible.
+OCCURRENCE_CLASSES = {"appears": 1, "flashes": 1, "turns": 2, "moves": 3, "disappears": 4}
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """Thing `number` of a scene in every frame: its colour, its centre (x, y), whether it is there."""
+    """Thing `number` of a scene in every frame: colour, centre (x, y) and visibility."""
 
     number: int
     shape: str
@@ -35,46 +35,46 @@ class Track:
 
     @cached_property
     def first(self) -> int:
-        """The first frame that shows it."""
+        """The first frame in which it is visible."""
         return int(self.visible.argmax())
 
     @cached_property
     def last(self) -> int:
-        """The last frame that shows it."""
+        """The last frame in which it is visible."""
         return len(self.visible) - 1 - int(self.visible[::-1].argmax())
 
-    def focus(self, first: int | None = None, last: int | None = None) -> Focus:
-        """Say where to look for it from a frame to another, or as long as it is there."""
-        return Focus(self.number, self.first if first is None else first, self.last if last is None else last)
+    def region(self, first: int | None = None, last: int | None = None) -> Region:
+        """Return its region from one frame to another, by default from its first to its last visible frame."""
+        return Region(self.number, self.first if first is None else first, self.last if last is None else last)
 
     @property
     def colour(self) -> str:
-        """Its colour when it is first seen."""
+        """Its colour in its first visible frame."""
         return self.colours[self.first]
 
     @cached_property
     def seen_colours(self) -> frozenset[str]:
-        """Every colour it is seen in."""
+        """Its colours from its first to its last visible frame."""
         return frozenset(self.colours[self.first : self.last + 1])
 
     @property
     def always(self) -> bool:
-        """Whether every frame shows it in one colour."""
+        """Whether it is visible in every frame, in one colour."""
         return bool(self.visible.all()) and len(self.seen_colours) == 1
 
     @cached_property
     def way(self) -> np.ndarray:
-        """How far (x, y) it goes from where it is first seen to where it is last seen."""
+        """Its displacement (x, y) from its first to its last visible frame, in fractions of the frame."""
         return self.places[self.last] - self.places[self.first]
 
     @property
     def still(self) -> bool:
-        """Whether it stays where it is."""
+        """Whether its displacement is below NEAR."""
         return float(np.abs(self.way).max()) < NEAR
 
     @property
     def direction(self) -> str | None:
-        """The direction of a clear move, else None."""
+        """The direction of its displacement; None below FAR or where two directions are similar."""
         x, y = self.way.tolist()
         if max(abs(x), abs(y)) < FAR or max(abs(x), abs(y)) < 2 * min(abs(x), abs(y)):
             return None
@@ -83,7 +83,7 @@ class Track:
         return "down" if y > 0 else "up"
 
     def place(self, frame: int, margin: float = 0.0) -> str | None:
-        """Name the ninth of the picture that it is in at a frame; None within `margin` of another."""
+        """Return the name of the cell of a 3 by 3 grid that contains it; None within `margin` of another cell."""
         x, y = self.places[frame].tolist()
         if any(abs(at - border) < margin for at in (x, y) for border in (1 / 3, 2 / 3)):
             return None
@@ -92,7 +92,7 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class Occurrence:
-    """Something that happens to a thing: the frame that first shows it, and the clause that tells it."""
+    """An event of a thing as visible in the frames: its kind, its first frame, and the clause that describes it."""
 
     kind: str  # appears, disappears, flashes, turns or moves
     track: Track
@@ -100,15 +100,15 @@ class Occurrence:
     clause: str
 
     @property
-    def focus(self) -> Focus:
-        """Where to look: at the frame in which a thing comes or is gone, else from then on."""
+    def region(self) -> Region:
+        """The frame of an appearance or disappearance, or all frames from the start of a turn or move."""
         at_once = self.kind in ("appears", "flashes", "disappears")
-        return self.track.focus(self.frame, self.frame if at_once else None)
+        return self.track.region(self.frame, self.frame if at_once else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The things that some frame shows, in `frames` frames, before one background."""
+    """The things that are visible in at least one of `frames` frames, before one background."""
 
     tracks: tuple[Track, ...]
     frames: int
@@ -116,29 +116,29 @@ class Timeline:
 
     @classmethod
     def of(cls, scene: Scene, times: Sequence[float]) -> Timeline:
-        """Look at a scene at given times (fractions of the clip, rising or falling)."""
+        """Build the timeline of a scene at given times (fractions of the clip, ascending or descending)."""
         tracks = (_track(scene, number, times) for number in range(len(scene.things)))
         return cls(tuple(track for track in tracks if track.visible.any()), len(times), scene.background)
 
     @cached_property
     def occurrences(self) -> tuple[Occurrence, ...]:
-        """All that happens, in order of time; what begins together goes from left to right."""
+        """All occurrences, ordered by frame, within a frame from left to right."""
         found = [occurrence for track in self.tracks for occurrence in self._occurrences(track)]
         found.sort(key=lambda one: (one.frame, float(one.track.places[one.frame - 1, 0])))
         return tuple(found)
 
     @property
     def clear(self) -> bool:
-        """Whether it can be told of every thing what happens to it, if anything does."""
+        """Whether every thing either stays still or moves in one direction."""
         return all(track.still or track.direction is not None for track in self.tracks)
 
     @property
     def ordered(self) -> bool:
-        """Whether no two things happen in the same frame."""
+        """Whether the timeline is clear and no two occurrences are in the same frame."""
         return self.clear and len({one.frame for one in self.occurrences}) == len(self.occurrences)
 
     def named(self, track: Track) -> bool:
-        """Whether its first colour and its shape belong to no other thing at any time."""
+        """Whether no other thing has its shape and, at any time, its first colour."""
         return not any(
             other is not track and other.shape == track.shape and track.colour in other.seen_colours
             for other in self.tracks
@@ -177,5 +177,5 @@ def _track(scene: Scene, number: int, times: Sequence[float]) -> Track:
 
 
 def article(name: str) -> str:
-    """Put "a" or "an" before a name."""
+    """Prefix a name with "a" or "an"."""
     return f"an {name}" if name[0] in "aeio" else f"a {name}"

@@ -1,4 +1,4 @@
-"""The byte-level BPE tokenizer of the demo model, learnt from its own questions and answers."""
+"""The byte-level BPE tokenizer of the demo model, trained on its questions and answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOMENTS = np.linspace(0, 1, 16).tolist()
 
 
 def train_tokenizer(seed: int, scenes: int = 800) -> Tokenizer:
-    """Learn merges from the text of `scenes` scenes; upper case is folded, so that wording may vary."""
+    """Train on the questions and answers of `scenes` random scenes; text is lower-cased."""
     rng = np.random.default_rng(seed)
     corpus = [BEFORE_VIDEO + AFTER_VIDEO]
     for _ in range(scenes):
@@ -39,10 +39,10 @@ def train_tokenizer(seed: int, scenes: int = 800) -> Tokenizer:
 
 
 def question_ids(tokenizer: Tokenizer, question: str) -> list[int]:
-    """Encode what follows the video in the prompt, up to where the answer starts."""
+    """Encode the prompt after the video, up to the start of the answer."""
     return tokenizer.encode(AFTER_VIDEO.format(question=question), add_special_tokens=False).ids
 
 
 def answer_ids(tokenizer: Tokenizer, answer: str) -> list[int]:
-    """Encode an answer and the token that ends it."""
+    """Encode an answer and the end token."""
     return tokenizer.encode(answer + END, add_special_tokens=False).ids

@@ -1,4 +1,4 @@
-"""Stage 1: teaches the vision tower and the projector what each pooled token sees."""
+"""Stage 1: train the vision tower and the projector to encode shape, colour and centre in each pooled token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import LlavaOnevisionForConditionalGeneration
 
 from training.frames import normalise
 from training.heads import Heads, as_tensors
-from training.labels import SEEN, clip_labels
+from training.labels import FRAME_LABELS, clip_labels
 from training.model import TEXT_WIDTH, cosine, frame_tokens, parameter_groups
 from training.muon import Muon
 from training.pool import Pool
@@ -22,9 +22,9 @@ from training.whitening import whiten
 BATCH = 32
 MATRIX_RATE = 3e-3
 OTHER_RATE = 1e-3
-# The heads are thrown away, and have to be right again before the tower moves.
+# High, so that the new auxiliary heads of a round fit before the tower changes much.
 HEAD_RATE = 1e-2
-# Frames are measured by so many batches before the visual tokens are whitened.
+# Batches of frames from which the whitening is estimated.
 MEASURED_BATCHES = 24
 
 
@@ -36,9 +36,9 @@ def train_vision(
     seed: int,
     report: Callable[[dict], None],
 ) -> None:
-    """Train tower and projector in place for `steps` batches of single frames, at `rate` times the usual rates."""
+    """Train tower and projector in place for `steps` batches of single frames, at `rate` times the learning rates."""
     torch.manual_seed(seed)
-    heads = Heads(SEEN, TEXT_WIDTH)
+    heads = Heads(FRAME_LABELS, TEXT_WIDTH)
     parts = nn.ModuleDict({"tower": model.model.vision_tower, "projector": model.model.multi_modal_projector})
     matrices, rest = parameter_groups(parts, skip=("post_layernorm",))
     optimisers = (
@@ -60,20 +60,20 @@ def train_vision(
             optimiser.step()
         if step % 50 == 0 or step == steps - 1:
             report({"step": step, "loss": loss.item(), **accuracy})
-    whiten(model, _many(pools[0]))
+    whiten(model, _whitening_frames(pools[0]))
 
 
 def _batch(pool: Pool, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Draw single frames: pixels (frames, 3, 96, 96) and the labels of their tokens, each (frames * 36,)."""
+    """Draw single frames; return pixels (frames, 3, 96, 96) and the labels of their tokens, each (frames * 36,)."""
     clips = rng.integers(0, pool.recipe.clips, BATCH)
     moments = rng.integers(0, pool.recipe.frames, BATCH)
     labels = [_frame_labels(pool, int(clip), int(moment)) for clip, moment in zip(clips, moments, strict=True)]
-    joined = {name: np.concatenate([one[name].ravel() for one in labels]) for name in SEEN}
-    return normalise(torch.from_numpy(pool.frames[clips, moments])), as_tensors(joined, SEEN)
+    joined = {name: np.concatenate([one[name].ravel() for one in labels]) for name in FRAME_LABELS}
+    return normalise(torch.from_numpy(pool.frames[clips, moments])), as_tensors(joined, FRAME_LABELS)
 
 
-def _many(pool: Pool) -> torch.Tensor:
-    """Draw the frames to measure tokens on, pixels (frames, 3, 96, 96)."""
+def _whitening_frames(pool: Pool) -> torch.Tensor:
+    """Draw the frames to estimate the whitening from: pixels (frames, 3, 96, 96)."""
     rng = np.random.default_rng(0)
     return torch.cat([_batch(pool, rng)[0] for _ in range(MEASURED_BATCHES)])
 
@@ -85,7 +85,7 @@ def _frame_labels(pool: Pool, clip: int, moment: int) -> dict[str, np.ndarray]:
 
 @torch.no_grad()
 def cache_tokens(model: LlavaOnevisionForConditionalGeneration, pool: Pool, path: Path) -> np.ndarray:
-    """Encode every frame of a pool once: visual tokens float16 (clips, frames, 36, width), kept on disk."""
+    """Encode every frame of a pool into visual tokens float16 (clips, frames, 36, width), cached in a file."""
     clips, frames = pool.frames.shape[:2]
     if not path.exists():
         part = path.with_suffix(".part.npy")

@@ -1,4 +1,4 @@
-"""Evens out the visual tokens: what is rare to see, a place or a backdrop, gets as large a say as what is striking."""
+"""Whiten the visual tokens, so that positions and backgrounds have as much variance as shapes and colours."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from transformers import LlavaOnevisionForConditionalGeneration
 
 from training.model import frame_tokens
 
-# Directions that vary less than this share of the greatest variance are noise, and are not blown up to size.
+# Directions below this share of the greatest variance are noise, and are not scaled up.
 FLOOR = 3e-4
 
 
 def whitening(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the matrix (width, width) and the offset (width,) that whiten tokens (tokens, width), float32."""
+    """Return the matrix (width, width) and the offset (width,) that whiten tokens (tokens, width), float32."""
     mean = tokens.mean(0)
     centred = tokens - mean
     variances, directions = torch.linalg.eigh(centred.T @ centred / len(tokens))
@@ -24,9 +24,9 @@ def whitening(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def whiten(model: LlavaOnevisionForConditionalGeneration, pixels: Tensor) -> None:
-    """Change a model's projector so that its visual tokens of frames, float (frames, 3, 96, 96), are white.
+    """Change a model's projector so that its visual tokens of `pixels`, float (frames, 3, 96, 96), are white.
 
-    Pooling takes means of tokens, so that what is done before it holds after it.
+    Pooling is a mean over tokens, so an affine map before it equals the same map after it.
     """
     matrix, offset = whitening(frame_tokens(model, pixels).flatten(0, 1))
     last = model.model.multi_modal_projector.linear_2

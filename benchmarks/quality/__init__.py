@@ -1,1 +1,1 @@
-"""What compression costs in right answers, on clips that were never trained on."""
+"""Accuracy of the demo model under compression, on clips that it was not trained on."""

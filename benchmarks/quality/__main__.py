@@ -1,10 +1,10 @@
-"""Right answers under compression, on unseen clips of the easy and the hard world.
+"""Accuracy under compression, on unseen clips of the easy and the hard world.
 
     uv run python -m benchmarks.quality [--clips 100] [--workers 2] [--out benchmarks/results/quality.json]
 
-All arms see the same 16 frames, encoded once, with the same model, engine and questions. What was asked already is kept
-in a file beside the results, so that a run that was stopped goes on. `--tables` prints the results as Markdown, and
-`--readme` puts them into the README.
+All arms use the same 16 frames, encoded once, with the same model, engine and questions. Results of finished clips are
+stored in a file beside the results, so that an interrupted run resumes. `--tables` prints the results as Markdown, and
+`--readme` writes them into the README.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import transformers
 
-from benchmarks.quality.examination import FRAMES, QUOTA, examine, load
+from benchmarks.quality.clip_evaluation import FRAMES, QUOTA, evaluate_clip, load
 from benchmarks.quality.summary import summarise
 from benchmarks.quality.tables import into_readme, tables
 from dycoke_cli.cache.fingerprint import folder_fingerprint
@@ -30,10 +30,10 @@ from dycoke_cli.models import checkpoints
 ROOT = Path(__file__).parent.parent.parent
 
 
-def examined(jobs: list[tuple[str, int]], workers: int, kept: Path, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the result of every job, taken from the file `kept` where it is there, else found and put there.
+def evaluated(jobs: list[tuple[str, int]], workers: int, kept: Path, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the result of every job (world, clip), read from the file `kept` or computed and appended to it.
 
-    A file that was made under another `head` (model, versions, questions) is begun anew.
+    A file with another `head` (model, versions, questions) is overwritten.
     """
     lines = kept.read_text().splitlines() if kept.exists() else []
     known = [json.loads(line) for line in lines[1:]] if lines and json.loads(lines[0]) == head else []
@@ -41,10 +41,10 @@ def examined(jobs: list[tuple[str, int]], workers: int, kept: Path, head: dict[s
         kept.write_text(json.dumps(head) + "\n")
     yield from (result for result in known if (result["world"], result["clip"]) in set(jobs))
     done = {(result["world"], result["clip"]) for result in known}
-    left = [job for job in jobs if job not in done]
+    remaining = [job for job in jobs if job not in done]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, load) as pool, kept.open("a") as file:
-        for future in as_completed([pool.submit(examine, job) for job in left]):
+        for future in as_completed([pool.submit(evaluate_clip, job) for job in remaining]):
             result = future.result()
             file.write(json.dumps(result) + "\n")
             file.flush()
@@ -53,13 +53,13 @@ def examined(jobs: list[tuple[str, int]], workers: int, kept: Path, head: dict[s
 
 
 def main() -> None:
-    """Parse, run, sum up, write."""
+    """Evaluate all clips and write the results, or print or publish the tables of an existing results file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=100, help="clips of each world")
     parser.add_argument("--workers", type=int, default=2, help="processes, one CPU thread each")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/quality.json")
     parser.add_argument("--tables", action="store_true", help="print the tables of --out, run nothing")
-    parser.add_argument("--readme", action="store_true", help="put the tables of --out into README.md, run nothing")
+    parser.add_argument("--readme", action="store_true", help="write the tables of --out into README.md, run nothing")
     given = parser.parse_args()
     if given.tables or given.readme:
         text = tables(json.loads(given.out.read_text()))
@@ -77,7 +77,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {platform.system()}",
     }
     jobs = [(world, number) for number in range(given.clips) for world in ("easy", "hard")]
-    results = list(examined(jobs, given.workers, given.out.with_suffix(".partial.jsonl"), head))
+    results = list(evaluated(jobs, given.workers, given.out.with_suffix(".partial.jsonl"), head))
     given.out.write_text(json.dumps(head | {"clips": given.clips} | summarise(results), indent=1) + "\n")
     print(tables(json.loads(given.out.read_text())))
 

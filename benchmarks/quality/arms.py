@@ -1,4 +1,4 @@
-"""The ways of compressing that are compared: each first stage at equal budgets, each second stage at equal pruning."""
+"""The methods that are compared: first stages at equal budgets, second stages at equal pruning rates."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BUDGETS = (0.775, 0.625, 0.475, 0.25)
 PRUNED = (0.5, 0.7, 0.9)
 SEEDS = (0, 1, 2)
 SEEDED = "random"
-# DyCoke's second stage is compared on its own; FastV's own layer is too late for a model of few layers.
+# Without DyCoke's second stage, which is compared separately; FastV's default layer is too deep for the demo model.
 FIRST_STAGE_OPTIONS = {"dycoke": (("p", "0"),), "fastv": (("l", "2"),)}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of compressing: a method with options at a budget. Arms that differ in their seed alone share a label."""
+    """A method with options at a budget. Arms that differ only in their seed share a label."""
 
     label: str
     name: str
@@ -31,7 +31,7 @@ class Arm:
     seed: int = 0
 
     def method(self, facts: ModelFacts, grid: Grid) -> Method:
-        """Make the method for a video of shape `grid`. Raises UsageError where it cannot meet the budget."""
+        """Return the method for a video of shape `grid`. Raises UsageError if it cannot meet the budget."""
         options = dict(self.options)
         if SEEDED in self.name.split("+"):
             options["seed"] = str(self.seed)
@@ -39,7 +39,7 @@ class Arm:
 
 
 def first_stages(facts: ModelFacts, grid: Grid) -> list[Arm]:
-    """List every method that spends a budget on the prefill, without a second stage, at every budget it can meet."""
+    """Return an arm for every method that reduces the prefill, without a second stage, at every budget it can meet."""
     arms = []
     for name, kind in METHODS.items():
         if not {BEFORE_PREFILL, IN_PREFILL} & set(kind.acts):
@@ -47,13 +47,13 @@ def first_stages(facts: ModelFacts, grid: Grid) -> list[Arm]:
         for retain in BUDGETS:
             for seed in SEEDS if name == SEEDED else SEEDS[:1]:
                 arm = Arm(f"{name} {retain:.1%}", name, FIRST_STAGE_OPTIONS.get(name, ()), retain, seed)
-                if _can(arm, facts, grid):
+                if _meets_budget(arm, facts, grid):
                     arms.append(arm)
     return arms
 
 
 def second_stages() -> list[Arm]:
-    """List what is done at each step after DyCoke's first stage at its default, after random tokens, and alone."""
+    """Return the arms of the second stage: after DyCoke's first stage, after random tokens, and alone."""
     arms = []
     for pruned in PRUNED:
         p = ("p", str(pruned))
@@ -67,11 +67,11 @@ def second_stages() -> list[Arm]:
 
 
 def all_arms(facts: ModelFacts, grid: Grid) -> list[Arm]:
-    """List every arm, the uncompressed one first."""
+    """Return all arms, the uncompressed one first."""
     return [Arm("full", "full"), *second_stages(), *first_stages(facts, grid)]
 
 
-def _can(arm: Arm, facts: ModelFacts, grid: Grid) -> bool:
+def _meets_budget(arm: Arm, facts: ModelFacts, grid: Grid) -> bool:
     try:
         arm.method(facts, grid)
     except UsageError:

@@ -1,4 +1,4 @@
-"""One clip before one arm: answers, how right they are, and how many tokens they took."""
+"""Answer and grade the questions about one clip with one arm, and measure the share of tokens used."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import VisualTokens
-from training.answering import answers
-from training.exam import Paper
+from training.evaluate import answers
 from training.facts import score_description
 from training.timeline import Timeline
+from training.unseen_clips import UnseenClip
 
-BRIEF = 3  # frames; what is seen for no longer is a short event
+BRIEF = 3  # frames; the longest short event
 
 
 def given_answers(
     model: Llava, method: Method, whole: VisualTokens, questions: list[str]
 ) -> tuple[list[str], float, float]:
-    """Answer questions side by side: the texts, the share of tokens in the prefill, and that read at a decode step.
+    """Answer questions in a batch; return texts, and the shares of visual tokens prefilled and read at a decode step.
 
-    Both shares are of all visual tokens; the first is a mean over layers, the second over steps and questions.
+    The first share is a mean over layers, the second over steps and questions.
     """
     tokens = method.compress(whole)
     texts, steps = answers(model, method, tokens, questions)
@@ -30,8 +30,8 @@ def given_answers(
     entered = len(tokens) / whole.grid.total
     if prefill_pruner is not None:
         layers = model.facts.layers
-        left = len(prefill_pruner.choose(torch.rand(len(tokens)))) / whole.grid.total
-        entered = (prefill_pruner.layer * entered + (layers - prefill_pruner.layer) * left) / layers
+        kept = len(prefill_pruner.choose(torch.rand(len(tokens)))) / whole.grid.total
+        entered = (prefill_pruner.layer * entered + (layers - prefill_pruner.layer) * kept) / layers
     read = [
         step.selection.index.shape[1] / whole.grid.total
         for step in steps
@@ -41,15 +41,15 @@ def given_answers(
     return texts, entered, sum(read) / len(read) if read else entered
 
 
-def grades(clip: Paper, given: list[str]) -> list[dict[str, Any]]:
-    """Grade the answers to a clip's questions, each from 0 to 1; descriptions by their facts."""
+def grades(clip: UnseenClip, given: list[str]) -> list[dict[str, Any]]:
+    """Grade answers from 0 to 1: exact match, for descriptions precision and recall of facts."""
     graded = []
     for question, text in zip(clip.questions, given, strict=True):
         if question.kind == "describe":
             score = score_description(text, clip.timeline)
             graded += [
-                {"kind": "describe: stated facts right", "right": score.right},
-                {"kind": "describe: true facts stated", "right": score.told},
+                {"kind": "describe: stated facts right", "right": score.precision},
+                {"kind": "describe: true facts stated", "right": score.recall},
                 {"kind": "describe: nothing invented", "right": float(not score.invented)},
             ]
         else:
@@ -58,10 +58,10 @@ def grades(clip: Paper, given: list[str]) -> list[dict[str, Any]]:
 
 
 def event_tokens(timeline: Timeline, owners: torch.Tensor) -> list[torch.Tensor]:
-    """Give for each short event the visual tokens that show it, as places in the raster of the video.
+    """Return the visual tokens of each short event, as indices into the raster of the video, (tokens,) int64.
 
-    Short is what three frames or fewer show: a thing that flashes up, a colour that a thing takes for a moment.
-    owners: (frames, 36), the thing each token shows.
+    A short event lasts at most BRIEF frames: a thing flashes up, or takes another colour and turns back.
+    owners: (frames, 36), the number of the thing in each token, -1 for the background.
     """
     found = []
     for track in timeline.tracks:
@@ -71,7 +71,7 @@ def event_tokens(timeline: Timeline, owners: torch.Tensor) -> list[torch.Tensor]
         if not 0 < len(frames) <= BRIEF or len(frames) == timeline.frames:
             continue
         if track.colours[track.last] != track.colour:
-            continue  # it stays as it has become
+            continue  # the colour change is permanent
         shown = torch.zeros_like(owners, dtype=torch.bool)
         shown[frames] = owners[frames] == track.number
         places = torch.nonzero(shown.flatten()).squeeze(1)

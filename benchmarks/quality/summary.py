@@ -1,4 +1,4 @@
-"""From grades clip by clip to shares with intervals, and to differences from the uncompressed run."""
+"""Accuracies with bootstrap intervals from grades of clips, and differences from the uncompressed run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REFERENCE = "full"
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sum up the results of clips by world: arms with scores, and how much of short events is left."""
+    """Summarise the results of clips by world: scores of each arm, and remaining tokens of short events."""
     worlds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in sorted(results, key=lambda one: one["clip"]):
         worlds[result["world"]].append(result)
@@ -50,13 +50,13 @@ def _arm(arm: str, clips: list[list[dict[str, Any]]], reference: tuple[np.ndarra
 
 
 def _sums(clips: list[list[dict[str, Any]]], kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the grades of a kind, or of all short answers, over seeds on average: (clips,) right and asked."""
+    """Sum the grades of a kind, or of all short answers, averaged over seeds; return right and asked, each (clips,)."""
     right, number = np.zeros(len(clips)), np.zeros(len(clips))
     for place, runs in enumerate(clips):
         for run in runs:
-            fit = [grade["right"] for grade in run["grades"] if _is_of(grade["kind"], kind)]
-            right[place] += sum(fit) / len(runs)
-            number[place] += len(fit) / len(runs)
+            matching = [grade["right"] for grade in run["grades"] if _is_of(grade["kind"], kind)]
+            right[place] += sum(matching) / len(runs)
+            number[place] += len(matching) / len(runs)
     return right, number
 
 
@@ -65,7 +65,7 @@ def _is_of(kind: str, wanted: str) -> bool:
 
 
 def _share(right: np.ndarray, number: np.ndarray) -> dict[str, Any]:
-    """Give a share with its 95 % percentile interval from a bootstrap over clips."""
+    """Return a share with its 95 % percentile interval from a bootstrap over clips."""
     asked = number > 0
     right, number = right[asked], number[asked]
     drawn = np.random.default_rng(0).multinomial(len(number), np.full(len(number), 1 / len(number)), RESAMPLES)
@@ -78,13 +78,13 @@ def _share(right: np.ndarray, number: np.ndarray) -> dict[str, Any]:
 
 
 def _survived(clips: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Average over short events the share of their tokens that enters the language model."""
-    left: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    """Average, over short events, the share of their tokens that the first stage keeps."""
+    shares_by_arm: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for clip in clips:
         for arm in clip["survived"]:
-            left[arm["arm"]] += [(clip["clip"], share) for share in arm["events"]]
+            shares_by_arm[arm["arm"]] += [(clip["clip"], share) for share in arm["events"]]
     rows = []
-    for arm, events in left.items():
+    for arm, events in shares_by_arm.items():
         numbers = sorted({clip for clip, _ in events})
         shares = np.array([sum(share for clip, share in events if clip == number) for number in numbers])
         counts = np.array([sum(clip == number for clip, _ in events) for number in numbers], float)

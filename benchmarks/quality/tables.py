@@ -1,4 +1,4 @@
-"""The results as Markdown, and their place in the README."""
+"""Render the results as Markdown tables, and write them into the README."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from benchmarks.quality.arms import BUDGETS
 
 START, END = "<!-- quality: made by benchmarks.quality -->", "<!-- end of quality -->"
-TOLD = "describe: true facts stated"
+RECALL = "describe: true facts stated"
 
 
 def tables(results: dict[str, Any]) -> str:
-    """Write the tables of all worlds."""
+    """Return the tables of all worlds."""
     parts = []
     for world, found in results["worlds"].items():
         arms = {arm["arm"]: arm for arm in found["arms"]}
         parts += [
             f"**{world.capitalize()} clips** ({found['clips']}, {arms['full']['answers']['n']} short answers; without "
-            f"compression {_percent(arms['full']['answers'])} right, and {_percent(arms['full']['kinds'][TOLD])} of "
+            f"compression {_percent(arms['full']['answers'])} right, and {_percent(arms['full']['kinds'][RECALL])} of "
             "the facts told in descriptions)",
             _first(arms),
             _second(arms),
@@ -40,7 +40,7 @@ def _second(arms: dict[str, dict[str, Any]]) -> str:
     rows = [["at each step", "enters", "read a step", "short answers", "facts told"]]
     for label, arm in arms.items():
         if "p=" in label:
-            told = arm["kinds"][TOLD]
+            told = arm["kinds"][RECALL]
             shares = [f"{arm['prefill']:.1%}", f"{arm['read']:.1%}"]
             rows.append([label, *shares, _difference(arm), _percent(told)])
     return _markdown(rows)
@@ -72,7 +72,7 @@ def _markdown(rows: list[list[str]]) -> str:
 
 
 def into_readme(path: Path, text: str) -> None:
-    """Put the tables between their marks. Raises ValueError where the marks are missing."""
+    """Write the tables between their markers. Raises ValueError if a marker is missing."""
     before, start, rest = path.read_text().partition(START)
     _, end, after = rest.partition(END)
     if not start or not end:

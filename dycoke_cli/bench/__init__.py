@@ -1,1 +1,1 @@
-"""Speed and memory on this machine: arms in turns, the machine's own limits beside them."""
+"""Measure speed and memory of several arms on this machine, and compare them with the machine's limits."""

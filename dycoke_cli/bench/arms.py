@@ -1,4 +1,4 @@
-"""The arms of a bench: this engine with some method, and transformers' own `generate`, on the same weights."""
+"""The arms of a bench: this engine with a method, and transformers' own `generate`, on the same weights."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from dycoke_cli.bench.case import Case, Counts
 from dycoke_cli.bench.inputs import Source
 from dycoke_cli.comparison.depth import Depth
 from dycoke_cli.comparison.result import STOCK
-from dycoke_cli.comparison.stock import Clocked
+from dycoke_cli.comparison.stock import TokenTimer
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
@@ -26,12 +26,12 @@ from dycoke_cli.session.encode import encode_compressed
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
 from dycoke_cli.tokens import VisualTokens
 
-# Token ids before and after the video, as many as the chat template and a short question have.
+# Token ids before and after the video: as many as the chat template and a short question have.
 BEFORE, AFTER = [5] * 14, [6] * 20
 
 
 class Measured(NamedTuple):
-    """What one run of an arm shows."""
+    """Times, token counts and peak memory (bytes above the start) of one run."""
 
     time_s: dict[str, float | None]
     counts: Counts
@@ -39,18 +39,18 @@ class Measured(NamedTuple):
 
 
 class BenchArm(Protocol):
-    """Something that can run a case again and again."""
+    """An arm that can run a case repeatedly."""
 
     label: str
     described: dict[str, Any]
     depth: Depth
 
     def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
-        """Run once. rows: the visual tokens of a case without vision, empty with it."""
+        """Run the case once. rows: the visual tokens of each prompt; empty if the case includes vision."""
         ...
 
     def reset(self) -> None:
-        """Let go of memory that is kept for the next run."""
+        """Release memory that is kept for the next run."""
         ...
 
 
@@ -81,8 +81,8 @@ class EngineArm:
         entered, others = len(kept[0]), len(prompts[0]) - len(kept[0])
         del kept
         stop = Stop(frozenset(), case.new_tokens)
-        # Tokens are timed as they reach the host, as those of `generate` are: on CUDA the next step runs already then,
-        # and waiting for the device each time would take that from it.
+        # The time of a token is its arrival on the host, as for `generate`. On CUDA the next step already runs by then;
+        # synchronising after each step would prevent this overlap.
         at, read, left = [], [], entered
         steps = generate(self.model.language_model, prompts, self.method, stop, Sampling(), graphs=self.graphs)
         del prompts
@@ -96,24 +96,25 @@ class EngineArm:
         return Measured(times, counts, self.peak.above_start)
 
     def reset(self) -> None:
-        """Let go of memory that is kept for the next run; see `BenchArm.reset`."""
+        """Release the decode graphs; see `BenchArm.reset`."""
         self.graphs = GraphStore.of(self.model.language_model, self.compiled)
 
 
 def _width(selection: Selection) -> int | Tensor:
-    """Say how many visual tokens are read, or keep what tells it until nothing is timed any more."""
+    """Return the number of visual tokens read, or the mask that contains it, to be summed after the timed section."""
     return selection.index.shape[1] if selection.valid is None else selection.valid
 
 
 def _mean(read: int | Tensor) -> int:
-    """Count the visual keys that a step read, mean over the rows."""
+    """Return the number of visual keys that a step read, mean over the batch."""
     return read if isinstance(read, int) else round(read.sum().item() / len(read))
 
 
 class StockArm:
-    """Transformers alone, greedily, in the configuration that suits it best: SDPA, a dynamic cache, no kept logits.
+    """Transformers only, greedy, in its fastest configuration: SDPA, a dynamic cache, no returned logits.
 
-    From pixels where the case has vision, else from embeddings. Its peak begins once its inputs are there.
+    It starts from pixels if the case includes vision, else from embeddings. Its peak is measured from after its inputs
+    are made.
     """
 
     label = STOCK
@@ -131,23 +132,23 @@ class StockArm:
         inputs = self._pixels(case, pictures.pixels) if pictures is not None else self._embeddings(rows)
         prepared_s = self.watch.lap()
         self.peak.restart()
-        clocked = Clocked()
+        timer = TokenTimer()
         self.watch.restart()
-        self.model.model.generate(**inputs, generation_config=self._generation(case), streamer=clocked)
-        later = [now - before for before, now in pairwise(clocked.at)]
-        first_s = prepared_s + clocked.at[0] - self.watch.began
+        self.model.model.generate(**inputs, generation_config=self._generation(case), streamer=timer)
+        later = [now - before for before, now in pairwise(timer.at)]
+        first_s = prepared_s + timer.at[0] - self.watch.began
         times = _times(pictures.decode_s if pictures else None, None, first_s, later)
         if pictures is not None:
-            times["prefill"] = None  # the tower runs inside it
+            times["prefill"] = None  # `generate` runs the vision tower inside its prefill
         others = len(BEFORE) + len(AFTER) + self.model.layout.length(self.model.grid(case.frames)) - case.visual
         counts = Counts(case.visual, case.visual, others, (case.visual,) * len(later))
         return Measured(times, counts, self.peak.above_start)
 
     def reset(self) -> None:
-        """It keeps nothing; see `BenchArm.reset`."""
+        """Do nothing, since no memory is kept; see `BenchArm.reset`."""
 
     def _pixels(self, case: Case, pixels: Any) -> dict[str, Tensor]:
-        """Make the inputs as transformers' documentation shows."""
+        """Return the inputs of `generate` as in the documentation of transformers."""
         length = self.model.layout.length(self.model.grid(case.frames))
         visual = [self.model.model.config.video_token_index] * length
         ids = torch.tensor([BEFORE + visual + AFTER], device=self.model.language_model.device)
@@ -162,7 +163,7 @@ class StockArm:
         return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
 
     def _generation(self, case: Case) -> GenerationConfig:
-        # An end token that no network gives: its check is part of every run, and all runs are equally long.
+        # An end token outside the vocabulary: `generate` checks for it, but every run has the same length.
         never = self.model.language_model.body.config.vocab_size
         return GenerationConfig(
             max_new_tokens=case.new_tokens, do_sample=False, num_beams=1, repetition_penalty=1.0, temperature=1.0,
@@ -178,7 +179,7 @@ def _instruments(model: Llava) -> tuple[Stopwatch, PeakMemory]:
 def _times(
     video_s: float | None, vision_s: float | None, prefill_s: float, later: Sequence[float]
 ) -> dict[str, float | None]:
-    """Put the clock readings together; see `case.PHASES`."""
+    """Return the time of each phase of `case.PHASES`, in seconds."""
     first_token_s, decode_s = (video_s or 0.0) + (vision_s or 0.0) + prefill_s, sum(later)
     return {
         "video": video_s,
@@ -192,6 +193,6 @@ def _times(
 
 
 def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool = False) -> list[BenchArm]:
-    """Make the arms ready to run; compiled: the steps of this engine go through torch.compile."""
+    """Build the arms on `model`; compiled: run the decode steps of this engine through torch.compile."""
     ready: list[BenchArm] = [StockArm(model)] if stock else []
     return ready + [EngineArm(model, arm.label, arm.method, arm.described, compiled) for arm in arms]

@@ -1,4 +1,4 @@
-"""What is measured: sizes in, plain figures out."""
+"""The cases of a bench, and everything that is measured on them, in plain values."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +10,13 @@ PHASES = ("video", "vision", "prefill", "first_token", "per_token", "decode", "t
 
 @dataclass(frozen=True)
 class Case:
-    """One size of the work.
+    """The size of one workload.
 
-    vision: the run starts from pixels; else from random visual tokens, and only the language model works.
+    vision: the run starts from pixels; otherwise from random visual tokens, and only the language model runs.
     """
 
     frames: int
-    visual: int  # visual tokens of one row, before any compression
+    visual: int  # visual tokens of one prompt, before any compression
     batch: int
     new_tokens: int
     vision: bool
@@ -24,17 +24,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Counts:
-    """What one row of a run worked on."""
+    """Token counts of one prompt of a run."""
 
     entered: int  # visual tokens that entered the language model
-    kept: int  # visual tokens left after a cut inside the prefill
+    kept: int  # visual tokens that remain after a cut inside the prefill
     others: int  # text and newlines of the prompt
-    read: tuple[int, ...]  # visual keys that the pruned layers read at each decode step, mean over the rows
+    read: tuple[int, ...]  # visual keys that the pruned layers read at each decode step, mean over the batch
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What arithmetic says that a phase has to do at least; computed, never measured."""
+    """The minimum work of a run: operations of the prefill, bytes read per decode step; computed, not measured."""
 
     prefill_flops: int
     weight_bytes: int  # read at each decode step
@@ -49,15 +49,15 @@ class Run:
     label: str
     repeat: int  # from 0
     turn: int  # within the repeat, from 0
-    time_s: dict[str, float | None]  # by PHASES; None: not part of it, or not known apart
+    time_s: dict[str, float | None]  # by PHASES; None: not part of the run, or not measured separately
     counts: Counts
     needs: Needs
-    peak_above_start: int | None  # bytes; on a CPU of a process that other arms share, so not for comparing
+    peak_above_start: int | None  # bytes; on a CPU not comparable, because all arms share the process
 
 
 @dataclass(frozen=True)
 class TowerTrial:
-    """The vision tower alone, on pixels that lie ready on the device."""
+    """Times of the vision tower alone, on pixels that are already on the device."""
 
     frames: int
     flops: int
@@ -66,7 +66,7 @@ class TowerTrial:
 
 @dataclass
 class Findings:
-    """All that a bench has found so far."""
+    """All measurements of a bench so far."""
 
     shape: dict[str, Any]  # name, layers, parameters, weight_bytes, dtype, device
     machine: dict[str, Any]
@@ -78,7 +78,7 @@ class Findings:
     runs: list[Run] = field(default_factory=list)
     peaks: dict[tuple[str, Case], int | None] = field(default_factory=dict)  # bytes above weights, of that arm alone
     failures: list[dict[str, Any]] = field(default_factory=list)  # label, case, error
-    compiled: bool = False  # this engine's steps went through torch.compile
+    compiled: bool = False  # this engine's decode steps ran through torch.compile
     first_decodes: list[dict[str, Any]] = field(default_factory=list)  # label, case, decode_s of unmeasured first runs
     interrupted: bool = False
-    video: str | None = None  # the file of the whole path; None: noise
+    video: str | None = None  # the file that is decoded in each run; None: frames of noise

@@ -1,4 +1,4 @@
-"""Where the inputs of a run come from: noise, a video file, or visual tokens made up at once."""
+"""Inputs of a run: frames of noise, frames of a video file, or random visual tokens."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,35 +11,35 @@ import torch
 from dycoke_cli.bench.case import Case
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.session.pipeline import start_reading
+from dycoke_cli.session.frame_request import start_decoding
 from dycoke_cli.tokens import VisualTokens
 from dycoke_cli.video.reader import VideoReader
 
 
 class Pictures(NamedTuple):
-    """Frames (frames, height, width, 3) uint8 RGB, and the seconds that decoding took; None for what is not decoded."""
+    """Frames (frames, height, width, 3) uint8 RGB, and the decoding time in seconds, None for noise."""
 
     pixels: npt.NDArray[np.uint8]
     decode_s: float | None
 
 
 class Source(Protocol):
-    """Gives the frames of a run."""
+    """A source of frames: noise or a video file."""
 
     def frames(self, count: int) -> Pictures:
-        """Make or decode them."""
+        """Make or decode `count` frames."""
         ...
 
 
 class Noise:
-    """Frames of noise, of the size that the tower takes; made once for each count."""
+    """Frames of noise in the input size of the vision tower, made once for each count."""
 
     def __init__(self, model: Llava) -> None:
         self.side = model.model.config.vision_config.image_size
         self.made: dict[int, npt.NDArray[np.uint8]] = {}
 
     def frames(self, count: int) -> Pictures:
-        """Give the same noise each time."""
+        """Return the same noise for the same count."""
         if count not in self.made:
             shape = (count, self.side, self.side, 3)
             self.made[count] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -47,21 +47,21 @@ class Noise:
 
 
 class VideoFile:
-    """Frames of a file, decoded anew for each run."""
+    """Frames of a file, decoded again for each run."""
 
     def __init__(self, path: str, settings: Settings, reader: VideoReader) -> None:
         self.path, self.settings, self.reader = path, settings, reader
 
     def frames(self, count: int) -> Pictures:
-        """Decode them. Raises VideoError."""
+        """Decode `count` frames. Raises VideoError."""
         settings = self.settings.model_copy(update={"frames": count, "fps": None})
-        pending = start_reading(self.reader, self.path, settings, count)
+        pending = start_decoding(self.reader, self.path, settings, count)
         return Pictures(pending.result().pixels, pending.seconds)
 
 
 @contextmanager
 def source_of(video: str | None, model: Llava, settings: Settings) -> Iterator[Source]:
-    """Open what the frames come from."""
+    """Open the video file, or make noise if `video` is None."""
     if video is None:
         yield Noise(model)
         return
@@ -70,7 +70,7 @@ def source_of(video: str | None, model: Llava, settings: Settings) -> Iterator[S
 
 
 def synthetic_rows(model: Llava, case: Case) -> list[VisualTokens]:
-    """Make up the visual tokens of every row: random, each row its own, as large as real ones."""
+    """Return random visual tokens for each prompt of the batch, with the real grid and hidden size."""
     language_model = model.language_model
     device, dtype = language_model.device, language_model.dtype
     grid = model.grid(case.frames)

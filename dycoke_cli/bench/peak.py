@@ -1,7 +1,7 @@
-"""Peak memory of one arm in a process that runs nothing else.
+"""Measure the peak memory of one arm in a separate process.
 
-Resident memory is the whole process's, and an allocator keeps what it once had: beside other arms nobody's peak is
-their own.
+The resident size is that of the whole process, and the allocator keeps memory after it is freed: in a process with
+other arms, the peak of one cannot be separated from theirs.
 """
 
 import json
@@ -18,15 +18,15 @@ WARM_UP_FRAMES, WARM_UP_TOKENS = 1, 2
 
 
 def peaks_apart(spec: dict[str, Any]) -> list[int | None]:
-    """Run an arm in a fresh process and give its peaks above weights, in bytes, one for each case.
+    """Run an arm in a new process and return its peaks above weights, in bytes, one for each case.
 
-    spec: shape, arm (its label), cases, settings, video, threads; plain values. None where the system does not tell.
-    Raises OutOfMemoryError where the process does not end well.
+    spec: shape, arm (its label), cases, settings, video, threads; plain values. A peak is None if the system does not
+    report it. Raises OutOfMemoryError if the process fails.
     """
     if not spec["cases"]:
         return []
     command = [sys.executable, "-m", "dycoke_cli.bench.peak", json.dumps(spec)]
-    # From there, so that it is this very package that runs.
+    # In the parent folder of this package, so that the process imports the same package.
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(dycoke_cli.__file__).parents[1])
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
@@ -36,7 +36,7 @@ def peaks_apart(spec: dict[str, Any]) -> list[int | None]:
 
 
 def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
-    """Do in this process what `peaks_apart` does in another."""
+    """Measure the peaks in this process; the child process of `peaks_apart` calls it."""
     import torch
 
     from dycoke_cli.bench.arms import make_arms
@@ -59,7 +59,7 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
         (arm,) = make_arms(model, [] if stock else [Arm.of(*split_arm(spec["arm"]))], stock, settings.compile)
         peaks = []
         with source_of(spec["video"], model, settings) as source:
-            # One frame first, so that code and kernels are loaded.
+            # One frame first, to load code and kernels.
             few = Case(WARM_UP_FRAMES, model.grid(WARM_UP_FRAMES).total, 1, WARM_UP_TOKENS, cases[0].vision)
             for case in (few, *cases):
                 rows = [] if case.vision else synthetic_rows(model, case)
@@ -69,5 +69,5 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the parent hears them, and ends this process where it stops
+        signal.signal(number, signal.SIG_IGN)  # the parent handles them, and kills this process when it stops
     print(json.dumps(measured_peaks(json.loads(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""What to measure, from what was asked for."""
+"""Turn the options of `bench` into a plan: the network, the cases and the arms to measure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,29 +14,29 @@ from dycoke_cli.methods.arm import Arm
 from dycoke_cli.system.device import choose_device
 from dycoke_cli.system.free_memory import free_bytes
 
-ROOM_FOR_7B = 24e9  # bytes: weights in bfloat16, and stock `generate` on 64 frames
-# What a bench without options takes: on a CPU half a minute.
+BYTES_FOR_7B = 24e9  # free memory: weights in bfloat16, and stock `generate` on 64 frames
+# Defaults; a bench with the CPU values takes half a minute.
 DEMO_FRAMES, DEMO_TOKENS = (8, 16, 32), 16
 GPU_FRAMES, GPU_TOKENS = (16, 32, 64), 128
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: `arms` on this engine, and transformers' `generate` where `stock`, on each of `cases`."""
+    """What to measure: `arms` on this engine, and transformers' `generate` if `stock`, on each of `cases`."""
 
     shape: Shape
     cases: tuple[Case, ...]
     arms: tuple[Arm, ...]
     stock: bool
     repeats: int
-    settings: Settings  # device, dtype, and how to read the video
-    video: str | None = None  # a file; None: noise
-    threads: int | None = None  # of the CPU; None: as torch has it
+    settings: Settings  # device, dtype, and the decoding options of the video
+    video: str | None = None  # a file; None: frames of noise
+    threads: int | None = None  # of the CPU; None: torch's default
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for; None: what suits the device."""
+    """The options of the command; None: the default for the device."""
 
     shape: str | None = None
     layers: int | None = None
@@ -50,20 +50,20 @@ class Wish:
 
 
 def planned(wish: Wish, arms: Sequence[Arm], stock: bool, settings: Settings) -> Plan:
-    """Turn a wish into cases: every size with every batch.
+    """Build a plan with one case for each combination of size and batch.
 
-    Only a batch of one starts from pixels: the vision tower takes a few frames at a time whatever the batch, so a
-    batch tells nothing about it. Raises UsageError.
+    Only cases with batch 1 include vision: the vision tower encodes a few frames at a time for any batch, so its time
+    does not depend on it. Raises UsageError.
     """
     device = choose_device(settings.device)
-    shape = Shape(wish.shape or _fitting(device), wish.layers)
+    shape = Shape(wish.shape or _default_shape(device), wish.layers)
     small = device.type == "cpu"
     new_tokens = wish.new_tokens or (DEMO_TOKENS if small else GPU_TOKENS)
     frames = wish.frames or (DEMO_FRAMES if small else GPU_FRAMES)
     if wish.visual_tokens is not None:
         if wish.frames is not None or wish.video is not None:
             raise UsageError(
-                "--visual-tokens leaves vision out: there are no frames beside it", "Leave out --frames and --video"
+                "--visual-tokens runs no vision, so it cannot be combined with frames", "Leave out --frames and --video"
             )
         frames = tuple(_frames_of(shape, count) for count in wish.visual_tokens)
     grid = shape.outline(torch.float32).grid
@@ -76,7 +76,7 @@ def planned(wish: Wish, arms: Sequence[Arm], stock: bool, settings: Settings) ->
 
 
 def target_plan(settings: Settings, repeats: int = 3) -> Plan:
-    """Say what has to run on this device for the targets to be held against it; the settings name the device."""
+    """Return the plan that measures the targets of `target.py` for the device of the settings."""
     device = choose_device(settings.device)
     arms = (Arm.of("full", {}), Arm.of("dycoke", {}))
     if device.type == "cuda":
@@ -85,7 +85,7 @@ def target_plan(settings: Settings, repeats: int = 3) -> Plan:
 
 
 def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    """Read `16,32,64`. Raises UsageError naming the option for anything else."""
+    """Parse `16,32,64`. Raises UsageError with the name of the option for anything else."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
@@ -94,18 +94,19 @@ def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     return tuple(map(int, parts))
 
 
-def _fitting(device: torch.device) -> str:
-    """Choose the shape where none was asked for."""
+def _default_shape(device: torch.device) -> str:
+    """Return the default shape for a device."""
     if device.type == "cpu":
         return "demo"
-    return "7b" if free_bytes(device) >= ROOM_FOR_7B else "0.5b"
+    return "7b" if free_bytes(device) >= BYTES_FOR_7B else "0.5b"
 
 
 def _frames_of(shape: Shape, tokens: int) -> int:
+    """Return the number of frames with so many visual tokens; raise UsageError if it is not whole."""
     per_frame = replace(shape, layers=1).outline(torch.float32).grid(1).total
     if tokens % per_frame:
         raise UsageError(
-            f"--visual-tokens {tokens} is no whole number of frames, which have {per_frame} tokens each in this shape",
+            f"--visual-tokens {tokens} is no whole number of frames, each of {per_frame} tokens in this shape",
             f"Use {max(1, round(tokens / per_frame)) * per_frame}",
         )
     return tokens // per_frame

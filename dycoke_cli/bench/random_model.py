@@ -1,4 +1,4 @@
-"""Networks of real size with random weights: the answers are noise, times and bytes are real."""
+"""Networks of real size with random weights: answers are meaningless, times and bytes are real."""
 
 import json
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.families.original_llava import model_config
 
 SPREAD = 0.02  # standard deviation of the weights; normalised layers keep hidden states and logits finite with it
-BLOCK = 1_000_003  # random numbers that are drawn; a prime, so that no two rows of a matrix are the same
+BLOCK = 1_000_003  # random numbers, repeated to fill the weights; a prime, so that no two rows of a matrix are equal
 
-# The sizes of LLaVA-OneVision and LLaVA-Video on Qwen2, as their config.json say them.
+# The sizes of LLaVA-OneVision and LLaVA-Video on Qwen2, from their config.json.
 _COMMON = {
     "mm_vision_tower": "google/siglip-so400m-patch14-384",
     "mm_vision_select_layer": -2,
@@ -36,9 +36,9 @@ NAMES = ("demo", *_TEXT)
 
 @dataclass(frozen=True)
 class Shape:
-    """A network by its sizes.
+    """The sizes of a network.
 
-    layers: how many layers each of its two networks has instead of its own; None: the real size.
+    layers: number of layers of the language model, and at most as many of the vision tower; None: the real depth.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Shape:
         if self.name not in NAMES:
             raise UsageError(f"shape {self.name!r} does not exist", f"Choose {', '.join(NAMES)}")
         if self.layers is not None and self.layers < 1:
-            raise UsageError(f"--layers is {self.layers}: a network has one or more", "Leave it out for the real depth")
+            raise UsageError(f"--layers is {self.layers}: it must be at least 1", "Leave it out for the real depth")
 
     def config(self) -> Any:
         """Build the transformers configuration."""
@@ -65,14 +65,14 @@ class Shape:
         return config
 
     def outline(self, dtype: torch.dtype) -> Llava:
-        """Make the network without allocating a weight, for its sizes."""
+        """Build the network on the meta device, without allocating weights, to read its sizes."""
         with torch.device("meta"):
             return _llava(self.config(), dtype)
 
     def build(self, device: torch.device, dtype: torch.dtype, free: int) -> Llava:
-        """Make the network on `device`, in `dtype` from the start.
+        """Build the network on `device` in `dtype`, without a copy in another format.
 
-        free: bytes there are. Raises OutOfMemoryError before anything is allocated.
+        free: free bytes of the device. Raises OutOfMemoryError before anything is allocated.
         """
         needed = self.outline(dtype).weight_bytes
         if needed > free:
@@ -94,14 +94,14 @@ def _demo_config(folder: Path) -> Any:
 
 
 def _llava(config: Any, dtype: torch.dtype) -> Llava:
-    """Make the network on the device of the context, its weights whatever is in memory."""
+    """Build the network on the current default device, with uninitialised weights."""
     from transformers import LlavaOnevisionForConditionalGeneration
     from transformers.initialization import no_init_weights
 
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        # The usual initialisation draws every weight twice, which takes a minute on a CPU.
+        # The default initialisation draws every weight twice, which takes a minute on a CPU.
         with no_init_weights():
             model = LlavaOnevisionForConditionalGeneration(config).eval()
     finally:
@@ -112,7 +112,7 @@ def _llava(config: Any, dtype: torch.dtype) -> Llava:
 
 @torch.no_grad()
 def _fill(model: Any) -> None:
-    """Give matrices seeded noise, norms one and biases zero."""
+    """Fill matrices with seeded noise, norm weights with one and biases with zero."""
     device, dtype = model.device, model.dtype
     noise = torch.randn(BLOCK, generator=torch.Generator(device).manual_seed(0), device=device).mul_(SPREAD).to(dtype)
     for name, weight in model.named_parameters():

@@ -1,39 +1,41 @@
-"""Time every arm on every case, in turns: the whole story of a bench."""
+"""Run a bench: time every arm on every case, in turns, and measure peak memory and the machine's limits."""
 
 import gc
 from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 import torch
 
 from dycoke_cli.bench.arms import BenchArm, StockArm, make_arms
-from dycoke_cli.bench.case import Case, Findings, Run, TowerTrial
+from dycoke_cli.bench.case import Case, Counts, Findings, Needs, Run, TowerTrial
 from dycoke_cli.bench.inputs import Noise, Source, source_of, synthetic_rows
 from dycoke_cli.bench.limits import measure_limits
-from dycoke_cli.bench.needs import needs_of
 from dycoke_cli.bench.peak import peaks_apart
 from dycoke_cli.bench.plan import Plan
+from dycoke_cli.comparison.depth import Depth, keys_by_step, visual_by_layer
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.methods.arm import refuse_twins
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.models.flops import VisionShape, vision_flops
+from dycoke_cli.models.flops import TextShape, VisionShape, true_flops, vision_flops
+from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import choose_device, choose_dtype, cpu_threads, out_of_memory_explained, suitable_threads
 from dycoke_cli.system.free_memory import free_bytes
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.system.measure import Stopwatch
 
-TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # that the tower is timed on by itself
+TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # frames on which the vision tower alone is timed
 
 
 def bench(plan: Plan, callbacks: Callbacks) -> Findings:
-    """Measure all of `plan`; when interrupted, give what was measured by then.
+    """Measure all of `plan`; after an interruption, return the measurements so far.
 
-    Each arm runs every case once unmeasured, then the arms take turns, each repeat beginning with another one, on the
-    same weights and inputs. Peaks are of an arm alone, in one more run: of the CUDA allocator while no other arm keeps
-    anything, or on a CPU of a process that runs nothing else. An arm that runs out of memory is noted and left out.
-    Raises a DyCokeError for what cannot be run at all, before anything is allocated.
+    Each arm runs every case once unmeasured, then the arms take turns on the same weights and inputs; each repeat
+    starts with another arm. One more run of each arm measures its peak: from the CUDA allocator, after all arms have
+    released their memory, or on a CPU in a separate process. An arm that runs out of memory is recorded as a failure
+    and skipped. Raises a DyCokeError before anything is allocated if the plan cannot run at all.
     """
     device = choose_device(plan.settings.device)
     dtype = choose_dtype(plan.settings.dtype, device)
@@ -53,7 +55,7 @@ def bench(plan: Plan, callbacks: Callbacks) -> Findings:
             _timings(plan, findings, device, dtype, progress)
             if device.type == "cpu":
                 for label in (arm["label"] for arm in findings.arms):
-                    progress.say(f"Peak memory of {label}")
+                    progress.report(f"Peak memory of {label}")
                     _peaks(plan, findings, label)
                     progress.done += 1
         except KeyboardInterrupt:
@@ -64,7 +66,7 @@ def bench(plan: Plan, callbacks: Callbacks) -> Findings:
 
 
 class _Progress:
-    """Says how far a bench is."""
+    """Report the progress of a bench."""
 
     def __init__(self, plan: Plan, device: torch.device, callbacks: Callbacks) -> None:
         arms = len(plan.arms) + plan.stock
@@ -72,13 +74,13 @@ class _Progress:
         self.total = 1 + towers + len(plan.cases) * arms * (plan.repeats + 1) + (arms if device.type == "cpu" else 0)
         self.done, self.callbacks = 0, callbacks
 
-    def say(self, what: str) -> None:
-        """Name what comes next."""
-        self.callbacks.progress(what, self.done, self.total)
+    def report(self, task: str) -> None:
+        """Report the task that starts now."""
+        self.callbacks.progress(task, self.done, self.total)
 
 
 def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dtype) -> Findings:
-    """Start the record with what is known before anything runs."""
+    """Return the record with everything that is known before the first run."""
     shape = {
         "name": plan.shape.name,
         "layers": plan.shape.layers,
@@ -95,15 +97,15 @@ def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dty
 
 
 def _timings(plan: Plan, findings: Findings, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
-    """Measure limits, the tower, and all arms; the network is gone afterwards."""
+    """Measure the limits, the vision tower and all arms; the network is freed afterwards."""
     with out_of_memory_explained():
         model = plan.shape.build(device, dtype, free_bytes(device))
     with suitable_threads(device, model.weight_bytes), source_of(plan.video, model, plan.settings) as source:
-        progress.say("Measuring the machine")
+        progress.report("Measuring the machine")
         findings.limits = measure_limits(device, dtype)
         progress.done += 1
         if frames := [case.frames for case in plan.cases if case.vision]:
-            progress.say("Measuring the vision tower")
+            progress.report("Measuring the vision tower")
             findings.tower = _tower(model, min(frames[0], TOWER_FRAMES[device.type]), plan.repeats)
             progress.done += 1
         arms = make_arms(model, plan.arms, plan.stock, plan.settings.compile)
@@ -113,7 +115,7 @@ def _timings(plan: Plan, findings: Findings, device: torch.device, dtype: torch.
 
 @torch.inference_mode()
 def _tower(model: Llava, frames: int, repeats: int) -> TowerTrial:
-    """Time the tower and the projector on pixels that are ready, after one run for nothing."""
+    """Time the vision tower and the projector on prepared pixels, after one unmeasured run."""
     pixels = model.pixels(Noise(model).frames(frames).pixels)
     watch, seconds = Stopwatch(model.language_model.device), []
     for repeat in range(-1, repeats):
@@ -127,17 +129,17 @@ def _tower(model: Llava, frames: int, repeats: int) -> TowerTrial:
 def _case(
     findings: Findings, model: Llava, arms: Sequence[BenchArm], case: Case, source: Source, progress: _Progress
 ) -> None:
-    """Run every arm once for nothing, then in turns."""
+    """Run each arm once unmeasured, then in turns."""
     rows = [] if case.vision else synthetic_rows(model, case)
     failed: set[str] = set()
     for repeat in range(-1, findings.repeats):
         first = max(repeat, 0) % len(arms)
         for turn, arm in enumerate([*arms[first:], *arms[:first]]):
-            progress.say(f"{case.visual:,} tokens{f' × {case.batch}' if case.batch > 1 else ''}: {arm.label}")
+            progress.report(f"{case.visual:,} tokens{f' × {case.batch}' if case.batch > 1 else ''}: {arm.label}")
             progress.done += 1
             if arm.label in failed:
                 continue
-            gc.collect()  # what an earlier run has left in cycles is not this one's
+            gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
             try:
                 with out_of_memory_explained():
                     found = arm.run(case, source, rows)
@@ -160,7 +162,7 @@ def _case(
 def _peaks_here(
     findings: Findings, arms: Sequence[BenchArm], case: Case, source: Source, rows: Any, failed: set[str]
 ) -> None:
-    """Run each arm once more on CUDA, after everybody has let go of what they keep between runs."""
+    """Run each arm once more on CUDA for its peak, after all arms have released their memory."""
     for arm in arms:
         for each in arms:
             each.reset()
@@ -172,7 +174,7 @@ def _peaks_here(
 
 
 def _peaks(plan: Plan, findings: Findings, label: str) -> None:
-    """Measure the peaks of one arm in a process of its own."""
+    """Measure the peaks of one arm in a separate process."""
     measured = {run.case for run in findings.runs if run.label == label}
     cases = [case for case in plan.cases if case in measured]
     spec = {
@@ -188,3 +190,26 @@ def _peaks(plan: Plan, findings: Findings, label: str) -> None:
             findings.peaks[label, case] = peak
     except OutOfMemoryError as error:
         findings.failures.append({"label": label, "case": None, "error": error.message})
+
+
+def needs_of(model: LanguageModel, case: Case, counts: Counts, depth: Depth) -> Needs:
+    """Compute the minimum work of a whole batch.
+
+    A decode step reads every weight of the layers and of the output layer once for any batch, and for each prompt the
+    keys and values that its layers attend to.
+    """
+    visual = visual_by_layer(counts.entered, counts.kept, model.layers, depth)
+    prefill = true_flops(TextShape.of(model.body.config), [count + counts.others for count in visual], [])
+    steps = keys_by_step(counts.read, visual, counts.others, depth)
+    keys = fmean(map(sum, steps)) if steps else 0.0  # summed over the layers
+    return Needs(
+        prefill_flops=case.batch * prefill,
+        weight_bytes=_step_weight_bytes(model),
+        kv_bytes=round(case.batch * keys * model.kv_bytes_per_token / model.layers),
+    )
+
+
+def _step_weight_bytes(model: LanguageModel) -> int:
+    """Return the bytes of the weights that a decode step reads, without the embeddings, of which it reads one row."""
+    parts = (model.body.layers, model.body.norm, model.head)
+    return sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())

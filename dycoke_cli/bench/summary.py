@@ -1,18 +1,18 @@
-"""What the runs of a bench come to: medians with their spread, shares of the machine's limits, ratios, growth."""
+"""Summarise a bench: medians with their range, shares of the machine's limits, ratios to other arms, growth."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
 from dycoke_cli.bench.case import PHASES, Case, Findings, Needs, Run
-from dycoke_cli.bench.growth import fitted_exponent
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.comparison.summary import Spread
 
 
 class Ratios(NamedTuple):
-    """One arm beside another, by medians: a speed-up above 1 is faster, a share below 1 is less. None: not known."""
+    """Ratios of medians of two arms: a speed-up above 1 is faster, a share below 1 is less. None: not measured."""
 
     speedup_first_token: float | None = None
     speedup_prefill: float | None = None
@@ -23,7 +23,7 @@ class Ratios(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One arm on one case."""
+    """The figures of one arm on one case."""
 
     case: Case
     label: str
@@ -34,24 +34,24 @@ class Row:
     peak_above_weights: int | None
     needs: Needs
     prefill_of_limit: float | None  # share of the measured matrix rate that the prefill reaches
-    per_token_of_limit: float | None  # times as long as the bytes of a step take at the measured bandwidth
+    per_token_of_limit: float | None  # time of a step / time to read its bytes at the measured bandwidth
     against_generate: Ratios
     against_full: Ratios
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How the costs of one arm grow with the visual tokens: cost is about tokens to the power of this."""
+    """Exponents of the power laws, cost ~ tokens ** exponent, fitted to the costs of one arm."""
 
     label: str
     batch: int
     tokens: tuple[int, ...]  # the sizes that were fitted
-    exponents: dict[str, float | None]  # by PHASES, and of peak_above_weights
+    exponents: dict[str, float | None]  # by PHASES and peak_above_weights
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All rows in the order of the cases; the tower by itself; growth where there are several sizes."""
+    """The rows in the order of the cases, the vision tower alone, and growth if there are several sizes."""
 
     findings: Findings
     rows: tuple[Row, ...]
@@ -59,12 +59,12 @@ class Summary:
     growth: tuple[Growth, ...]
 
     def row(self, case: Case, accepts: Callable[[dict[str, Any]], bool]) -> Row | None:
-        """Find the first arm that a test of its description accepts, on a case."""
+        """Return the first row of a case whose arm description satisfies `accepts`, else None."""
         return next((row for row in self.rows if row.case == case and accepts(row.described)), None)
 
 
 def summarise(findings: Findings) -> Summary:
-    """Summarise whatever has been measured, be it all or not."""
+    """Summarise the measurements, complete or not."""
     rows = [
         _row(findings, case, arm)
         for case in findings.cases
@@ -107,7 +107,7 @@ def _row(findings: Findings, case: Case, arm: dict[str, Any]) -> Row:
 
 
 def _spreads(runs: Sequence[Run]) -> dict[str, Spread | None]:
-    """Give the median and the range of each phase; None where a run does not know it."""
+    """Return the median and the range of each phase, None if no run has it."""
     found: dict[str, Spread | None] = {}
     for phase in PHASES:
         values = [value for run in runs if (value := run.time_s[phase]) is not None]
@@ -136,7 +136,7 @@ def _ratios(findings: Findings, case: Case, label: str, other: str | None) -> Ra
 
 
 def _growths(rows: Sequence[Row]) -> list[Growth]:
-    """Fit each arm's costs over cases that differ in nothing but their size."""
+    """Fit the costs of each arm over cases that differ only in the number of visual tokens."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.label, row.case.batch, row.case.vision, row.case.new_tokens), []).append(row)
@@ -158,3 +158,16 @@ def _growths(rows: Sequence[Row]) -> list[Growth]:
 def _exponent(tokens: Sequence[int], costs: Sequence[float | None]) -> float | None:
     known = [cost for cost in costs if cost is not None]
     return fitted_exponent(tokens, known) if len(known) == len(costs) else None
+
+
+def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
+    """Fit cost = a * size**b by least squares of the logarithms and return b: 1 is linear, 2 quadratic.
+
+    None with fewer than two different sizes, or with a cost that is not positive.
+    """
+    if len(set(sizes)) < 2 or min(costs) <= 0:
+        return None
+    x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return covariance / sum((a - mean_x) ** 2 for a in x)

@@ -1,4 +1,4 @@
-"""What this project promises about speed and memory, and whether a bench has kept it."""
+"""The targets of this project for speed and memory, and verdicts on whether a bench meets them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from dycoke_cli.bench.summary import Row, Summary
 from dycoke_cli.comparison.result import STOCK
 
 COMMAND = "python -m benchmarks.speed"
-TOKENS_PER_FRAME = 196  # of the shapes of real size
+TOKENS_PER_FRAME = 196  # in all shapes but demo
 
 
 class Setup(NamedTuple):
-    """What has to run, and on what, for a promise to be tested."""
+    """The device, network and case on which a target is measured."""
 
     text: str
     device: str
@@ -46,9 +46,9 @@ CLIP = Setup(
 
 @dataclass(frozen=True)
 class Target:
-    """A promise: a figure that is at least, or at most, a bound.
+    """A target: a figure that must be at least, or at most, a bound.
 
-    figure: how it is read from what stock `generate`, `full` and `dycoke` did, None where one of them is not known.
+    figure: computes it from the rows of stock `generate`, `full` and `dycoke`; None if one of them is missing.
     """
 
     key: str
@@ -61,7 +61,7 @@ class Target:
 
 
 class Arms(NamedTuple):
-    """The rows of the arms that promises speak of, on the case of the promise."""
+    """The rows of the arms that a target compares, on the case of the target."""
 
     generate: Row | None
     full: Row | None
@@ -71,7 +71,7 @@ class Arms(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a promise was kept; `value` and `met` are None where it was not measured, and `reason` says why."""
+    """The verdict on a target; `value` and `met` are None if it was not measured, with the cause in `reason`."""
 
     target: Target
     value: float | None
@@ -80,7 +80,7 @@ class Verdict:
 
 
 def _per_token_beside(ours: Row | None, theirs: Row | None) -> float | None:
-    """Say how long a step of one arm takes, with another's as 1."""
+    """Return the time per token of one arm divided by that of another."""
     a, b = (row.time_s["per_token"] if row else None for row in (ours, theirs))
     return a.median / b.median if a and b else None
 
@@ -111,22 +111,22 @@ TARGETS = (
     Target("cpu_peak", "peak above weights, of generate's", CPU, False, 0.6, "%",
            lambda arms: arms.dycoke.against_generate.peak_share if arms.dycoke else None),
 )  # fmt: skip
-# Its measurement needs ffmpeg beside it, so it is a benchmark of the repository.
+# It is measured by a benchmark of the repository instead of `bench`, because it needs ffmpeg for comparison.
 DECODING = Target("clip_decoding", "decoding and preprocessing beside ffmpeg", CLIP, False, 1.3, "×", lambda arms: None)
 
 
 def verdicts(summary: Summary | None, decoding: float | None = None) -> list[Verdict]:
-    """Hold every promise against what was measured; nothing is ever estimated.
+    """Return one verdict per target, from measurements only.
 
-    summary: of a bench; None: nothing was run. decoding: how many times as long as ffmpeg decoding and preprocessing
-    took together; None: not measured.
+    summary: of a bench; None: nothing was run. decoding: time of decoding and preprocessing / time of ffmpeg; None: not
+    measured.
     """
     found = [_verdict(target, summary) for target in TARGETS]
-    return [*found, _judged(DECODING, decoding, "no decoding beside ffmpeg ran")]
+    return [*found, _verdict_on_value(DECODING, decoding, "no decoding beside ffmpeg ran")]
 
 
 def _verdict(target: Target, summary: Summary | None) -> Verdict:
-    reason = _hindrance(target.setup, summary)
+    reason = _reason_not_measured(target.setup, summary)
     if reason or summary is None:
         return Verdict(target, None, None, reason or "nothing ran")
     case = target.setup.case
@@ -136,23 +136,23 @@ def _verdict(target: Target, summary: Summary | None) -> Verdict:
         summary.row(case, _is_default_dycoke),
         summary.tower_of_limit,
     )
-    return _judged(target, target.figure(arms), "an arm or a figure is missing")
+    return _verdict_on_value(target, target.figure(arms), "an arm or a figure is missing")
 
 
-def _judged(target: Target, value: float | None, missing: str) -> Verdict:
+def _verdict_on_value(target: Target, value: float | None, missing: str) -> Verdict:
     if value is None:
         return Verdict(target, None, None, missing)
     return Verdict(target, value, value >= target.bound if target.at_least else value <= target.bound, "")
 
 
 def _is_default_dycoke(arm: dict[str, Any]) -> bool:
-    """The promises are about K=0.7 and P=0.7."""
+    """Return whether the arm is dycoke with K=0.7 and P=0.7, which the targets are for."""
     options = arm["options"]
     return arm["name"] == "dycoke" and (options.get("k"), options.get("p")) == (0.7, 0.7)
 
 
-def _hindrance(setup: Setup, summary: Summary | None) -> str:
-    """Say what a bench lacks for a promise; empty: nothing."""
+def _reason_not_measured(setup: Setup, summary: Summary | None) -> str:
+    """Return why a bench cannot measure a target with this setup; empty if it can."""
     if summary is None:
         return "nothing ran"
     findings, shape = summary.findings, summary.findings.shape
@@ -168,5 +168,5 @@ def _hindrance(setup: Setup, summary: Summary | None) -> str:
     if setup.case not in findings.cases:
         return "its case was not run"
     if findings.video is not None:
-        return "needs frames that are not decoded in its time"
+        return "needs a run without --video, because its time excludes decoding"
     return ""

@@ -6,13 +6,14 @@ import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dycoke_cli.video.deferred_pixels import LaterPixels
+from dycoke_cli.video.frame_buffer import FrameBuffer
 from dycoke_cli.video.frames import Frames, VideoInfo
 
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ class Entry:
         return len(self.head["video"]["indices"])
 
     def load(self, path: str, decode: Callable[[], npt.NDArray[np.uint8]]) -> "tuple[VisualTokens, Frames] | None":
-        """Read all of it, onto the host; None where it has gone or does not hold what it should.
+        """Read tokens and frames onto the host; None where the file is gone or damaged.
 
-        path: the file that is asked about, which may be another one of the same content than the one that was kept.
-        decode: gives its pixels, if somebody wants them after all.
+        path: the video that was asked for, which may be another file of the same content than the one that was saved.
+        decode: returns the pixels of all frames; called once, when pixels are used.
         """
         import torch
         from safetensors import SafetensorError
@@ -84,7 +85,8 @@ class Entry:
             tokens = VisualTokens(index=index, survivor=index, grid=grid, **tensors)
             video = self.head["video"]
             info = VideoInfo(**{**video["info"], "path": path, "warnings": tuple(video["info"]["warnings"])})
-            pixels = LaterPixels(tuple(video["shape"]), decode)
+            decoded = cache(decode)
+            pixels = FrameBuffer(tuple(video["shape"]), lambda count: decoded())
             frames = Frames(pixels, tuple(video["indices"]), tuple(video["seconds"]), info, pictures)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None

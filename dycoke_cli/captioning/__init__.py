@@ -1,1 +1,1 @@
-"""Many videos become captions: what is done is kept, what fails is told, and the rest goes on."""
+"""Captions for many videos: plan, decode, answer in batches, and append records that a later run resumes from."""

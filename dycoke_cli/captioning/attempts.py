@@ -1,4 +1,4 @@
-"""How often a video was begun, and what came of it, on a disk that all workers of a cluster see."""
+"""Counts of attempts and finished records of videos, on a disk that all workers of a cluster share."""
 
 import hashlib
 import json
@@ -9,22 +9,22 @@ from pathlib import Path
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.record import CAPTIONS, Record
-from dycoke_cli.system.atomic_write import write_atomically
+from dycoke_cli.system.files import write_atomically
 from dycoke_cli.system.jsonl_output import encoded
 
 
 class Attempts:
-    """A folder with two small files a video: one that grows with every try, and its record once there is one.
+    """A folder with two small files per video: NAME.tries, one byte per attempt, and NAME.json, its record once made.
 
-    A cluster starts a worker that died again with the same videos, for ever. What is on the disk before each try tells
-    the next one; and what was finished beside a video that kills its worker is not done again.
+    A cluster restarts a worker that died with the same videos, without limit. The count, on disk before each attempt,
+    stops that; and videos finished beside one that kills its worker are not captioned again.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def begin(self, item: Item) -> None:
-        """Note a try, on the disk before it begins."""
+        """Count an attempt, and sync the count to disk. Call this before the attempt."""
         self.folder.mkdir(exist_ok=True)
         descriptor = os.open(self._file(item, "tries"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
@@ -34,25 +34,25 @@ class Attempts:
             os.close(descriptor)
 
     def tries(self, item: Item) -> int:
-        """Count the tries so far."""
+        """Return the number of attempts so far."""
         try:
             return self._file(item, "tries").stat().st_size
         except FileNotFoundError:
             return 0
 
     def finish(self, item: Item, record: Record) -> None:
-        """Keep what came of a video until its run has it."""
+        """Write the record of a video, for the run to read."""
         write_atomically(self._file(item, "json"), [encoded(record)])
 
     def record(self, item: Item) -> Record | None:
-        """Give what is kept of a video; None for nothing."""
+        """Return the record of a video; None where there is none, or none that can be parsed."""
         try:
             return CAPTIONS.parse(json.loads(self._file(item, "json").read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
     def clear(self) -> None:
-        """Forget everything, once the output has it."""
+        """Delete the folder. Call this once the output contains all records."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
 

@@ -1,4 +1,4 @@
-"""A model and a method that answer the same questions about one batch of videos after another."""
+"""A loaded model and method that answer the same questions about successive batches of videos."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,66 +7,65 @@ import torch
 
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.methods.options import make_method
-from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.session.batch import BatchSession, Row
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import choose_checkpoint, load_model
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.system.device import out_of_memory_explained
-from dycoke_cli.video.clip import Clip
 
 if TYPE_CHECKING:
     from dycoke_cli.captioning.prefetch import Read
 
-# Rows of a batch beyond which a step takes as much longer as it does more.
-ENOUGH = {"cpu": 8, "cuda": 32}
+# Batch rows per kind of device beyond which the time of a step grows in proportion to the rows.
+USEFUL_ROWS = {"cpu": 8, "cuda": 32}
 
 
 class Captioner:
-    """Answers a job's questions about batches of videos; each answer is the one that the video would get alone.
+    """Answers a job's questions about batches of videos; each answer equals that of the video on its own.
 
     Raises a DyCokeError for a model or a setting that cannot be used.
     """
 
     def __init__(self, job: Job) -> None:
         self.job, self.settings = job, job.settings
-        loading.refuse_broken_torchvision()
         self.method = make_method(self.settings.method, self.settings.options)
-        with out_of_memory_explained():
-            self.model = load_model(checkpoints.locate(self.settings.model), self.settings, [self.method])
+        self.model = load_model(choose_checkpoint(self.settings), self.settings, [self.method])
         self.session = BatchSession(self.model, self.method, self.settings)
         self.device = self.model.language_model.device
 
     def answers(self, batch: Sequence["Read"]) -> list[tuple[Answer, ...]]:
-        """Answer about videos together. Raises OutOfMemoryError where they do not fit, UsageError for a budget that
-        one of them cannot meet."""
-        clips = [self._clip(read) for read in batch]
+        """Return the answers about each video of a batch.
+
+        Raises OutOfMemoryError where the batch does not fit, UsageError for a budget that a video cannot meet.
+        """
+        videos = [self._video(read) for read in batch]
         if self.job.captioned:
-            rows = [Row(clip, self.job.questions[0]) for clip in clips]
+            rows = [Row(video, self.job.questions[0]) for video in videos]
             return [(answer,) for answer in self.session.answers(rows)]
-        # Several questions share the prefill of their video, so videos go one by one.
-        return [
-            tuple(Session(self.model, clip, self.method, self.settings).answers(self.job.questions, Callbacks()))
-            for clip in clips
-        ]
+        return [self._answers_about(video) for video in videos]
 
     def rows_that_fit(self, frames: int) -> int:
-        """Say how many videos of so many frames to run together, by the memory that is free."""
+        """Return how many videos of `frames` frames run together in the free memory, at most the useful number."""
         if not self.job.captioned:
             return 1
-        return min(self.enough(self.device), self.session.rows_that_fit(frames, self.job.questions[0]))
+        return min(self.useful_rows(self.device), self.session.rows_that_fit(frames, self.job.questions[0]))
 
     @staticmethod
-    def enough(device: torch.device) -> int:
-        """Say how many rows a device can use, whatever its memory."""
-        return ENOUGH[device.type]
+    def useful_rows(device: torch.device) -> int:
+        """Return the largest batch worth running on a device, whatever its memory."""
+        return USEFUL_ROWS[device.type]
 
     def recover(self) -> None:
-        """Give back what a batch that did not fit left behind."""
+        """Release the memory of a batch that did not fit."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _clip(self, read: "Read") -> Clip:
+    def _answers_about(self, video: Video) -> tuple[Answer, ...]:
+        """Answer several questions about one video; they share its prefill."""
+        session = Session(self.model, video, self.method, self.settings)
+        return tuple(session.answers(self.job.questions, Callbacks()))
+
+    def _video(self, read: "Read") -> Video:
         assert read.frames is not None
-        return Clip.of(read.frames, self.settings.start, self.settings.end, read.seconds)
+        return Video.of(read.frames, self.settings.start, self.settings.end, read.seconds)

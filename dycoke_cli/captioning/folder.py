@@ -1,4 +1,4 @@
-"""The videos below a folder, each once, however many ways lead to it."""
+"""Find the video files below folders, each once, whatever names and links lead to it."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ from dycoke_cli.video.source import VIDEO_ENDINGS as ENDINGS
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in the places that were given."""
+    """The videos found in the given files and folders."""
 
-    items: tuple[Item, ...]  # in the order of their ids
-    again: tuple[str, ...]  # paths that lead to a video that is among the items already
-    below: int  # videos in folders below, which nobody asked for
+    items: tuple[Item, ...]  # sorted by id
+    again: tuple[str, ...]  # further paths of videos that are among the items
+    below: int  # videos in subfolders, skipped because the search is not recursive
 
 
 def parse_endings(text: str | None) -> tuple[str, ...]:
-    """Read `mp4,webm`; the usual endings of videos for None. Raises UsageError."""
+    """Parse a list such as `mp4,webm`; None gives the default endings. Raises UsageError."""
     if text is None:
         return ENDINGS
     endings = tuple(part.strip().lower().removeprefix(".") for part in text.split(",") if part.strip(" ."))
@@ -30,10 +30,10 @@ def parse_endings(text: str | None) -> tuple[str, ...]:
 
 
 def find_videos(places: Sequence[Path], endings: Sequence[str], recursive: bool) -> Found:
-    """Find the videos in folders, and files named as they are. Hidden files are left out.
+    """Find the videos in folders by their endings; files given by name are taken whatever theirs.
 
-    The same file by another name or through a link is found once, by its own name. Raises InputError for a place that
-    does not exist or cannot be read.
+    Hidden files are skipped. A file with several names or links is returned once, under its own name. Raises InputError
+    for a place that does not exist or cannot be read.
     """
     top = os.path.abspath(os.path.commonpath([os.path.abspath(_folder_of(place)) for place in places]))
     paths: dict[str, None] = {}
@@ -49,7 +49,7 @@ def find_videos(places: Sequence[Path], endings: Sequence[str], recursive: bool)
             paths[os.path.abspath(place)] = None
         else:
             raise InputError(f"{str(place)!r} does not exist", "Name a folder of videos")
-    items, again = _each_once(sorted(paths, key=lambda path: (os.path.islink(path), path)), top)
+    items, again = _deduplicated(sorted(paths, key=lambda path: (os.path.islink(path), path)), top)
     return Found(tuple(sorted(items, key=lambda item: item.id)), tuple(again), below)
 
 
@@ -58,7 +58,7 @@ def _folder_of(place: Path) -> Path:
 
 
 def _walk(folder: Path, endings: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield paths of videos, and whether they lie in a folder below; a folder that links lead to is seen once."""
+    """Yield video paths, and whether each lies in a subfolder; a folder reached through several links is read once."""
     wanted = tuple(f".{ending}" for ending in endings)
     seen: set[tuple[int, int]] = set()
     top = os.path.abspath(folder)
@@ -78,8 +78,11 @@ def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename!r} cannot be read: {error.strerror}", "Change its permissions") from None
 
 
-def _each_once(paths: Sequence[str], top: str) -> tuple[list[Item], list[str]]:
-    """Tell files by what they are; one that cannot be reached is told by its path."""
+def _deduplicated(paths: Sequence[str], top: str) -> tuple[list[Item], list[str]]:
+    """Return the distinct files, and the further paths of the same ones.
+
+    Files are compared by device and inode; those that cannot be reached, by path.
+    """
     items, again, seen = [], [], set()
     for path in paths:
         try:

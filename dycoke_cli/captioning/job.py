@@ -1,5 +1,6 @@
-"""What every process that makes captions of one run is told."""
+"""Settings that every process of a captioning run receives, and the processor cores that they share."""
 
+import os
 from dataclasses import dataclass
 
 from dycoke_cli.captioning.key import Recipe
@@ -8,12 +9,17 @@ from dycoke_cli.config.settings import Settings
 
 @dataclass(frozen=True)
 class Job:
-    """How captions are made. Plain values, so that it can be sent to another process."""
+    """How captions are made. Plain values only, so that it can be sent to another process."""
 
-    settings: Settings  # with the name of the model in place of `auto`
+    settings: Settings  # `model` is a name, never `auto`
     questions: tuple[str, ...]
-    captioned: bool  # the one question is the prompt of a caption
+    captioned: bool  # True: the only question is the prompt of a caption
     recipe: Recipe
     default_frames: int
-    batch: int | None  # videos that run together at most; None: as many as fit
+    batch: int | None  # videos per batch at most; None: as many as fit
     decoders: int  # processes that decode ahead
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

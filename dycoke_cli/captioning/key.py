@@ -1,4 +1,4 @@
-"""What a caption depends on, as a digest: one that still holds need not be made again."""
+"""Digests of everything a caption depends on; a caption whose digest is unchanged is not made again."""
 
 import hashlib
 import json
@@ -13,24 +13,24 @@ from dycoke_cli.cache.fingerprint import file_fingerprint, folder_fingerprint
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.models.checkpoints import FILES, Checkpoint
 
-# Where and how fast captions are made, not what they say.
-WITHOUT = {"device", "video_timeout", "model", "compile"}
+# Settings of where and how fast captions are made; `model` is digested by its resolved name and weights instead.
+EXCLUDED = {"device", "video_timeout", "model", "compile"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all captions of a run depend on: version, model and revision, questions, frames, method and settings.
+    """Digest of what all captions of a run depend on: version, model, revision, questions, frames, method, settings.
 
-    Settings count as they are written, so that a machine without a GPU agrees with one that has several.
+    Settings are digested as written, not as resolved for a device, so that machines with and without a GPU agree.
     """
 
     digest: str
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, settings: Settings, questions: Sequence[str]) -> "Recipe":
-        """Digest everything that is the same for all videos."""
+        """Build the digest from the values that all videos share."""
         values: dict[str, Any] = {
-            **settings.model_dump(exclude=WITHOUT),
+            **settings.model_dump(exclude=EXCLUDED),
             "options": {key: _number(value) for key, value in settings.options.items()},
             "version": dycoke_cli.__version__,
             "model": checkpoint.name,
@@ -41,13 +41,13 @@ class Recipe:
         return cls(hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest())
 
     def key(self, fingerprint: str) -> str:
-        """Give the key of one video's caption."""
+        """Return the key of the caption of the video with this fingerprint: 32 hex digits."""
         return hashlib.sha256(f"{self.digest} {fingerprint}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a video file is; empty for one that cannot be read."""
+    """Size, modification time and content fingerprint of a video file; empty for one that cannot be read."""
 
     bytes: int = 0
     modified_ns: int = 0
@@ -55,7 +55,7 @@ class Identity:
 
     @classmethod
     def of(cls, path: str, known: "Identity | None" = None) -> "Identity":
-        """Identify a file; the content of one that is as large and as old as `known` is taken to be the same."""
+        """Identify a file; where its size and time equal those of `known`, return `known` without reading it."""
         try:
             facts = os.stat(path)
             if known is not None and (known.bytes, known.modified_ns) == (facts.st_size, facts.st_mtime_ns):
@@ -66,7 +66,7 @@ class Identity:
 
 
 def _number(text: str) -> float | str:
-    """Read 0.7 and .70 alike."""
+    """Convert text to a number where possible, so that 0.7 and .70 have the same digest."""
     try:
         return float(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The same records from a cluster: Ray Data hands rows to actors, each with a model of its own.
+"""Caption records made on a Ray cluster: Ray Data distributes rows of videos to actors, each with its own model.
 
-Ray is an extra: nothing else here needs it. Its own checkpoints stay off, because the output file already says what is
-done, and so do its progress bars.
+Ray is an optional extra that no other module imports. Its checkpoints are off, because the output file already records
+what is done, and so are its progress bars.
 """
 
 import json
@@ -25,12 +25,12 @@ from dycoke_cli.captioning.worker_pool import TRIES, died
 from dycoke_cli.errors import DyCokeError, UsageError
 from dycoke_cli.system.jsonl_output import encoded
 
-STARTS = 3  # of Ray on this machine
-ROWS = 8  # videos of a row where the batch size is left to the worker
+STARTS = 3  # attempts to start Ray on this machine
+ROW_VIDEOS = 8  # where the batch size is chosen by the worker
 
 
 class Actor:
-    """Makes the records of one row of videos after another; whatever goes wrong with one becomes its record."""
+    """Makes the records of successive rows of videos; an error with a video becomes its record."""
 
     def __init__(self, job: Job, attempts: str, threads: int) -> None:
         import torch
@@ -44,12 +44,13 @@ class Actor:
         try:
             self.captioner = Captioner(job)
         except DyCokeError as error:
-            self.broken = error  # an actor that fails to start would be started again, for ever
+            self.broken = error  # Ray restarts an actor whose constructor raises, without limit
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
-        """Take {"items": [[id, path], ...]}; give {"records": a line each, "broken": why none can be made}.
+        """Caption a row {"items": [[id, path], ...]}; return {"records": JSON lines, "broken": JSON}.
 
-        Lists travel as JSON: Arrow's text has no room for names that are no Unicode.
+        "broken" is [name, message, remedy] of the error that kept the model from loading, else empty. Lists are passed
+        as JSON text, because Arrow strings cannot hold file names that are not valid Unicode.
         """
         items = [Item(id, path) for id, path in json.loads(row["items"])]
         if self.captioner is None:
@@ -61,7 +62,7 @@ class Actor:
         suspects = [item for item in left if self.attempts.tries(item)]
         records = [record for record in known.values() if record is not None]
         records += self._made([item for item in left if item not in suspects])
-        for item in suspects:  # one of them may have ended a worker, so each is on its own now
+        for item in suspects:  # one of them may have killed a worker, so each runs alone
             records += self._made([item]) if self.attempts.tries(item) < TRIES else [died(self.job, item)]
         return {"records": "".join(encoded(record).decode() for record in records), "broken": ""}
 
@@ -77,7 +78,7 @@ class Actor:
                 while ahead.left:
                     records += pipeline.next_records()
                 records += pipeline.finish()
-        except Exception as error:  # would abort the whole run
+        except Exception as error:  # Ray would abort the whole run
             failure = error if isinstance(error, DyCokeError) else DyCokeError(f"{type(error).__name__}: {error}")
             done = {record.id for record in records}
             records += [self._failed(item, failure) for item in items if item.id not in done]
@@ -96,18 +97,19 @@ def records_on_ray(
 ) -> Generator[Record]:
     """Make records in `count` actors, on this machine or on the cluster at `address`.
 
-    folder: for what must outlive a worker; on a disk that all of them see. Raises UsageError where Ray is missing.
+    folder: for attempts and records, which outlive a worker; on a disk that all workers share. Raises UsageError where
+    Ray is missing, DyCokeError where it does not start.
     """
-    ray = _ray()
+    ray = _import_ray()
     attempts = Attempts(folder)
     left = []
-    for item in items:  # a run that was killed may have left what its workers had finished
+    for item in items:  # a killed run may have left records that its workers finished
         record = attempts.record(item)
         if record is not None and record.error is None and record.key == _key(job, item, record):
             yield record
         else:
             left.append(item)
-    attempts.clear()  # what ended workers then may have been mended since
+    attempts.clear()  # the cause of earlier deaths may be fixed: count attempts anew
     if not left:
         return
     try:
@@ -125,12 +127,12 @@ def records_on_ray(
 
 
 def _lines(ray: Any, job: Job, items: Sequence[Item], count: int, folder: Path) -> Generator[str]:
-    """Stream the lines of records, as the rows that they are of are done."""
+    """Yield the JSON lines of records as rows are finished, in any order."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.execution_options.preserve_order = False
-    size = max(1, min(job.batch or ROWS, math.ceil(len(items) / count)))
+    size = max(1, min(job.batch or ROW_VIDEOS, math.ceil(len(items) / count)))
     groups = [items[at : at + size] for at in range(0, len(items), size)]
     rows = [{"items": json.dumps([[item.id, item.path] for item in group])} for group in groups]
     gpus = 1 if ray.cluster_resources().get("GPU") and job.settings.device != "cpu" else 0
@@ -144,7 +146,7 @@ def _lines(ray: Any, job: Job, items: Sequence[Item], count: int, folder: Path) 
         if row["broken"]:
             name, message, remedy = json.loads(row["broken"])
             raise _error(name)(message, remedy)
-        # Not `splitlines`: JSON strings may hold the other characters that end lines in Unicode.
+        # Not `splitlines`: JSON strings may contain other Unicode line separators.
         yield from row["records"].removesuffix("\n").split("\n")
 
 
@@ -153,29 +155,29 @@ def _key(job: Job, item: Item, record: Record) -> str:
 
 
 def _error(name: str) -> type[DyCokeError]:
-    """Find the kind of error that an actor met."""
+    """Return the class of an error that an actor reports by name."""
     return next((kind for kind in DyCokeError.__subclasses__() if kind.__name__ == name), DyCokeError)
 
 
 def _start(ray: Any, address: str | None) -> None:
-    """Start Ray, or find the cluster. Raises DyCokeError where that fails."""
-    heard = signal.getsignal(signal.SIGTERM)
-    for left in reversed(range(STARTS)):
+    """Start Ray on this machine, or connect to the cluster at `address`. Raises DyCokeError where that fails."""
+    handler = signal.getsignal(signal.SIGTERM)
+    for starts_left in reversed(range(STARTS)):
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-            signal.signal(signal.SIGTERM, heard)  # Ray would end the run at once
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the run at once
             return
-        except Exception as error:  # Ray raises bare ones, for a busy machine on which 30 s were not enough, too
+        except Exception as error:  # Ray raises plain ones, also where a busy machine exceeds its 30 s
             ray.shutdown()
-            if not left or address is not None:
+            if not starts_left or address is not None:
                 where = "here" if address is None else f"at {address!r}"
                 raise DyCokeError(
                     f"no Ray {where}: {str(error).splitlines()[0]}", "See `ray status`, or run without --engine ray"
                 ) from error
 
 
-def _ray() -> Any:
-    # Workers run this very Python, and not `uv run` in a copy of the folder; nothing is reported to anybody.
+def _import_ray() -> Any:
+    # Workers run this interpreter, not `uv run` in a copy of the folder; Ray sends no usage reports.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

@@ -1,4 +1,4 @@
-"""Where captions are kept: one file, or one for each shard until a whole run brings them together."""
+"""Output files of captioning: one JSONL file, or one per shard until a run over all videos merges them."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +11,10 @@ from dycoke_cli.system.jsonl_output import JsonlOutput, read_kept
 
 
 class Output:
-    """The records of a folder, those of other shards included; a context manager that holds its file for this run.
+    """The records of a folder, those of other shards included; a context manager that locks its file for this run.
 
-    A whole run takes in what shards have left and removes their files. A shard never runs beside a whole run: each
-    takes its own lock first and then looks at the other's, so that one of the two sees the other.
+    A whole run (no shard) merges the shards' records into its file and deletes theirs. It never runs beside a shard:
+    each takes its own lock first and then checks the other's, so that at least one of the two is refused.
     """
 
     def __init__(self, whole: Path, shard: Shard | None = None) -> None:
@@ -26,9 +26,9 @@ class Output:
         with ExitStack() as stack:
             stack.enter_context(self.file)
             if self.file.path == self.whole:
-                self._take_in()
+                self._merge_shards()
             else:
-                self._look_around()
+                self._load_others()
             self.known.update(self.file.records)
             stack.pop_all()
         return self
@@ -40,17 +40,17 @@ class Output:
 
     @property
     def locked(self) -> bool:
-        """Whether other runs are really kept out: some network disks know no locks."""
+        """Whether the lock excludes other runs; some network disks support none."""
         return self.file.lock is None or self.file.lock.kept
 
     def add(self, record: Record) -> None:
-        """Keep a record, unless it is there as it is. Raises UsageError where the disk refuses."""
+        """Append a record, unless an equal one is kept. Raises UsageError where it cannot be written."""
         if self.known.get(record.id) != record:
             self.file.add(record)
             self.known[record.id] = record
 
-    def _take_in(self) -> None:
-        """Move the records of shards into the whole, and their files away once they are there."""
+    def _merge_shards(self) -> None:
+        """Copy the records of shards into the whole file, then delete their files."""
         with ExitStack() as held:
             shards = shards_beside(self.whole)
             for path in shards:
@@ -65,14 +65,14 @@ class Output:
             for path in shards:
                 path.unlink()
 
-    def _look_around(self) -> None:
-        """See what the whole and the other shards have done."""
+    def _load_others(self) -> None:
+        """Load the records of the whole file and the other shards. Raises UsageError while a whole run is active."""
         FileLock(self.whole).refuse_if_held()
         self.known.update(known_beside(self.whole))
 
 
 def known_beside(whole: Path) -> dict[str, Record]:
-    """Read what an output and its shards hold, without holding them. Raises UsageError."""
+    """Read the records of an output and its shards, without locks. Raises UsageError."""
     known: dict[str, Record] = {}
     for path in (whole, *shards_beside(whole)):
         if path.is_file():

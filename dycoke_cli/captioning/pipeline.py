@@ -1,4 +1,4 @@
-"""Videos in, records out: read ahead, answered in batches, failures told and passed over."""
+"""Caption videos in batches: take decoded videos, answer full batches, return records, errors included."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from dycoke_cli.session.answer import Answer
 
 NO_MEMORY = "out_of_memory"
-_TICK_S = 0.1  # how long to wait for a video before looking whether there is something else to do
-_FIRST_ROOM = 8  # videos to read ahead before it is known how many run together
+_TICK_S = 0.1  # how long to wait for a video before checking for other work
+_FIRST_ROOM = 8  # videos to decode ahead while the batch size is unknown
 
 
 class CaptionPipeline:
-    """Makes records of items, one process's share of a run.
+    """Makes the records of one process of a run.
 
-    captioner: what answers. ahead: where videos come from. A batch that does not fit into memory is halved, and so are
-    those after it; a video that does not fit alone is an error of its own.
+    captioner: answers batches. ahead: decodes the videos. A batch that does not fit into memory is halved, and so are
+    those after it; a video that does not fit alone gets an error record.
     """
 
     def __init__(self, job: Job, captioner: "Captioner", ahead: Prefetch) -> None:
         self.job, self.captioner, self.ahead = job, captioner, ahead
-        self.most = job.batch  # videos of a batch; None until one was seen
+        self.most = job.batch  # videos per batch; None until the first video is decoded
         self.batch: list[Read] = []
         self.waited = 0.0
 
     def next_records(self) -> list[Record]:
-        """Take one video that has come, if any does soon, and answer where the batch is full."""
+        """Take a decoded video, if one arrives in time, and answer the batch once it is full."""
         began = time.perf_counter()
         read = self.ahead.take(_TICK_S)
         self.waited += time.perf_counter() - began
@@ -50,12 +50,12 @@ class CaptionPipeline:
         return self.finish() if full else []
 
     def finish(self) -> list[Record]:
-        """Answer what waits, though the batch is not full."""
+        """Answer the waiting videos, even if the batch is not full."""
         batch, self.batch = self.batch, []
         return self._answer(batch) if batch else []
 
     def _answer(self, batch: Sequence[Read]) -> list[Record]:
-        """Answer a batch, in halves where it fails as a whole."""
+        """Answer a batch; where that fails, answer its halves."""
         try:
             return self._records(batch, self.captioner.answers(batch))
         except Exception as error:
@@ -74,7 +74,7 @@ class CaptionPipeline:
         records = []
         for read, said in zip(batch, answers, strict=True):
             assert read.frames is not None
-            waited, self.waited = self.waited, 0.0  # noted once, with the first of them
+            waited, self.waited = self.waited, 0.0  # counted once, with the first video of a batch
             spent = Spent(
                 decode_video=read.seconds,
                 vision=sum(answer.time_s.vision or 0.0 for answer in said),
@@ -105,7 +105,7 @@ class CaptionPipeline:
 
     def _failed(self, read: Read, error: DyCokeError) -> Record:
         key = self.job.recipe.key(read.video.fingerprint)
-        # What would fit is different for every video, and nothing but its own line can say it.
+        # What would fit differs between videos, so the remedy belongs in the record.
         why = f"{error.message}. {error.remedy}" if isinstance(error, ContextError) else error.message
         return Record.failed(read.item, key, read.video, why, reason_of(error))
 
@@ -117,16 +117,16 @@ def _reply(answer: "Answer") -> Reply:
 
 
 def _without_traceback(error: Exception) -> DyCokeError:
-    """Tell of a failure without holding on to the tensors that were there when it happened."""
+    """Copy an error without its traceback, which would keep tensors in memory."""
     if isinstance(error, VideoError):
         return VideoError(error.message, error.remedy, error.reason)
     if isinstance(error, DyCokeError):
         return type(error)(error.message, error.remedy)
-    return DyCokeError(f"{type(error).__name__}: {error}".splitlines()[0])  # of a library, about this one video
+    return DyCokeError(f"{type(error).__name__}: {error}".splitlines()[0])  # raised by a library
 
 
 def reason_of(error: DyCokeError) -> str:
-    """Name a failure in a word."""
+    """Return the fixed word that names an error in a record."""
     if isinstance(error, VideoError | ContextError):
         return error.reason
     return NO_MEMORY if isinstance(error, OutOfMemoryError) else "usage" if error.exit_code == 2 else "failed"
@@ -138,9 +138,10 @@ def records_here(
     stopped: Callable[[], bool],
     load: "Callable[[Job], Captioner] | None" = None,
 ) -> Generator[Record]:
-    """Make records in this process, the videos being read while the model loads.
+    """Make records in this process; the first videos are decoded while the model loads.
 
-    stopped: whether to end early; what waits for its batch by then is still answered. load: gives the model and method.
+    stopped: returns True to end early; videos that wait for their batch are still answered. load: builds the captioner,
+    `Captioner` if None.
     """
     with Prefetch(job, (job.batch or _FIRST_ROOM) + job.decoders) as ahead:
         ahead.add(items)

@@ -1,4 +1,4 @@
-"""What there is to do: what holds is kept, what changed is done again."""
+"""Plan of a captioning run: which records are still valid, and which videos to caption."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,16 +10,16 @@ from dycoke_cli.captioning.record import Record
 
 @dataclass(frozen=True)
 class Plan:
-    """A run before it begins."""
+    """The videos to caption, and the records to keep."""
 
     todo: tuple[Item, ...]
-    kept: tuple[Record, ...]  # of this or an earlier run, under the same key
-    put_off: int  # videos that --limit leaves for later
-    changed: int  # of what is to do: had a caption that no longer holds
+    kept: tuple[Record, ...]  # earlier records whose key is unchanged
+    put_off: int  # videos excluded by --limit
+    changed: int  # videos whose earlier caption is out of date, excluded ones too
 
     @property
     def failed(self) -> int:
-        """Kept failures."""
+        """Number of kept records that are errors."""
         return sum(record.error is not None for record in self.kept)
 
 
@@ -31,10 +31,10 @@ def plan_of(
     overwrite: bool = False,
     limit: int | None = None,
 ) -> Plan:
-    """Compare videos with what is known of them.
+    """Compare videos with their earlier records.
 
-    A kept record names its video where it lies now. retry_errors: failures are done again; overwrite: everything is;
-    limit: no more videos than these.
+    A kept record gets the present path of its video. retry_errors: caption failed videos again; overwrite: caption all
+    again; limit: caption this many at most.
     """
     todo, kept, changed = [], [], 0
     for item in items:

@@ -1,4 +1,4 @@
-"""Videos on their way to the model: several are read at once, ahead of what it works on."""
+"""Decode videos ahead of the model, several at once, in decoder processes."""
 
 import queue
 import threading
@@ -11,34 +11,34 @@ from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.key import Identity
 from dycoke_cli.errors import DyCokeError, UsageError, VideoError
-from dycoke_cli.session.pipeline import start_reading
+from dycoke_cli.session.frame_request import start_decoding
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.reader import VideoReader
 
-HELD_BYTES = 4 << 30  # of frames that wait for the model
+HELD_BYTES = 4 << 30  # of frames that wait for the model; no further video is begun above it
 
 
 @dataclass(frozen=True)
 class Read:
-    """One video's frames, or why there are none."""
+    """The decoded frames of one video, or the error that prevented them."""
 
     item: Item
     video: Identity
     frames: Frames | None
     error: DyCokeError | None
-    seconds: float  # reading took
+    seconds: float  # spent decoding
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the frames."""
+        """Size of the frames in bytes."""
         return self.frames.pixels.nbytes if self.frames is not None else 0
 
 
 class Prefetch:
-    """Reads videos in several decoder processes, in the order given, and hands them over as they come.
+    """Decodes videos in several processes, in the order given, and returns them as they finish.
 
-    room: videos that may be read or wait to be taken at a time. A context manager that leaves no process behind.
+    room: videos being decoded or waiting to be taken, at most. A context manager that ends its processes.
     """
 
     def __init__(self, job: Job, room: int) -> None:
@@ -62,21 +62,21 @@ class Prefetch:
 
     @property
     def left(self) -> int:
-        """Videos that were added and not taken yet."""
+        """Number of videos added and not yet taken."""
         return len(self.waiting) + self.held
 
     def add(self, items: Iterable[Item]) -> None:
-        """Queue videos to be read."""
+        """Queue videos to be decoded."""
         self.waiting.extend(items)
         self._wake()
 
     def drop_waiting(self) -> None:
-        """Forget what no process has begun to read."""
+        """Remove the videos that no process has begun to decode."""
         with self.lock:
             self.waiting.clear()
 
     def take(self, timeout_s: float) -> Read | None:
-        """Give the next video that has come; None when none does in time."""
+        """Return the next decoded video; None if none arrives within `timeout_s`."""
         try:
             read = self.arrived.get(timeout=timeout_s)
         except queue.Empty:
@@ -88,7 +88,7 @@ class Prefetch:
         return read
 
     def _wake(self) -> None:
-        """Give idle processes something to read, where there is room for it."""
+        """Start idle processes on queued videos while there is room."""
         while True:
             with self.lock:
                 if not (self.idle and self._may_begin()):
@@ -103,14 +103,14 @@ class Prefetch:
     def _begin(self, reader: VideoReader, item: Item) -> None:
         video = Identity.of(item.path)
         try:
-            pending = start_reading(reader, item.path, self.job.settings, self.job.default_frames)
+            pending = start_decoding(reader, item.path, self.job.settings, self.job.default_frames)
         except DyCokeError as error:
             self._arrive(reader, Read(item, video, None, error, 0.0))
             return
         pending.future.add_done_callback(lambda _: self._arrive(reader, _read(item, video, pending)))
 
     def _arrive(self, reader: VideoReader, read: Read) -> None:
-        """Pass on what came, and let its process go on; called in the thread of the reader."""
+        """Queue a result for `take` and free its process. Called in the thread of the reader."""
         with self.lock:
             self.held_bytes += read.nbytes
             self.idle.append(reader)
@@ -122,6 +122,6 @@ def _read(item: Item, video: Identity, pending: PendingFrames) -> Read:
     error = pending.future.exception()
     if error is None:
         return Read(item, video, pending.future.result(), None, pending.seconds)
-    if not isinstance(error, VideoError | UsageError):  # a reader that is being closed, or a bug of it
+    if not isinstance(error, VideoError | UsageError):  # the reader is being closed, or has a bug
         error = VideoError(f"{item.path!r} cannot be read: {error!r}", reason="crash")
     return Read(item, video, None, error, 0.0)

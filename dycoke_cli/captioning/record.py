@@ -1,4 +1,4 @@
-"""What came of one video: a line of the output file."""
+"""The record of one video, a caption or an error: one JSON line of the output file."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,60 +12,60 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said to one question."""
+    """The model's answer to one question, with token counts."""
 
     question: str
     answer: str
     finish: str  # "stop": the model ended it; "length": max_new_tokens did
-    visual: int  # tokens of the whole video, before any compression
-    visual_prefill: int  # that entered the language model
+    visual: int  # visual tokens of the video, before any compression
+    visual_prefill: int  # visual tokens that entered the language model
     generated: int
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Measured seconds. What the model does for a batch lasts as long for each of its videos as for all of them."""
+    """Measured seconds. The model's times for a batch are in the record of each of its videos."""
 
     decode_video: float = 0.0  # in a decoder process, beside the model
     vision: float = 0.0
     prefill: float = 0.0
     decode: float = 0.0
-    waited: float = 0.0  # the model, for videos, since the batch before; with the first video of a batch
+    waited: float = 0.0  # the model for videos, since the previous batch; in the first record of a batch
 
 
 @dataclass(frozen=True)
 class Record:
-    """A caption, answers to several questions, or why there is neither."""
+    """A caption, answers to several questions, or an error."""
 
     id: str
     path: str
     caption: str | None  # None: failed, or several questions were asked
     error: str | None
-    reason: str | None  # a fixed word for machines, beside `error`
-    seconds: float  # all of `time_s` but the waiting
-    key: str  # what it depends on
+    reason: str | None  # fixed word for scripts, beside `error`
+    seconds: float  # sum of `time_s` without `waited`
+    key: str  # digest of what the record depends on
     answers: tuple[Reply, ...]
-    frames: int  # that were looked at
+    frames: int  # that were sampled
     damaged: bool
     warnings: tuple[str, ...]
     batch: int  # videos that ran together
     time_s: Spent
     video: Identity
-    sidecar: str | None = None  # the text beside the video, where one was written
+    sidecar: str | None = None  # text written beside the video; None: none
 
     @classmethod
     def failed(cls, item: Item, key: str, video: Identity, error: str, reason: str) -> "Record":
-        """Say why a video has no caption."""
+        """Build the record of a video that has no caption."""
         return cls(item.id, item.path, None, error, reason, 0.0, key, (), 0, False, (), 0, Spent(), video)
 
     @property
     def text(self) -> str:
-        """What a sidecar says: the caption, or one answer a line."""
+        """Text of the sidecar: the caption, or one answer per line."""
         return "\n".join(reply.answer for reply in self.answers)
 
     @classmethod
     def from_json(cls, values: Any) -> "Record":
-        """Read a line's object. Raises ValueError or TypeError for any other."""
+        """Parse the object of a line. Raises ValueError or TypeError for any other object."""
         if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
             raise ValueError("no record")
         record = cls(**values)
@@ -80,7 +80,7 @@ class Record:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The line's object; its first keys mark a line of ours that was cut short."""
+        """Return the object of a line; its first keys identify a truncated line as one of this program."""
         return {"schema": SCHEMA, **asdict(self)}
 
 

@@ -1,13 +1,12 @@
-"""What a user wants captioned, and how; checked before any work."""
+"""Options of a captioning run, checked before any work."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dycoke_cli.captioning.cores import cores
 from dycoke_cli.captioning.folder import Found, find_videos, parse_endings
 from dycoke_cli.captioning.item import Item
-from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.job import Job, cores
 from dycoke_cli.captioning.key import Recipe
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.shard import Shard
@@ -16,7 +15,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import InputError, UsageError
 from dycoke_cli.models import checkpoints
 from dycoke_cli.session.question import check_question
-from dycoke_cli.system.text_file import read_text
+from dycoke_cli.system.files import read_text
 
 NAME = "captions.jsonl"
 MOST_DECODERS = 16
@@ -24,12 +23,12 @@ MOST_DECODERS = 16
 
 @dataclass(frozen=True)
 class Request:
-    """A run as it was asked for."""
+    """The options of one run, as the user gave them."""
 
     places: tuple[Path, ...]
     settings: Settings
     questions: tuple[str, ...]
-    captioned: bool  # the one question is the prompt of a caption
+    captioned: bool  # True: the only question is the prompt of a caption
     output: Path | None = None
     sidecars: Sidecars | None = None
     recursive: bool = False
@@ -56,19 +55,19 @@ class Request:
         return find_videos(self.places, parse_endings(self.ext), self.recursive)
 
     def share(self, environment: Mapping[str, str]) -> Shard | None:
-        """Say which share of the videos is this run's; None: all of them. Raises UsageError."""
+        """Return the shard of this run, from --shard or SLURM; None: all videos. Raises UsageError."""
         return Shard.parse(self.shard) if self.shard is not None else Shard.from_slurm(environment)
 
     @property
     def file(self) -> Path:
-        """Where records go: into the folder, where it is one."""
+        """Path of the output; by default captions.jsonl in the only folder given, else in the working folder."""
         if self.output is not None:
             return self.output
         folder = self.places[0] if len(self.places) == 1 and self.places[0].is_dir() else Path()
         return folder / NAME
 
     def job(self) -> Job:
-        """Say what each process is told. Raises ModelError, UsageError."""
+        """Build the settings that each process receives. Raises ModelError, UsageError."""
         settings = self.settings
         name = checkpoints.choose() if settings.model == "auto" else settings.model
         checkpoint = checkpoints.locate(name)
@@ -79,16 +78,16 @@ class Request:
         return Job(settings, self.questions, self.captioned, recipe, frames, self._batch(), decoders)
 
     def records(self, job: Job, items: Sequence[Item], stopped: Callable[[], bool]) -> Generator[Record]:
-        """Make records in the way that was asked for: in this process, in several, or on a cluster."""
+        """Make records with the chosen engine: in this process, in several, or on a Ray cluster."""
         if self.engine == "ray":
             from dycoke_cli.captioning.on_ray import records_on_ray
 
             folder = self.file.absolute().with_name(f".{self.file.name}.attempts")
             return records_on_ray(job, items, self.workers, folder, self.ray_address, stopped)
         if self.workers > 1:
-            from dycoke_cli.captioning.worker_pool import records_of_workers
+            from dycoke_cli.captioning.worker_pool import WorkerPool
 
-            return records_of_workers(job, items, self.workers, stopped)
+            return WorkerPool(job, items, self.workers).records(stopped)
         from dycoke_cli.captioning.pipeline import records_here
 
         return records_here(job, items, stopped)
@@ -102,7 +101,10 @@ class Request:
 
 
 def asked_questions(prompt: str | None, file: Path | None, usual: str) -> tuple[str, ...]:
-    """Take the prompt, or the questions of a file, one a line. Raises UsageError, InputError."""
+    """Return the prompt (`usual` for None), or the questions of a file, one per line.
+
+    Raises UsageError, InputError.
+    """
     if file is None:
         if prompt is not None and not prompt.strip():
             raise UsageError("the prompt is empty", 'Ask for something: --prompt "describe the video."')

@@ -1,4 +1,4 @@
-"""A run over many videos: every record is kept the moment it is there, whatever happens next."""
+"""Run a captioning plan: write every record as soon as it is made."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -11,17 +11,17 @@ from dycoke_cli.captioning.plan import Plan
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.sidecar import Sidecars
 
-# What makes records of items: in this process, in several, on a cluster. It ends early once asked to.
+# Makes records of items: in this process, in several, or on a cluster. Ends early once the callable returns True.
 Engine = Callable[[Sequence[Item], Callable[[], bool]], Generator[Record]]
 
 
 @dataclass
 class Tally:
-    """How far a run is."""
+    """Progress of a run, in videos."""
 
-    total: int  # videos, kept ones included
-    kept: int
-    kept_failed: int
+    total: int  # kept ones included
+    kept: int  # captions of earlier runs
+    kept_failed: int  # errors of earlier runs
     records: list[Record] = field(default_factory=list)  # of this run
     failed: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -29,7 +29,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Videos with a caption of this run."""
+        """Number of videos captioned by this run."""
         return len(self.records) - self.failed
 
     @property
@@ -38,15 +38,15 @@ class Tally:
         return (time.monotonic() if self.ended is None else self.ended) - self.began
 
     def take(self, record: Record) -> None:
-        """Count one more."""
+        """Count a record of this run."""
         self.records.append(record)
         self.failed += record.error is not None
 
 
 class CaptionRun:
-    """Carries a plan out and keeps what comes of it.
+    """Carries out a plan, and writes its records and sidecars.
 
-    told: called after every record. fail_fast: end with the first failure, after what was begun beside it.
+    report: called after every record. fail_fast: end after the first failure, once the videos already begun are done.
     """
 
     def __init__(
@@ -54,31 +54,31 @@ class CaptionRun:
         plan: Plan,
         output: Output,
         sidecars: Sidecars | None,
-        told: Callable[[Tally], None],
+        report: Callable[[Tally], None],
         fail_fast: bool = False,
     ) -> None:
         self.plan, self.output, self.sidecars = plan, output, sidecars
-        self.told, self.fail_fast = told, fail_fast
+        self.report, self.fail_fast = report, fail_fast
         total = len(plan.todo) + len(plan.kept)
         self.tally = Tally(total, len(plan.kept) - plan.failed, plan.failed)
 
     def run(self, engine: Engine, stopped: Callable[[], bool]) -> Tally:
-        """Make what is missing. Interrupted at any point, the output holds all that was done."""
+        """Make the missing records. Interrupted at any point, the output contains all that were made."""
         for record in self.plan.kept:
             self._keep(record)
         if self.plan.todo and not stopped():
-            self.told(self.tally)
+            self.report(self.tally)
             with closing(engine(self.plan.todo, lambda: stopped() or self.failed_fast)) as records:
                 for record in records:
                     self.tally.take(self._keep(record))
-                    self.told(self.tally)
+                    self.report(self.tally)
         self.output.file.compact()
         self.tally.ended = time.monotonic()
         return self.tally
 
     @property
     def failed_fast(self) -> bool:
-        """Whether a failure is to end the run."""
+        """Whether a failure ends the run."""
         return self.fail_fast and self.tally.failed > 0
 
     def _keep(self, record: Record) -> Record:

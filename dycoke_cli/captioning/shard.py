@@ -1,4 +1,4 @@
-"""One of several runs that share out a folder between them, each with an output file of its own."""
+"""One of several runs that share the videos of a folder, each with its own output file."""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ _TEXT = re.compile(r"(\d+)/(\d+)", re.ASCII)
 
 @dataclass(frozen=True)
 class Shard:
-    """The share `number` of `count`, from 1."""
+    """Shard `number` of `count`, counted from 1."""
 
     number: int
     count: int
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """Read `3/8`. Raises UsageError."""
+        """Parse `3/8`. Raises UsageError."""
         match = _TEXT.fullmatch(text.strip())
         number, count = (int(match[1]), int(match[2])) if match else (0, 0)
         if not 1 <= number <= count:
@@ -29,7 +29,10 @@ class Shard:
 
     @classmethod
     def from_slurm(cls, environment: Mapping[str, str]) -> "Shard | None":
-        """Take the place of this task in its job array, whatever number the array begins with; None outside one."""
+        """Return the shard of this task in its SLURM job array; None outside one.
+
+        The array may have any first index and step. Raises UsageError for one with gaps.
+        """
         try:
             task, count = (int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "COUNT"))
             first, step = (int(environment.get(f"SLURM_ARRAY_TASK_{name}", d)) for name, d in (("MIN", 0), ("STEP", 1)))
@@ -43,18 +46,18 @@ class Shard:
         return cls(number, count)
 
     def holds(self, item: Item) -> bool:
-        """Whether a video belongs to this share."""
+        """Whether a video belongs to this shard."""
         return item.shard(self.count) == self.number - 1
 
     def output(self, whole: Path) -> Path:
-        """Name the file of this share beside that of the whole."""
+        """Return the output file of this shard, beside that of the whole run; the same file for a single shard."""
         return (
             whole if self.count == 1 else whole.with_name(f"{whole.stem}.{self.number}-of-{self.count}{whole.suffix}")
         )
 
 
 def shards_beside(whole: Path) -> list[Path]:
-    """Find the files of shares of an output, the one written last at the end."""
+    """Find the files of an output's shards, the most recently written last."""
     name = re.compile(re.escape(whole.stem) + r"\.\d+-of-\d+" + re.escape(whole.suffix))
     if not whole.parent.is_dir():
         return []

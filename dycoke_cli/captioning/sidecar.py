@@ -1,4 +1,4 @@
-"""The caption as a text file beside its video, as trainers read it."""
+"""Captions as text files beside their videos, the layout that training scripts read."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -8,37 +8,38 @@ from pathlib import Path
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.errors import UsageError
-from dycoke_cli.system.atomic_write import write_atomically
+from dycoke_cli.system.files import write_atomically
 
 
 @dataclass(frozen=True)
 class Sidecars:
-    """Writes NAME.txt beside NAME.mp4: the caption between what is put before and after it."""
+    """Writes NAME.txt beside NAME.mp4: `prepend`, the caption, `append`."""
 
     prepend: str = ""
     append: str = ""
-    overwrite: bool = False  # also what this program did not write
+    overwrite: bool = False  # replace files that this program did not write, too
 
     def check(self, items: Sequence[Item]) -> None:
-        """Raise UsageError before any work where two videos share a text, or a folder cannot be written."""
+        """Raise UsageError where two videos would share a text file, or a folder cannot be written to."""
         taken: dict[Path, Item] = {}
         for item in items:
-            if (other := taken.setdefault(beside(item.path), item)) is not item:
+            if (other := taken.setdefault(text_path(item.path), item)) is not item:
                 raise UsageError(
-                    f"{other.id!r} and {item.id!r} would share the text {beside(item.path).name!r}",
+                    f"{other.id!r} and {item.id!r} would share the text file {text_path(item.path).name!r}",
                     "Rename one of them, choose with --ext, or leave --sidecar out",
                 )
         for folder in {path.parent for path in taken}:
             _try_to_write(folder)
 
     def write(self, record: Record, before: Record | None) -> Record:
-        """Write a caption's text and note it in the record; a text that somebody else wrote stays as it is.
+        """Write a caption's text file, and return the record with the text in `sidecar`.
 
-        before: what is known of this video from earlier. Raises UsageError where the disk refuses.
+        A file that this program did not write stays unless `overwrite`; `sidecar` is None then. before: the earlier
+        record of this video. Raises UsageError where the file cannot be written.
         """
         if record.error is not None:
             return record
-        path, text = beside(record.path), f"{self.prepend}{record.text}{self.append}"
+        path, text = text_path(record.path), f"{self.prepend}{record.text}{self.append}"
         found = _content(path)
         ours = {text, before.sidecar if before is not None else None, record.sidecar}
         if found is not None and found not in ours and not self.overwrite:
@@ -53,8 +54,8 @@ class Sidecars:
         return replace(record, sidecar=text)
 
 
-def beside(path: str) -> Path:
-    """Give the text file that belongs to a video."""
+def text_path(path: str) -> Path:
+    """Return the text file of a video."""
     return Path(path).with_suffix(".txt")
 
 
@@ -76,10 +77,11 @@ def _try_to_write(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(
-            f"no text can be written to {str(folder)!r}: {error.strerror}", "Change its rights, or leave --sidecar out"
+            f"no text file can be written to {str(folder)!r}: {error.strerror}",
+            "Change its rights, or leave --sidecar out",
         ) from None
 
 
 def left_alone(records: Iterable[Record]) -> int:
-    """Count the captions whose text was not written, because there was one of somebody else."""
+    """Count the captions without a text file because one that this program did not write is in its place."""
     return sum(record.error is None and record.sidecar is None for record in records)

@@ -1,16 +1,16 @@
-"""What a run over many videos comes to."""
+"""Summary of a captioning run: counts, throughput, tokens, times and failures."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dycoke_cli.captioning.record import Record
+from dycoke_cli.captioning.record import Record, Spent
 from dycoke_cli.captioning.run import Tally
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One way in which videos failed."""
+    """The videos that failed for one reason."""
 
     reason: str
     videos: int
@@ -18,45 +18,31 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Where the time of a run went, in seconds, summed over its processes.
-
-    Decoding happens beside the model, so it is no part of the others.
-    """
-
-    decode_video: float
-    vision: float
-    prefill: float
-    decode: float
-    waited: float  # the model, for videos
-
-
-@dataclass(frozen=True)
 class Summary:
-    """The result of a run, failures that were kept from before included."""
+    """The result of a run, kept failures of earlier runs included."""
 
     videos: int
     captioned: int  # by this run
-    kept: int  # captions from before that still hold
-    failed: int  # in the output at the end, of all these videos
+    kept: int  # captions of earlier runs that are still valid
+    failed: int  # in the output at the end, of `videos`
     failed_now: int  # of those, by this run
     elapsed_s: float
-    per_minute: float | None  # videos of this run, loading the model included
+    per_minute: float | None  # videos of this run per minute, loading the model included
     visual_tokens: int
     retained: float | None  # share of the visual tokens that entered the language model
     generated: int
-    time_s: Split
-    batch: float | None  # videos that ran together, mean
+    time_s: Spent  # summed over videos and processes, those of a batch once; decoding runs beside the model
+    batch: float | None  # videos that ran together, mean over batches
     failures: tuple[Reason, ...]
 
     @property
     def left(self) -> int:
-        """Videos that an interrupted run did not come to."""
+        """Number of videos that an interrupted run did not reach."""
         return self.videos - self.captioned - self.kept - self.failed
 
 
 def summarise(tally: Tally, kept: Sequence[Record]) -> Summary:
-    """Sum up a run, with what it kept from before."""
+    """Summarise a run and the records it kept from earlier runs."""
     records = tally.records
     replies = [reply for record in records for reply in record.answers[:1]]
     visual, entered = sum(reply.visual for reply in replies), sum(reply.visual_prefill for reply in replies)
@@ -73,15 +59,15 @@ def summarise(tally: Tally, kept: Sequence[Record]) -> Summary:
         visual_tokens=visual,
         retained=entered / visual if visual else None,
         generated=sum(reply.generated for record in records for reply in record.answers),
-        time_s=_split(captioned),
-        # Every video of a batch says how many there were: their inverses count the batches.
+        time_s=_total_time(captioned),
+        # Each record contains its batch size, so the sum of the inverses is the number of batches.
         batch=len(captioned) / sum(1 / record.batch for record in captioned) if captioned else None,
         failures=tuple(_reasons(failed)),
     )
 
 
-def _split(records: Sequence[Record]) -> Split:
-    """Add up the times; those of a batch are in the record of each of its videos, and count once."""
+def _total_time(records: Sequence[Record]) -> Spent:
+    """Sum the times; those of a batch are in the record of each of its videos, and count once."""
 
     def shared(name: str) -> float:
         return sum(getattr(record.time_s, name) / record.batch for record in records)
@@ -89,7 +75,7 @@ def _split(records: Sequence[Record]) -> Split:
     def own(name: str) -> float:
         return sum(getattr(record.time_s, name) for record in records)
 
-    return Split(own("decode_video"), shared("vision"), shared("prefill"), shared("decode"), own("waited"))
+    return Spent(own("decode_video"), shared("vision"), shared("prefill"), shared("decode"), own("waited"))
 
 
 def _reasons(failed: Sequence[Record]) -> list[Reason]:

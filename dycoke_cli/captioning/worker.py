@@ -1,7 +1,7 @@
-"""One of several processes that make captions: items in, records out, over one connection.
+"""A captioning worker process: receives items and sends records over one connection.
 
-Messages to it: a list of items to do; None to finish what the model is at and end.
-Messages from it: READY once; each record; an exception that ends it; ENDED as its last.
+Messages to it: a list of items to caption; None to finish the current batch and end.
+Messages from it: READY once the model is loaded; each record; an exception that ends it; ENDED as the last.
 """
 
 import os
@@ -24,8 +24,8 @@ READY, ENDED = "ready", "ended"
 
 
 def work(connection: Connection, job: Job, number: int, threads: int) -> None:
-    """Serve a parent until it says to end, or is gone. number: which worker, from 0; threads: of torch on a CPU."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
+    """Caption items until the parent sends None or dies. number: of this worker, from 0; threads: of torch on a CPU."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_IGN if hasattr(signal, "SIGKILL") else signal.SIG_DFL)
     inbox: queue.SimpleQueue[list[Item] | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
@@ -33,13 +33,13 @@ def work(connection: Connection, job: Job, number: int, threads: int) -> None:
         with Prefetch(job, (job.batch or 8) * 2 + job.decoders) as ahead:
             first = inbox.get()
             if first is not None:
-                ahead.add(first)  # they are read while the model loads
+                ahead.add(first)  # decoded while the model loads
                 _serve(connection, inbox, _pipeline(job, ahead, number, threads))
         connection.send(ENDED)
     except DyCokeError as error:
         connection.send(error)
     except (BrokenPipeError, ConnectionResetError):
-        pass  # nobody is left to hear it
+        pass  # the parent is gone
     except Exception as error:
         connection.send(DyCokeError(f"a worker failed, {type(error).__name__}: {error}", "Run again without --workers"))
 
@@ -70,14 +70,14 @@ def _serve(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]"
                 return
             pipeline.ahead.add(items)
             busy = True
-        # Nothing is coming, so that nothing would fill the batch.
+        # With no video left to decode, the batch cannot fill: answer it as it is.
         records = pipeline.next_records() if pipeline.ahead.left else pipeline.finish()
         for record in records:
             connection.send(record)
 
 
 def _listen(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]") -> None:
-    """Pass messages on, and end the process with its parent, whatever it is at."""
+    """Put received messages into the inbox; end this process as soon as its parent is gone."""
     try:
         while True:
             inbox.put(connection.recv())

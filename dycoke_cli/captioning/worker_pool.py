@@ -1,32 +1,32 @@
-"""Several processes make the records of one run: they are fed, heard, and replaced where they die."""
+"""A pool of captioning processes: distribute videos, collect records, replace workers that die."""
 
 import math
 import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
-from dycoke_cli.captioning.cores import cores
 from dycoke_cli.captioning.item import Item
-from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.job import Job, cores
 from dycoke_cli.captioning.key import Identity
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.worker import ENDED, READY, work
 from dycoke_cli.errors import DyCokeError
 
-TRIES = 3  # of a video whose worker dies
-STARTS = 3  # of workers that die before they have loaded the model, one after the other
+TRIES = 3  # attempts at a video whose worker dies
+STARTS = 3  # consecutive workers that die before they have loaded the model
 DIED = "worker_died"
 _TICK_S = 0.2
 
-Serve = Callable[[Connection, Job, int, int], None]  # what a worker does
+Serve = Callable[[Connection, Job, int, int], None]  # the function that a worker process runs
 
 
 class Worker:
-    """One process, seen from its parent."""
+    """The parent's handle of one worker process."""
 
     def __init__(self, job: Job, number: int, threads: int, serve: Serve = work) -> None:
-        # Not forked: torch and CUDA do not survive it.
+        # Not forked: torch and CUDA do not work in a forked process.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
@@ -35,39 +35,37 @@ class Worker:
         self.process.start()
         theirs.close()
         self.number = number
-        self.items: dict[str, Item] = {}  # given and not yet answered
-        self.ready = self.alone = self.ending = self.gone = False
+        self.items: dict[str, Item] = {}  # sent and not yet answered
+        self.ready = self.alone = self.ending = False
 
-    def give(self, items: Sequence[Item], alone: bool = False) -> None:
-        """Hand over videos. alone: nothing else until these are done."""
+    def assign(self, items: Sequence[Item], alone: bool = False) -> None:
+        """Send videos. alone: send no others until these are done."""
         self.items.update({item.id: item for item in items})
         self.alone = alone
         self._send(list(items))
 
     def end(self) -> None:
-        """Ask it to finish what its model is at."""
+        """Ask the process to finish its current batch and end."""
         if not self.ending:
             self.ending = True
             self._send(None)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self.process.kill()
         self.process.join(5)
         self.connection.close()
 
     def _send(self, message: list[Item] | None) -> None:
-        try:
+        with suppress(OSError):  # the process died; the pool replaces it when its connection ends
             self.connection.send(message)
-        except OSError:
-            self.gone = True  # its death is seen by whoever listens
 
 
 class WorkerPool:
     """Workers that share one queue of videos.
 
-    A worker that dies is replaced. The videos it had are suspects: each is tried again alone, so that one that kills
-    its workers is found out and the others are not blamed for it; after its third try it is an error.
+    A worker that dies is replaced. Its unanswered videos become suspects: each is tried again alone, so that deaths
+    count against the video that causes them only; after the third a video gets an error record.
     """
 
     def __init__(self, job: Job, items: Sequence[Item], count: int, serve: Serve = work) -> None:
@@ -81,41 +79,41 @@ class WorkerPool:
         self.workers = [self._start(number) for number in range(self.count)]
 
     def records(self, stopped: Callable[[], bool]) -> Generator[Record]:
-        """Give records as they come. Raises what a worker raised."""
+        """Yield records as they arrive. Raises the exception of a worker that reports one."""
         try:
             while self._unfinished(stopped()):
-                self._feed(stopped())
+                self._assign_videos(stopped())
                 for ready in wait([worker.connection for worker in self.workers], _TICK_S):
                     worker = next(worker for worker in self.workers if worker.connection is ready)
-                    yield from self._hear(worker)
+                    yield from self._receive(worker)
         finally:
             for worker in self.workers:
                 worker.kill()
 
     def _unfinished(self, stopped: bool) -> bool:
         if stopped:
-            return bool(self.workers)  # until each has said that it ended
+            return bool(self.workers)  # until each has sent ENDED
         return bool(self.queue or self.suspects or any(worker.items for worker in self.workers))
 
-    def _feed(self, stopped: bool) -> None:
+    def _assign_videos(self, stopped: bool) -> None:
         for worker in self.workers:
             if stopped:
                 worker.end()
             elif self.suspects and not worker.items:
-                worker.give([self.suspects.popleft()], alone=True)
+                worker.assign([self.suspects.popleft()], alone=True)
             elif self.queue and not (worker.alone and worker.items):
-                # The last ones are shared out evenly, and not all given to whoever asks first.
+                # Share the last videos evenly, rather than send all of them to the first free worker.
                 share = max(self.job.decoders + 1, math.ceil(len(self.queue) / self.count))
                 wanted = min(self.most, share) - len(worker.items)
                 if wanted > 0 and (given := [self.queue.popleft() for _ in range(min(wanted, len(self.queue)))]):
-                    worker.give(given)
+                    worker.assign(given)
 
-    def _hear(self, worker: Worker) -> Generator[Record]:
-        """Take one message."""
+    def _receive(self, worker: Worker) -> Generator[Record]:
+        """Receive one message of a worker; yield the record it contains, if any."""
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            yield from self._bury(worker)
+            yield from self._replace(worker)
             return
         if isinstance(message, BaseException):
             raise message
@@ -129,8 +127,8 @@ class WorkerPool:
             if worker.items.pop(message.id, None) is not None:
                 yield message
 
-    def _bury(self, worker: Worker) -> Generator[Record]:
-        """Replace a worker that died, and see what becomes of its videos."""
+    def _replace(self, worker: Worker) -> Generator[Record]:
+        """Replace a worker that died; queue its videos again, or yield their error records."""
         worker.kill()
         self.workers.remove(worker)
         if not worker.ready:
@@ -157,12 +155,7 @@ class WorkerPool:
 
 
 def died(job: Job, item: Item) -> Record:
-    """Make the record of a video whose worker died each time."""
+    """Build the record of a video whose worker died at every attempt."""
     video = Identity.of(item.path)
     message = f"{item.path!r} ended the process that worked on it, {TRIES} times"
     return Record.failed(item, job.recipe.key(video.fingerprint), video, message, DIED)
-
-
-def records_of_workers(job: Job, items: Sequence[Item], count: int, stopped: Callable[[], bool]) -> Generator[Record]:
-    """Make records in `count` processes."""
-    yield from WorkerPool(job, items, count).records(stopped)

@@ -1,1 +1,1 @@
-"""Ask a video a question from a terminal."""
+"""The `dycoke` command line: one module for each subcommand, and the code that they share."""

@@ -1,4 +1,4 @@
-"""From -M, -o and --sweep to the arms of a comparison, for the commands that compare."""
+"""Parse -M, -o and --sweep into the arms of `compare`, `eval` and `bench`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ def read_arms(
     config: Path | None,
     swept: Sequence[Mapping[str, str]] = ({},),
 ) -> "tuple[Settings, list[Arm]]":
-    """Read the settings and the methods; see `arm_settings` and `arms_of`. Raises UsageError, ModelError."""
+    """Return the settings of the last arm, and all arms; see `arm_settings` and `arms_of` for arguments and errors."""
     chosen = arm_settings(flags, methods, option, config, swept)
     return chosen[-1], arms_of(chosen, baseline)
 
@@ -30,10 +30,10 @@ def arm_settings(
     config: Path | None,
     swept: Sequence[Mapping[str, str]] = ({},),
 ) -> "list[Settings]":
-    """Read the settings of each arm without torch; a file's options belong to the method that it names, as everywhere.
+    """Return the settings of each arm, without importing torch.
 
-    swept: options of a single method, each set of them an arm of its own. Raises UsageError, and ModelError for what
-    can be no model.
+    swept: options of a single method, one arm for each set of them. Raises UsageError, and ModelError for a model name
+    that cannot exist.
     """
     from dycoke_cli.config.settings import merged, user_file
     from dycoke_cli.errors import UsageError
@@ -62,9 +62,9 @@ def arm_settings(
 
 
 def arms_of(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
-    """Make the methods, for which torch is imported.
+    """Build the method of each arm; imports torch.
 
-    baseline: `full` comes first, unless it is among them. Raises UsageError.
+    baseline: insert `full` as the first arm, unless it is among them. Raises UsageError if two arms are the same.
     """
     from dycoke_cli.methods.arm import Arm, refuse_twins
 
@@ -76,8 +76,8 @@ def arms_of(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
     return arms
 
 
-def with_generate(names: Sequence[str]) -> tuple[list[str], bool]:
-    """Take transformers' `generate` out of the names of arms: the methods, and whether it was among them."""
+def split_generate(names: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the names of methods, and whether transformers' `generate` was among the names."""
     from dycoke_cli.methods.parsing import STOCK
 
     return [name for name in names if name != STOCK], STOCK in names

@@ -1,4 +1,4 @@
-"""`dycoke ask`: parse, call, present."""
+"""`dycoke ask`: answer questions about a video."""
 
 import json
 import shlex
@@ -19,13 +19,13 @@ def ask_command(
         str,
         typer.Argument(
             metavar="VIDEO",
-            help="A video, a picture, a folder of pictures, - for stdin, or sample:cube.",
+            help="Video, picture, folder of pictures, - for stdin, or sample:cube.",
             autocompletion=option_values,
         ),
     ],
     questions: Annotated[
         list[str],
-        typer.Argument(metavar="QUESTION", help="One question or several.", autocompletion=option_values),
+        typer.Argument(metavar="QUESTION", help="One or more questions.", autocompletion=option_values),
     ],
     preset: opt.Preset = None,
     model: opt.Model = None,
@@ -67,10 +67,10 @@ def ask_command(
 ) -> None:
     """Answer questions about a video.
 
-    The answer goes to stdout; the panel with token counts, times and memory goes to stderr.
+    Answers are printed to stdout; the panel with token counts, times and memory to stderr.
 
-    Without --model a real model that is already on this disk is used,
-    else the small bundled demo, which knows nothing but drawn shapes.
+    Without --model, a model that is already on this disk is used, else the small bundled demo,
+    which is trained on drawn shapes only.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
@@ -87,7 +87,7 @@ def ask_command(
     from dycoke_cli.display.records import ask_record, trace_record, write_whole
     from dycoke_cli.session.ask import ask
 
-    check_outputs({"--trace": trace, "--report": report}, [video, config])  # before the work, not after it
+    check_outputs({"--trace": trace, "--report": report}, [video, config])  # before the run, not after it
     traced = trace is not None or report is not None
     with Terminal(quiet=quiet, stats=stats, answers=not as_json, several=len(questions) > 1) as terminal:
         outcome = ask(video, questions, settings, baseline, traced, terminal.callbacks)
@@ -105,7 +105,7 @@ def ask_command(
 
 
 def _command(video: str, questions: list[str], settings: "Settings", baseline: bool) -> str:
-    """Write the command that repeats a run, whatever files and variables it was set by."""
+    """Return the shell command that repeats a run without its settings files and variables."""
     words = ["dycoke", "ask", *settings.as_flags(), *(["--baseline"] if baseline else [])]
     asked = [video, *questions]
     if any(word.startswith("-") for word in asked):

@@ -1,4 +1,4 @@
-"""`dycoke bench`: parse, call, present."""
+"""`dycoke bench`: measure speed and memory on this machine."""
 
 import sys
 from pathlib import Path
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from dycoke_cli.system.callbacks import Callbacks
 
 LISTS = ("frames", "visual_tokens", "batch")
-RESULTS = Path("benchmarks/results")  # of the repository; elsewhere only a named file is written
+RESULTS = Path("benchmarks/results")  # of the repository; in other folders only --output writes a file
 
 
 def bench_command(
     shape: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="demo, 0.5b, 7b or 72b. (default: demo on a CPU, 7b on a GPU with room)"),
+        typer.Option(
+            metavar="NAME",
+            help="Model size: demo, 0.5b, 7b or 72b. (default: demo on a CPU; on a GPU 7b if it fits, else 0.5b)",
+        ),
     ] = None,
     methods: Annotated[
         list[str] | None,
@@ -29,32 +32,40 @@ def bench_command(
             "--method",
             "-M",
             metavar="NAME[:K=V,...]",
-            help="An arm: a method, with its own options after a colon, or transformers' generate. Repeat it for "
+            help="Arm to measure: a method, with its own options after a colon, or transformers' generate. Repeat for "
             "several. (default: generate, full, dycoke)",
         ),
     ] = None,
     option: opt.MethodOption = None,
     frames: Annotated[
-        str | None, typer.Option("--frames", "-n", metavar="N,N,...", help="Numbers of frames. (default: few)")
+        str | None,
+        typer.Option(
+            "--frames",
+            "-n",
+            metavar="N,N,...",
+            help="Numbers of frames to measure. (default: 8,16,32 on a CPU, 16,32,64 on a GPU)",
+        ),
     ] = None,
     visual_tokens: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="Leave vision out: so many random visual tokens instead of frames."),
+        typer.Option(metavar="N,N,...", help="Numbers of random visual tokens, instead of frames and vision tower."),
     ] = None,
-    batch: Annotated[str, typer.Option(metavar="N,N,...", help="Rows that run together; vision is of one row.")] = "1",
+    batch: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Batch sizes; above 1 the vision tower is left out.")
+    ] = "1",
     new_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens of each answer. (default: 16 on a CPU, 128 on a GPU)")
+        int | None, typer.Option(metavar="N", help="Tokens in each answer. (default: 16 on a CPU, 128 on a GPU)")
     ] = None,
     video: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Decode this file in every run: the whole path, not noise.")
+        str | None, typer.Option(metavar="FILE", help="Video file to decode in every run, instead of random frames.")
     ] = None,
-    repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of every arm, in turns.")] = 3,
+    repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of each arm; arms take turns.")] = 3,
     layers: Annotated[
-        int | None, typer.Option(metavar="N", help="Only so many layers: a quick look, not the real size.")
+        int | None, typer.Option(metavar="N", help="Number of layers, for a quick estimate. (default: all)")
     ] = None,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads. (default: one for each core)")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads. (default: one per core)")] = None,
     targets: Annotated[
-        bool, typer.Option("--targets", help="Run what this project promises for this device, and hold it against it.")
+        bool, typer.Option("--targets", help="Measure the speed targets for this device, and print which are met.")
     ] = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
@@ -66,7 +77,7 @@ def bench_command(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write all results there. (default: benchmarks/results/bench.json, if there)"
+            metavar="FILE", help="JSON file for all results. (default: bench.json in benchmarks/results, if it exists)"
         ),
     ] = None,
     as_json: opt.Json = False,
@@ -74,11 +85,12 @@ def bench_command(
     config: opt.Config = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Measure speed and memory on this machine, with its own limits beside them.
+    """Measure speed and memory on this machine.
 
-    Networks have their real sizes and random weights: nothing is downloaded, answers are noise, times and bytes are
-    real. Each arm is warmed up, then they take turns on the same weights and inputs; times are medians. Ctrl-C or
-    SIGTERM keeps what was measured.
+    Models have their real sizes and random weights: nothing is downloaded, and answers are meaningless, but times and
+    memory are real. Each arm is warmed up, then the arms take turns on the same weights and inputs; times are medians.
+    The machine's best rates of copying memory and multiplying matrices are measured for comparison. Ctrl-C or SIGTERM
+    prints and saves the results so far.
     """
     given = dict(locals())
     flags: dict[str, Any] = {key: value for key, value in given.items() if key in opt.SETTINGS and key != "frames"}
@@ -91,27 +103,31 @@ def bench_command(
         output = RESULTS / "bench.json"
     for name, value in (("--repeat", repeat), ("--threads", threads), ("--new-tokens", new_tokens)):
         if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}: it is 1 or more", f"Use {name} 1 or above, or leave it out")
+            raise UsageError(f"{name} is {value}, which is below 1", f"Use {name} 1 or above, or leave it out")
     if video == "-":
-        raise UsageError("--video - can be read only once, and every run reads it", "Name a file")
+        raise UsageError("--video - (stdin) can be read only once, and every run reads the video", "Name a file")
     if video is not None:
         given["video"] = video = readable_path(video)
-    check_outputs({"--output": output}, [video, config])  # before the work, not after it
+    check_outputs({"--output": output}, [video, config])  # before the measurements, not after them
     own = [key for key in ("shape", "methods", "option", "frames", "visual_tokens", "new_tokens", "video", "layers",
                            "threads") if given[key] is not None]  # fmt: skip
     if targets and own:
-        raise UsageError(f"--targets brings its own sizes, and --{own[0].replace('_', '-')} is another", "Use one")
+        flag = f"--{own[0].replace('_', '-')}"
+        raise UsageError(f"--targets sets its own sizes and excludes {flag}", "Leave one of the two out")
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
-        findings = _measured(_plan(given, flags, config), terminal.callbacks)
+        plan = _plan(given, flags, config)
+        from dycoke_cli.bench.run import bench
+
+        findings = bench(plan, terminal.callbacks)
     show(findings, output, as_json, targets, None if quiet else terminal.callbacks)
 
 
 def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> "Plan":
-    """Read the arms and the sizes."""
-    from dycoke_cli.cli.arms import read_arms, with_generate
+    """Return the arms and sizes to measure."""
+    from dycoke_cli.cli.arms import read_arms, split_generate
 
-    names, stock = with_generate(given["methods"] or [])
+    names, stock = split_generate(given["methods"] or [])
     if given["methods"] is None:
         settings, arms = read_arms(flags, [], given["option"] or [], True, config)
         stock = True
@@ -129,12 +145,6 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
     return planned(wish, arms, stock, settings)
 
 
-def _measured(plan: "Plan", callbacks: "Callbacks") -> "Findings":
-    from dycoke_cli.bench.run import bench
-
-    return bench(plan, callbacks)
-
-
 def show(
     findings: "Findings",
     output: Path | None,
@@ -143,10 +153,10 @@ def show(
     callbacks: "Callbacks | None",
     decoding: float | None = None,
 ) -> None:
-    """Print and save the results, and end as the bench has ended.
+    """Print the results and save them to `output`.
 
-    targets: print the promises too. decoding: see `target.verdicts`. Raises KeyboardInterrupt where the bench was
-    interrupted, FailedItemsError where an arm failed.
+    targets: also print the targets. decoding: see `target.verdicts`. Raises KeyboardInterrupt if the bench was
+    interrupted, FailedItemsError if an arm failed.
     """
     from rich.console import Console
 
@@ -164,7 +174,7 @@ def show(
     if output is not None:
         write_whole(output, json_text(record, "utf-8") + "\n")
         if callbacks is not None:
-            callbacks.notice(f"Everything that was measured is in {output}")
+            callbacks.notice(f"All results are in {output}")
     if as_json:
         write_json(record)
     else:
@@ -174,7 +184,7 @@ def show(
         if targets:
             for part in target_table(held):
                 console.print(part)
-    sys.stdout.flush()  # here, where a full disk is still reported
+    sys.stdout.flush()  # a full disk raises here
     if findings.interrupted:
         raise KeyboardInterrupt
     if findings.failures:

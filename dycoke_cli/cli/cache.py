@@ -1,21 +1,24 @@
-"""`dycoke cache`: what the encoded videos on this disk are, and how to be rid of them."""
+"""`dycoke cache`: list or remove the encoded videos on this disk."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
 
-cache_app = typer.Typer(help="Show or clear the encoded videos kept on this disk.")
+if TYPE_CHECKING:
+    from dycoke_cli.cache.store import Cache
+
+cache_app = typer.Typer()
 
 
 @cache_app.callback(invoke_without_command=True)
 def cache_group(ctx: typer.Context) -> None:
-    """Show or clear the encoded videos kept on this disk.
+    """List or remove the encoded videos on this disk.
 
-    `ask` and `chat` keep what the vision tower made of a video, and need neither it nor the decoder for the same look
-    at the same video. `--no-cache`, or `cache: false` in dycoke.yaml, does without.
+    `ask` and `chat` store the output of the vision tower for each video, and reuse it for the same frames of the same
+    video with the same model. `--no-cache`, or `cache: false` in dycoke.yaml, disables this.
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
@@ -24,10 +27,10 @@ def cache_group(ctx: typer.Context) -> None:
 @cache_app.command("info")
 def info_command(
     config: opt.Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    as_json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Print where the cache lies, how much is in it, and what."""
+    """Print the folder of the cache, its size and limit, and its videos."""
     from dycoke_cli.cache.store import GB
     from dycoke_cli.config.settings import merged, user_file
 
@@ -71,11 +74,11 @@ def clear_command(debug: opt.Debug = False) -> None:
     typer.echo(f"{count} encoded videos removed, {size(taken)}")
 
 
-def _cache(limit: int):  # type: ignore[no-untyped-def]
+def _cache(limit: int) -> "Cache":
     from dycoke_cli.cache.store import Cache, cache_folder
     from dycoke_cli.errors import UsageError
 
     try:
         return Cache(cache_folder(), limit)
     except OSError as error:
-        raise UsageError(f"the cache folder cannot be made: {error}", "Point HF_ASSETS_CACHE elsewhere") from None
+        raise UsageError(f"the cache folder cannot be created: {error}", "Set HF_ASSETS_CACHE to another one") from None

@@ -1,4 +1,4 @@
-"""`dycoke caption`: parse, call, present."""
+"""`dycoke caption`: caption every video in a folder."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,48 +12,53 @@ PROMPT = "describe the video."
 
 def caption_command(
     places: Annotated[
-        list[str], typer.Argument(metavar="FOLDER", help="A folder of videos; several, or single videos, are fine.")
+        list[str],
+        typer.Argument(metavar="FOLDER", help="Folder of videos; several folders and single videos work too."),
     ],
     prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help=f"What the model is asked. (default: {PROMPT})")
+        str | None, typer.Option(metavar="TEXT", help=f"Prompt for each video. (default: {PROMPT})")
     ] = None,
     questions: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ask each video all of these instead, one a line.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File of questions for each video, one per line, instead of a prompt."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.jsonl", help="One line a video. (default: captions.jsonl in FOLDER)")
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Output, one line per video. (default: captions.jsonl in FOLDER)"),
     ] = None,
-    sidecar: Annotated[bool, typer.Option("--sidecar", help="Also write NAME.txt beside each video.")] = False,
-    prepend: Annotated[str, typer.Option(metavar="TEXT", help="Put this before the caption in NAME.txt.")] = "",
-    append: Annotated[str, typer.Option(metavar="TEXT", help="Put this after the caption in NAME.txt.")] = "",
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also look in the folders below.")] = False,
+    sidecar: Annotated[bool, typer.Option("--sidecar", help="Also write NAME.txt next to each video.")] = False,
+    prepend: Annotated[str, typer.Option(metavar="TEXT", help="Text to write before the caption in NAME.txt.")] = "",
+    append: Annotated[str, typer.Option(metavar="TEXT", help="Text to write after the caption in NAME.txt.")] = "",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also search subfolders.")] = False,
     ext: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Endings of videos, as mp4,webm. (default: the usual ones)")
+        str | None,
+        typer.Option(metavar="LIST", help="File extensions, such as mp4,webm. (default: common ones of videos)"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="No more than so many videos now.")] = None,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try again what failed before.")] = False,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Process at most N videos in this run.")] = None,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Retry videos that failed earlier.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do everything again, NAME.txt of others included.")
+        bool, typer.Option("--overwrite", help="Caption all videos again, and replace any existing NAME.txt.")
     ] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End with the first video that fails.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first video that fails.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
     batch_size: Annotated[
-        str, typer.Option(metavar="N", help="Videos that run together; auto takes as many as fit. (default: auto)")
+        str, typer.Option(metavar="N", help="Videos per batch; auto takes as many as fit into memory.")
     ] = "auto",
     decoders: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes that decode ahead. (default: by the cores)")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of decoder processes. (default: by the number of cores)"),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="One of N shares, from 1. (default: SLURM's array task)")
+        str | None, typer.Option(metavar="I/N", help="Process share I of N, from 1. (default: the SLURM array task)")
     ] = None,
     workers: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Processes with a model each, one a GPU or several on a CPU.")
+        int, typer.Option(metavar="N", min=1, help="Processes with a model each: one per GPU, or several on a CPU.")
     ] = 1,
     engine: Annotated[
-        str, typer.Option(metavar="NAME", help="local, or ray for a cluster. (default: local)")
+        str, typer.Option(metavar="NAME", help="Where workers run: local, or ray for a cluster.")
     ] = "local",
     ray_address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The cluster, with --engine ray. (default: this machine)")
+        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster, with --engine ray. (default: this machine)")
     ] = None,
     model: opt.Model = None,
     method: opt.Method = None,
@@ -83,12 +88,12 @@ def caption_command(
     config: opt.Config = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Caption every video in a folder, and go on where an earlier run ended.
+    """Caption every video in a folder.
 
-    Each video becomes one line of the output file, at once. Run again, only what is missing is done: what is new,
-    and whatever another prompt, model, method, frame count or file makes another caption. A video that fails
-    gives a line that says why, and the others go on; --retry-errors tries it again. Ctrl-C or SIGTERM
-    finishes what the model is at, and a second one ends at once.
+    Each video is one line of the output file, written as soon as it is done. A later run with the same output
+    captions only new videos, and those whose prompt, model, method, frame count or file has changed. A video that
+    fails is a line with the reason, and the run continues; --retry-errors tries it again. Ctrl-C or SIGTERM stops
+    after the current batch, a second one stops immediately.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.captioning.request import Request, asked_questions

@@ -1,4 +1,4 @@
-"""`dycoke caption` once its options are read: call, tell, present."""
+"""The run of `dycoke caption` after its options are parsed: find videos, caption them, print the summary."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> None:
-    """Find the videos, do what is left, and say what it came to."""
+    """Find the videos, caption those that need it, and print a summary, or with `dry_run` an estimate."""
     from rich.console import Console
 
     from dycoke_cli.captioning.output import Output, known_beside
@@ -32,9 +32,9 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     share = request.share(os.environ)
-    items = _items(request, share, console)
+    items = _find_items(request, share, console)
     if not dry_run:
-        # Before a model is looked for, which may be a download.
+        # Before the model is located, which may download it.
         check_writable(share.output(request.file) if share else request.file)
         if request.sidecars is not None:
             request.sidecars.check(items)
@@ -42,25 +42,27 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
     if dry_run:
         known = known_beside(request.file)
         plan = plan_of(items, known, job.recipe, request.retry_errors, request.overwrite, request.limit)
-        _estimate(job, plan, as_json)
+        _print_estimate(job, plan, as_json)
         return
     with Output(request.file, share) as output:
         plan = plan_of(items, output.known, job.recipe, request.retry_errors, request.overwrite, request.limit)
         if not output.locked:
-            _notice(console, "This disk knows no locks: do not start a second run on the same output.")
-        tally, stopped = _captioned(request, job, plan, output, console)
+            _notice(console, "This file system has no file locks: do not start a second run with the same output.")
+        tally, stopped = _caption(request, job, plan, output, console)
         if request.sidecars is not None:
             records = [output.known[item.id] for item in items if item.id in output.known]
             if alone := left_alone(records):
-                _notice(console, f"{_videos(alone)} had a text by somebody else, which stays: --overwrite replaces it")
+                _notice(
+                    console, f"{_videos(alone)} had a text file not written by dycoke, which is kept; see --overwrite"
+                )
     summary = summarise(tally, plan.kept)
     if tally.records or plan.kept or stopped is None:
-        _show(summary, request, job, as_json)
-    _end(summary, stopped)
+        _print_summary(summary, request, job, as_json)
+    _raise_failures(summary, stopped)
 
 
-def _estimate(job: "Job", plan: "Plan", as_json: bool) -> None:
-    """Print what a run would do."""
+def _print_estimate(job: "Job", plan: "Plan", as_json: bool) -> None:
+    """Print what a run would do, with its tokens and its memory."""
     from rich.console import Console
 
     from dycoke_cli.captioning.estimate import estimate_of
@@ -76,34 +78,34 @@ def _estimate(job: "Job", plan: "Plan", as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
-    """Find this run's share of the videos, and tell of what was left out. Raises InputError where there is none."""
+def _find_items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
+    """Return this run's share of the videos, and print which were left out. Raises InputError if there are none."""
     from dycoke_cli.errors import InputError
     from dycoke_cli.video.image_sequence import list_pictures
 
     found = request.find()
     if found.again:
-        _notice(console, f"{_videos(len(found.again))} found twice, by another name or a link: done once")
+        _notice(console, f"{_videos(len(found.again))} found twice, by another name or a link: captioned once")
     if found.below:
-        _notice(console, f"{_videos(found.below)} in folders below are left out: add --recursive for them")
+        _notice(console, f"{_videos(found.below)} in subfolders are left out: add --recursive to include them")
     if not found.items:
         named = ", ".join(repr(str(place)) for place in request.places)
-        remedy = "Name another folder, or its endings with --ext"
+        remedy = "Name another folder, or its file extensions with --ext"
         if pictures := [place for place in request.places if place.is_dir() and list_pictures(str(place))]:
-            remedy = f"Its pictures are one video for: dycoke ask {shlex.quote(str(pictures[0]))} QUESTION"
+            remedy = f"To use its pictures as one video: dycoke ask {shlex.quote(str(pictures[0]))} QUESTION"
         raise InputError(f"no videos are in {named}", remedy)
     if share is None:
         return list(found.items)
     mine = [item for item in found.items if share.holds(item)]
-    where = "" if request.shard else ", from SLURM_ARRAY_TASK_ID; --shard 1/1 does all of them"
+    where = "" if request.shard else ", from SLURM_ARRAY_TASK_ID; --shard 1/1 processes all of them"
     _notice(console, f"Shard {share.number} of {share.count}: {len(mine)} of {_videos(len(found.items))}{where}")
     return mine
 
 
-def _captioned(
+def _caption(
     request: "Request", job: "Job", plan: "Plan", output: "Output", console: "Console"
 ) -> "tuple[Tally, BaseException | None]":
-    """Carry the plan out; what stopped it comes back beside what was done until then."""
+    """Run the plan; return its tally, and the exception that stopped it, if any."""
     from dycoke_cli.captioning.run import CaptionRun
     from dycoke_cli.cli.interrupt import Interrupt
     from dycoke_cli.display.captions import CaptionProgress
@@ -114,20 +116,20 @@ def _captioned(
     if plan.kept:
         _notice(console, f"{len(plan.kept)} of {_videos(len(plan.kept) + len(plan.todo))} are kept from before")
     if plan.changed:
-        _notice(console, f"{plan.changed} had a caption that no longer holds: they are done again")
+        _notice(console, f"{_videos(plan.changed)} had an outdated caption: captioned again")
     with CaptionProgress(console) as progress:
         run = CaptionRun(plan, output, request.sidecars, progress.update, request.fail_fast)
-        told = "Finishing what the model is at; Ctrl-C again ends at once"
-        with Interrupt(lambda: _notice(console, told)) as interrupt:
+        message = "Finishing the current batch; Ctrl-C again stops immediately"
+        with Interrupt(lambda: _notice(console, message)) as interrupt:
             try:
-                run.run(lambda items, stopped: request.records(job, items, stopped), lambda: interrupt.asked)
+                run.run(lambda items, stopped: request.records(job, items, stopped), lambda: interrupt.requested)
             except (KeyboardInterrupt, Exception) as error:
                 return run.tally, error
-            return run.tally, KeyboardInterrupt() if interrupt.asked else None
+            return run.tally, KeyboardInterrupt() if interrupt.requested else None
 
 
-def _show(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> None:
-    """Print what the run came to: a table, or one object."""
+def _print_summary(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> None:
+    """Print the summary as a table or as one JSON object."""
     from rich.console import Console
 
     from dycoke_cli.display.captions import summary_record, summary_table, visible
@@ -144,19 +146,19 @@ def _show(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> 
         for part in summary_table(summary):
             console.print(part)
         console.print(f"Captions: {visible(str(request.file))}", soft_wrap=True, markup=False)
-    sys.stdout.flush()  # here, where a full disk is still reported
+    sys.stdout.flush()  # a full disk raises here
 
 
-def _end(summary: "Summary", stopped: BaseException | None) -> None:
-    """End a run as it went. Raises what stopped it, and FailedItemsError where videos failed."""
+def _raise_failures(summary: "Summary", stopped: BaseException | None) -> None:
+    """Raise the exception that stopped the run, or FailedItemsError if videos failed."""
     from dycoke_cli.errors import FailedItemsError
 
     if stopped is not None:
         raise stopped
     if summary.failed:
         raise FailedItemsError(
-            f"{summary.failed} of {_videos(summary.videos)} have no caption: the output says why",
-            "Mend or replace them and run again; --retry-errors tries those that are as they were",
+            f"{summary.failed} of {_videos(summary.videos)} have no caption: the output contains the reasons",
+            "Repair or replace them and run again; --retry-errors also retries unchanged files",
         )
 
 

@@ -1,4 +1,4 @@
-"""`dycoke chat`: a prompt at a terminal, one question a line from a pipe."""
+"""`dycoke chat`: ask questions about a video, at a prompt or one per line from a pipe."""
 
 import sys
 from dataclasses import replace
@@ -8,7 +8,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.completion import option_values
-from dycoke_cli.cli.errors import print_error
+from dycoke_cli.cli.streams import print_error
 
 if TYPE_CHECKING:
     from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
@@ -21,7 +21,7 @@ def chat_command(
         str,
         typer.Argument(
             metavar="VIDEO",
-            help="A video, a picture, a folder of pictures, or sample:cube.",
+            help="Video, picture, folder of pictures, or sample:cube.",
             autocompletion=option_values,
         ),
     ],
@@ -50,16 +50,18 @@ def chat_command(
     repetition_penalty: opt.RepetitionPenalty = None,
     cache: opt.UseCache = None,
     cache_size: opt.CacheSize = None,
-    stats: Annotated[bool, typer.Option("--stats", help="Show the panel after each answer.")] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Print token counts, times and memory after each answer.")
+    ] = False,
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Ask about a video, question after question; it is decoded, encoded and prefilled once.
+    """Ask one question after another about a video.
 
-    At the prompt /help lists what else there is: another method or other frames on the way, report, trace, transcript.
-    Ctrl-C stops an answer; Ctrl-D, /quit, or Ctrl-C twice at the prompt leaves. From a pipe it takes one question a
-    line; answers go to stdout, everything else to stderr.
+    The video is decoded, encoded and prefilled once. /help at the prompt lists commands: change the method or the
+    frames, write a report, a trace or a transcript. Ctrl-C stops an answer; Ctrl-D, /quit, or Ctrl-C twice at the
+    prompt ends the chat. From a pipe, each line is a question. Answers go to stdout, everything else to stderr.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
@@ -68,9 +70,7 @@ def chat_command(
     from dycoke_cli.video.path import video_path
 
     if video == "-":
-        raise UsageError(
-            "the video would come from stdin, and so would the questions", "Save the video to a file first"
-        )
+        raise UsageError("video and questions cannot both be read from stdin", "Save the video to a file first")
     video = video_path(video)
     flags["options"] = parse_options(option) if option else None
     settings, _ = merged(flags, config, user_file=user_file())
@@ -87,7 +87,7 @@ def chat_command(
 
 
 def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Terminal") -> None:
-    """Take one line after the other until they end. At a terminal a failure keeps the conversation."""
+    """Process lines until the input ends. At a terminal, an error does not end the chat."""
     from dycoke_cli.cli.chat_commands import ChatCommands
     from dycoke_cli.cli.interrupt import Terminated
     from dycoke_cli.cli.stopper import Stopper
@@ -113,18 +113,18 @@ def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Termina
                 raise
             if terminal.amid_line:
                 terminal.answered("")
-            terminal.notice("Stopped; the conversation is as it was before.")
+            terminal.notice("Stopped; the conversation is unchanged.")
         finally:
             terminal.bar.drop()
 
 
 def _answer(chat: "Chat", question: str, terminal: "Terminal", stopper: Any) -> None:
-    turn = chat.ask(question, replace(terminal.callbacks, phase=stopper.phase), stopper.asked_to)
+    turn = chat.ask(question, replace(terminal.callbacks, phase=stopper.phase), stopper.stop_requested)
     if turn.answer.finish == "interrupted":
-        terminal.notice("Stopped; what was said so far stays part of the conversation.")
+        terminal.notice("Stopped; the incomplete answer stays in the conversation.")
     if terminal.stats:
         terminal.finish(replace(chat.outcome(), answers=(turn.answer,)))
     elif terminal.console.is_terminal:
-        from dycoke_cli.display.turn import turn_line
+        from dycoke_cli.display.chat import turn_line
 
         terminal.console.print(turn_line(turn.answer, turn.reused, chat.conversation.context), soft_wrap=True)

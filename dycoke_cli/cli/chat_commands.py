@@ -1,4 +1,4 @@
-"""What a chat's user can do besides asking: lines that begin with a slash."""
+"""The slash commands of a chat: /method, /frames, /trace, /report, /save, /clear, /help, /quit."""
 
 import difflib
 import json
@@ -13,31 +13,31 @@ from dycoke_cli.errors import UsageError
 from dycoke_cli.session.chat import Chat
 
 HELP = {
-    "/method": "[NAME[:K=V,...]]  another method from here on, as dycoke:k=0.5; alone: the one that runs",
-    "/frames": "[N]  look at so many frames; alone: how many there are",
-    "/trace": "FILE.json | on | off  write which tokens each step reads, now and after every answer",
-    "/report": "FILE.html  a page that shows the turns so far, word by word and frame by frame",
-    "/save": "FILE.md  the conversation as text",
-    "/clear": "forget the conversation; the video stays",
-    "/help": "this list",
-    "/quit": "leave, as Ctrl-D does",
+    "/method": "[NAME[:K=V,...]]  change the method, for example to dycoke:k=0.5; without NAME: print the current one",
+    "/frames": "[N]  use N frames; without N: print their number",
+    "/trace": "FILE.json | on | off  write the tokens that each step reads, now and after every answer",
+    "/report": "FILE.html  write an HTML page of the turns so far, with the tokens by word and by frame",
+    "/save": "FILE.md  write the conversation as text",
+    "/clear": "remove all turns; the video stays encoded",
+    "/help": "print this list",
+    "/quit": "end the chat, like Ctrl-D",
 }
 
 
 class ChatCommands:
-    """Runs the commands of one chat. `tell` shows a line that is no answer.
+    """The commands of one chat. `notice` prints a line to stderr.
 
-    A file that was there before is never replaced; one that this chat wrote is.
+    Commands replace files that this chat wrote, and never files that existed before.
     """
 
-    def __init__(self, chat: Chat, tell: Callable[[str], None]) -> None:
-        self.chat, self.tell = chat, tell
-        self.written: dict[Path, str] = {}  # and by which command
+    def __init__(self, chat: Chat, notice: Callable[[str], None]) -> None:
+        self.chat, self.notice = chat, notice
+        self.written: dict[Path, str] = {}  # the command that wrote each file
         self.trace_file: Path | None = None
         self.tracing = False
 
     def run(self, line: str) -> bool:
-        """Run one command; False where it leaves the chat. Raises a DyCokeError."""
+        """Run one command and return False if it ends the chat. Raises DyCokeError."""
         name, _, rest = line.partition(" ")
         if name not in HELP:
             close = difflib.get_close_matches(name, HELP, n=1)
@@ -51,44 +51,46 @@ class ChatCommands:
         return True
 
     def answered(self) -> None:
-        """Write the trace anew, where it is wanted."""
+        """Rewrite the trace after an answer, if tracing is on."""
         if self.tracing and self.trace_file is not None:
             self._write_trace(self.trace_file)
 
     def _help(self, rest: str) -> None:
         for name, text in HELP.items():
-            self.tell(f"{name} {text}")
+            self.notice(f"{name} {text}")
 
     def _method(self, rest: str) -> None:
         if rest:
             self.chat.use_method(rest)
-        self.tell(f"method: {self.chat.method_text}")
+        self.notice(f"method: {self.chat.method_text}")
 
     def _frames(self, rest: str) -> None:
         if rest:
             self.chat.use_frames(rest)
-        self.tell(f"{self.chat.frames} frames")
+        self.notice(f"{self.chat.frames} frames")
 
     def _clear(self, rest: str) -> None:
         self.chat.clear()
-        self.tell("The conversation begins anew; the video is still there.")
+        self.notice("All turns are removed; the video stays encoded.")
 
     def _save(self, rest: str) -> None:
-        from dycoke_cli.display.transcript import transcript
+        from dycoke_cli.display.chat import transcript
 
         path = self._file("/save", rest, "talk.md")
         self._write(
-            "/save", path, lambda: write_whole(path, transcript(self.chat.said, self.chat.video, self.chat.opened.name))
+            "/save",
+            path,
+            lambda: write_whole(path, transcript(self.chat.said, self.chat.video, self.chat.opened.checkpoint.name)),
         )
 
     def _trace(self, rest: str) -> None:
         if rest in ("", "off"):
             self.tracing = False
-            self.tell("trace: off")
+            self.notice("trace: off")
             return
         if rest == "on":
             if self.trace_file is None:
-                raise UsageError("there is no file yet that the trace could go to", "Name one: /trace trace.json")
+                raise UsageError("no file has been named for the trace", "Name one: /trace trace.json")
             self.tracing = True
             self.answered()
             return
@@ -97,7 +99,7 @@ class ChatCommands:
         self.written[path] = "/trace"
         if self._turns("the trace"):
             self._write_trace(path)
-        self.tell(f"trace: {path}")
+        self.notice(f"trace: {path}")
 
     def _write_trace(self, path: Path) -> None:
         if self.chat.conversation.turns[self.chat.since :]:
@@ -110,7 +112,7 @@ class ChatCommands:
         if not self._turns("the report"):
             raise UsageError("there is nothing to report yet", "Ask something first")
         chat, outcome = self.chat, self.chat.outcome()
-        settings = chat.settings.model_copy(update={"model": chat.opened.name})
+        settings = chat.settings.model_copy(update={"model": chat.opened.checkpoint.name})
         command = shlex.join(["dycoke", "chat", *settings.as_flags(), chat.video])
         shown = settings.model_dump(exclude={"cache", "cache_size"})
         self._write(
@@ -120,26 +122,26 @@ class ChatCommands:
         )
 
     def _turns(self, what: str) -> int:
-        """Count the turns that share method and frames, and say which ones are left out."""
+        """Return the number of turns with the current method and frames, and print how many `what` leaves out."""
         chat = self.chat
         if chat.since:
-            self.tell(f"{chat.since} earlier turns had another method or other frames: {what} leaves them out")
+            self.notice(f"{chat.since} earlier turns used another method or other frames: {what} leaves them out")
         return len(chat.conversation.turns) - chat.since
 
     def _file(self, command: str, text: str, example: str) -> Path:
-        """Give the file that a command may write. Raises UsageError for one that is somebody else's."""
+        """Return the path for a command to write. Raises UsageError if it exists or another command writes it."""
         if not text:
             raise UsageError("a file is missing", f"Write it like {command} {example}")
         path = Path(os.path.expanduser(text)).absolute()
         other = self.written.get(path, command)
         if other != command:
-            raise UsageError(f"{str(path)!r} is what {other} writes", "Name another file")
+            raise UsageError(f"{str(path)!r} is already written by {other}", "Name another file")
         if os.path.lexists(path) and path not in self.written:
-            raise UsageError(f"{str(path)!r} is there already", "Name another file, or remove that one first")
+            raise UsageError(f"{str(path)!r} already exists", "Name another file, or remove that one first")
         check_writable(path)
         return path
 
     def _write(self, command: str, path: Path, write: Callable[[], None]) -> None:
         write()
         self.written[path] = command
-        self.tell(f"{path} written")
+        self.notice(f"{path} written")

@@ -1,4 +1,4 @@
-"""`dycoke compare`: parse, call, present."""
+"""`dycoke compare`: compare methods on one question, in tables, JSON or CSV."""
 
 import shlex
 import sys
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from dycoke_cli.methods.arm import Arm
 
 STDOUT = "-"
-# A comparison is of greedy answers, whatever else a configuration says.
+# Compared answers are greedy; these values override settings files and variables.
 GREEDY = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0}
 
 
 def compare_command(
     video: Annotated[
-        str | None, typer.Argument(metavar="VIDEO", help="The video file. (default: a bundled sample)")
+        str | None, typer.Argument(metavar="VIDEO", help="Video file. (default: a bundled sample)")
     ] = None,
-    question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What to ask about it.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(metavar="QUESTION", help="Question about the video. (default: one about the sample)")
+    ] = None,
     preset: opt.Preset = None,
     model: opt.Model = None,
     methods: Annotated[
@@ -34,7 +36,7 @@ def compare_command(
             "--method",
             "-M",
             metavar="NAME[:K=V,...]",
-            help="A method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat it for several. "
+            help="Compression method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat for several. "
             "(default: dycoke)",
             autocompletion=methods_offered,
         ),
@@ -42,7 +44,9 @@ def compare_command(
     option: opt.MethodOption = None,
     sweep: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V,V,...", help="Each value of an option of the method; several make a grid."),
+        typer.Option(
+            metavar="KEY=V,V,...", help="Run each value of an option of the method; several sweeps form a grid."
+        ),
     ] = None,
     retain: opt.Retain = None,
     baseline: Annotated[
@@ -51,7 +55,7 @@ def compare_command(
             "--baseline", help="Also run without compression, on this engine and with transformers' generate."
         ),
     ] = False,
-    repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of every arm, in turns.")] = 3,
+    repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of each arm; arms take turns.")] = 3,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
     quantize: opt.Quantize = None,
@@ -72,18 +76,20 @@ def compare_command(
     as_json: opt.Json = False,
     as_csv: Annotated[
         str | None,
-        typer.Option("--csv", metavar="FILE", help="Write one row an arm; - prints it instead of the table."),
+        typer.Option(
+            "--csv", metavar="FILE", help="Write CSV with one row per arm; - prints it instead of the tables."
+        ),
     ] = None,
     report: opt.ReportFile = None,
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Run methods side by side on one question: what they read, how long it takes, what they answer.
+    """Compare methods on one question: tokens read, time, memory and answers.
 
-    One process and one decoding of the video; every run does all the rest itself. Each arm is warmed up, then they
-    take turns; times are medians. Answers are greedy. Ratios and agreement are against the uncompressed run that
-    --baseline (or -M full) adds.
+    The video is decoded once; every run does all other work itself. Each arm is warmed up, then the arms take turns;
+    times are medians. Answers are greedy. Ratios and agreement refer to the uncompressed run, which --baseline or
+    -M full adds.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.arms import arm_settings, arms_of
@@ -93,15 +99,15 @@ def compare_command(
     from dycoke_cli.errors import UsageError
     from dycoke_cli.video.path import readable_path
 
-    video, question = _asked(video, question)
+    video, question = _video_and_question(video, question)
     if sweep and len(methods or []) > 1:
         raise UsageError(f"--sweep {sweep[0]} could belong to any of {len(methods or [])} methods", "Name one method")
     if repeat < 1:
-        raise UsageError(f"--repeat is {repeat}: there would be nothing to show", "Ask for one run or more")
+        raise UsageError(f"--repeat is {repeat}, which is below 1", "Use --repeat 1 or above")
     if as_csv == STDOUT and as_json:
-        raise UsageError("--json and --csv - both want stdout", "Name a file for --csv")
+        raise UsageError("--json and --csv - both write to stdout", "Name a file for --csv")
     csv_file = None if as_csv == STDOUT else as_csv
-    check_outputs({"--csv": csv_file, "--report": report}, [video, config])  # before the work, not after it
+    check_outputs({"--csv": csv_file, "--report": report}, [video, config])  # before the runs, not after them
     chosen = arm_settings({**flags, **GREEDY}, methods or [], option or [], config, list(grid(sweep or [])))
     settings, video = chosen[-1], readable_path(video)
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
@@ -111,7 +117,7 @@ def compare_command(
 
         traced = report is not None
         comparison = compare(video, question, arms, settings, baseline, repeat, traced, terminal.callbacks)
-    _show(comparison, as_json, as_csv)
+    _print_result(comparison, as_json, as_csv)
     if report is not None:
         from dycoke_cli.display.comparison_report import comparison_runs
         from dycoke_cli.display.report import write_report
@@ -123,10 +129,10 @@ def compare_command(
 
 
 def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings", baseline: bool, repeat: int) -> str:
-    """Write the command that repeats a comparison, each value of a sweep as an arm of its own."""
-    from dycoke_cli.config.settings import DEFAULT
+    """Return the shell command that repeats a comparison, with each value of a sweep as an arm."""
+    from dycoke_cli.config.presets import DEFAULT_METHOD
 
-    shared = settings.model_copy(update={"method": DEFAULT, "options": {}})
+    shared = settings.model_copy(update={"method": DEFAULT_METHOD, "options": {}})
     methods = [word for arm in arms if not arm.baseline for word in ("-M", arm.label)]
     words = ["dycoke", "compare", *shared.as_flags(), *methods, "--repeat", str(repeat)]
     asked = [video, question]
@@ -135,8 +141,8 @@ def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings",
     return shlex.join([*words, *(["--baseline"] if baseline else []), *asked])
 
 
-def _asked(video: str | None, question: str | None) -> tuple[str, str]:
-    """Give the video and the question, the bundled ones without any. Raises UsageError for one without the other."""
+def _video_and_question(video: str | None, question: str | None) -> tuple[str, str]:
+    """Return the video and the question, the bundled ones if both are None. Raises UsageError if one is missing."""
     from dycoke_cli.errors import UsageError
     from dycoke_cli.session.question import check_question
     from dycoke_cli.video import samples
@@ -152,8 +158,8 @@ def _asked(video: str | None, question: str | None) -> tuple[str, str]:
     return video_path(video), question
 
 
-def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
-    """Print the result: tables, one object, or rows."""
+def _print_result(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
+    """Print the result as tables, as one JSON object or as CSV; write a CSV file if `as_csv` names one."""
     from rich.console import Console
 
     from dycoke_cli.comparison.summary import summarise
@@ -170,6 +176,6 @@ def _show(comparison: "Comparison", as_json: bool, as_csv: str | None) -> None:
         console = Console(highlight=False)
         for part in comparison_tables(comparison, summaries, console.width):
             console.print(part)
-    sys.stdout.flush()  # here, where a full disk is still reported
+    sys.stdout.flush()  # a full disk raises here
     if as_csv not in (None, STDOUT):
         write_whole(Path(as_csv), comparison_csv(summaries))

@@ -1,4 +1,4 @@
-"""What a shell may offer for a half-written word, found without torch and without the network."""
+"""Shell completion of methods, options, models and settings, without torch and without network access."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ import typer
 if TYPE_CHECKING:
     from dycoke_cli.methods.listing import OptionOutline
 
-Offers = list[tuple[str, str]]  # (word, what it is)
+Offers = list[tuple[str, str]]  # (word, description)
 
 
 def words_of(setting: str) -> Callable[[str], list[str]]:
-    """Make what completes a setting that takes certain words."""
+    """Return the completion function of a setting that accepts fixed words."""
 
     def complete(incomplete: str) -> list[str]:
         from dycoke_cli.config.settings import choices
@@ -25,18 +25,18 @@ def words_of(setting: str) -> Callable[[str], list[str]]:
 
 
 def models(incomplete: str) -> Offers:
-    """Offer the known names, and what the hub client has already fetched."""
+    """Return the known names of models, and the hub ids in the hub client's cache."""
     from dycoke_cli.models.checkpoints import HUB_IDS
 
     fetched = set(_fetched())
-    offers = [("demo", "bundled: drawn shapes only"), ("auto", "the best that is on this disk")]
+    offers = [("demo", "bundled: drawn shapes only"), ("auto", "the best known model on this disk, else demo")]
     for name, hub_id in HUB_IDS.items():
         offers.append((name, hub_id + (", on this disk" if hub_id in fetched else "")))
     return offers + [(hub_id, "on this disk") for hub_id in sorted(fetched - set(HUB_IDS.values()))]
 
 
 def methods(incomplete: str) -> Offers:
-    """Offer every method; after a + those that are not named yet."""
+    """Return all methods, or after a + those that are not yet in the chain."""
     from dycoke_cli.methods.listing import outline_methods
 
     joined, plus, _ = incomplete.rpartition("+")
@@ -47,7 +47,7 @@ def methods(incomplete: str) -> Offers:
 
 
 def method_options(ctx: typer.Context, incomplete: str) -> Offers:
-    """Offer KEY= of the options of the method on the command line, and KEY=WORD where it takes certain words."""
+    """Return KEY= for each option of the command line's method, or KEY=VALUE for each known value of KEY."""
     key, equals, _ = incomplete.partition("=")
     offers = []
     for option in _options(ctx):
@@ -59,18 +59,18 @@ def method_options(ctx: typer.Context, incomplete: str) -> Offers:
 
 
 def option_values(ctx: typer.Context, incomplete: str) -> Offers:
-    """Offer the value of a `-o KEY=`: bash takes words apart at =, and asks for what follows as for an argument."""
+    """Return the values for `-o KEY=`: bash splits words at = and completes the next word as an argument."""
     pending = [text for text in ctx.params.get("option") or () if "=" not in text]
     return [(value, o.meaning) for o in _options(ctx) if o.name in pending[-1:] for value in _values(o)]
 
 
 def devices(incomplete: str) -> list[str]:
-    """Offer the kinds of device; which cards there are only torch could say."""
+    """Return the kinds of device; listing the single devices would need torch."""
     return ["auto", "cpu", "cuda"]
 
 
 def _options(ctx: typer.Context) -> "Iterator[OptionOutline]":
-    """Yield the options of the methods that the command line names, each name once."""
+    """Yield the options of the methods on the command line, each name once."""
     from dycoke_cli.config.presets import DEFAULT_METHOD
     from dycoke_cli.methods.listing import outline_methods
 
@@ -86,7 +86,7 @@ def _values(option: "OptionOutline") -> tuple[str, ...]:
 
 
 def _fetched() -> Iterator[str]:
-    """Name the models in the hub client's cache, by its folders' names."""
+    """Yield the hub ids of the models in the hub client's cache, from the names of its folders."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folders = sorted(Path(HF_HUB_CACHE).glob("models--*--*/snapshots")) if os.path.isdir(HF_HUB_CACHE) else []

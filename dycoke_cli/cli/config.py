@@ -1,4 +1,4 @@
-"""`dycoke config`: what the settings are and where they come from, a file to begin with, and where it lies."""
+"""`dycoke config`: print settings and their origins, write a settings file, print the paths of settings files."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,15 +8,15 @@ import typer
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
 
-config_app = typer.Typer(help="Show where settings come from, or begin a file of them.")
+config_app = typer.Typer()
 
 
 @config_app.callback(invoke_without_command=True)
 def config_group(ctx: typer.Context) -> None:
-    """Show where settings come from, or begin a file of them.
+    """Print settings and their origins, or write a settings file.
 
-    Flags win over DYCOKE_* variables, over dycoke.yaml here or in a parent folder, over your own dycoke.yaml.
-    A preset stands right below whatever names it.
+    Precedence: flags, then DYCOKE_* variables, then dycoke.yaml in this folder or the nearest parent, then your own
+    dycoke.yaml. A preset ranks directly below the source that names it.
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
@@ -26,10 +26,10 @@ def config_group(ctx: typer.Context) -> None:
 def show_command(
     preset: opt.Preset = None,
     config: opt.Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    as_json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Print every setting with its value and where it comes from."""
+    """Print every setting with its value and origin."""
     from dycoke_cli.config.settings import merged, user_file
 
     settings, origins = merged({"preset": preset}, config, user_file=user_file())
@@ -51,7 +51,7 @@ def show_command(
 
 @config_app.command("path")
 def path_command(debug: opt.Debug = False) -> None:
-    """Print the files that are read, the stronger one first; without any, where yours would be."""
+    """Print the settings files in use, the stronger first; if there are none, the path of your own."""
     from dycoke_cli.config.settings_file import nearest_file, user_file
 
     own = user_file()
@@ -59,16 +59,16 @@ def path_command(debug: opt.Debug = False) -> None:
     for path in dict.fromkeys(read or [own]):
         typer.echo(str(path))
     if not read:
-        typer.echo("It is not there yet; `dycoke config init --user` writes it.", err=True)
+        typer.echo("It does not exist yet; `dycoke config init --user` writes it.", err=True)
 
 
 @config_app.command("init")
 def init_command(
-    user: Annotated[bool, typer.Option("--user", help="Write your own file, for every folder.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    user: Annotated[bool, typer.Option("--user", help="Write your own file, which applies in every folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Write a dycoke.yaml with every setting, its meaning and default, all commented out."""
+    """Write a dycoke.yaml with the meaning and default of every setting, all commented out."""
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.config.settings_file import FILE_NAME, user_file
     from dycoke_cli.display.output_files import check_writable
@@ -78,19 +78,19 @@ def init_command(
 
     path = user_file() if user else Path(FILE_NAME)
     if path.exists() and not force:
-        raise UsageError(f"{str(path)!r} is there already", "Edit it, or replace it with --force")
+        raise UsageError(f"{str(path)!r} already exists", "Edit it, or replace it with --force")
     if user:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{str(path.parent)!r} cannot be made: {error.strerror}", "Leave out --user") from None
+            raise UsageError(f"{str(path.parent)!r} cannot be created: {error.strerror}", "Leave out --user") from None
     check_writable(path)
     write_whole(path, settings_template(Settings.model_validate({}).model_dump(), _meanings()))
     typer.echo(str(path))
 
 
 def _meanings() -> dict[str, str]:
-    """Give the help of each setting's flag, by its key."""
+    """Return the help of each setting's flag, by key."""
     from typing import get_type_hints
 
     from dycoke_cli.cli.ask import ask_command

@@ -1,6 +1,4 @@
-"""`dycoke doctor`: try what dycoke needs on this machine, and say what to do about what does not work."""
-
-from typing import Annotated
+"""`dycoke doctor`: test what dycoke needs on this machine, with a remedy for each problem."""
 
 import typer
 
@@ -11,14 +9,15 @@ BROKEN = 1
 
 
 def doctor_command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead, for bug reports.")] = False,
+    as_json: opt.Json = False,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Try everything that dycoke needs here, and say what to do about what does not work.
+    """Test what dycoke needs on this machine, and print remedies.
 
-    Python, packages, settings, both video decoders on a bundled clip, the model hub and its cache folder,
-    torch, GPU and driver, torchvision, and an answer of the bundled model. Ends with 1 where something is broken.
+    Tests Python, packages, settings, both video decoders on a bundled clip, the model hub and its cache folder,
+    torch, GPU and driver, torchvision, and an answer of the bundled model. Use --json for bug reports. The exit code
+    is 1 if something is broken.
     """
     import platform
 
@@ -32,12 +31,12 @@ def doctor_command(
     console = Console(highlight=False)
     findings = []
     with Terminal(quiet=quiet, stats=False, answers=False, several=False) as terminal:
-        for finding in run_checks(lambda name: terminal.progress(f"Trying {name}", 0, 0)):
+        for finding in run_checks(lambda name: terminal.progress(f"Testing {name}", 0, 0)):
             terminal.bar.drop()
             findings.append(finding)
             if not as_json:
                 console.print(result_row(finding))
-            terminal.progress("Trying what is left", 0, 0)
+            terminal.progress("Testing the rest", 0, 0)
     if as_json:
         system = f"{platform.system()} {platform.machine()}"
         write_json(results_record(findings, __version__, system))

@@ -1,4 +1,4 @@
-"""`dycoke eval`: parse, call, present."""
+"""`dycoke eval`: score methods on a file of questions."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def eval_command(
     questions: Annotated[
-        str, typer.Argument(metavar="QUESTIONS", help="A YAML or JSONL file; see above for what is in it.")
+        str, typer.Argument(metavar="QUESTIONS", help="YAML or JSONL file of questions, in the format above.")
     ],
     preset: opt.Preset = None,
     model: opt.Model = None,
@@ -25,14 +25,17 @@ def eval_command(
     option: opt.MethodOption = None,
     retain: opt.Retain = None,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Also run without compression, and compare with that.")
+        bool, typer.Option("--baseline", help="Also run without compression, as the reference.")
     ] = False,
     match: Annotated[
-        str, typer.Option(metavar="HOW", help="exact or contains, for questions that do not say. (default: exact)")
+        str,
+        typer.Option(
+            metavar="HOW", help="Matching of answers to questions without their own match: exact or contains."
+        ),
     ] = "exact",
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.jsonl", help="Keep each answer here; run again to answer only what is missing."),
+        typer.Option(metavar="FILE.jsonl", help="Keep answers in this file; a later run computes only missing ones."),
     ] = None,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
@@ -59,12 +62,12 @@ def eval_command(
     config: opt.Config = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Score methods on a file of questions: accuracy by type, and how sure the differences are.
+    """Score methods on a file of questions, with confidence intervals.
 
-    An item has video (a path relative to the file), question and answer (one text or a list of right ones);
-    it may have options (the answer is then one of them, or its letter), type, and match (exact or contains).
+    An item has video (a path relative to the file), question and answer (a text or a list of right answers). It may
+    have options (the answer is then one of them, or its letter), type, and match (exact or contains).
 
-    Case, articles and punctuation around words do not count. Intervals are 95%: Wilson's for accuracies,
+    Matching ignores case, articles and punctuation around words. Intervals are 95%: Wilson's for accuracies by type,
     a bootstrap over videos for the difference of each method to the first one.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
@@ -94,16 +97,16 @@ def eval_command(
         try:
             evaluation.run(answers, terminal.callbacks)
         except (KeyboardInterrupt, Exception) as error:
-            stopped = error  # what was answered so far is shown first
+            stopped = error  # raised after the answers so far are printed
         records = evaluation.records(answers)
     summary = summarise(records, [arm.label for arm in arms], len(evaluation.tasks))
     if records:
-        _show(summary, _described(file, evaluation, arms) if as_json else None)
-    _end(summary, stopped)
+        _print_summary(summary, _description(file, evaluation, arms) if as_json else None)
+    _raise_failures(summary, stopped)
 
 
-def _described(questions: Path, evaluation: "Evaluation", arms: "list[Arm]") -> dict[str, Any]:
-    """Say for the JSON object what was asked, of what, and how."""
+def _description(questions: Path, evaluation: "Evaluation", arms: "list[Arm]") -> dict[str, Any]:
+    """Return the questions, the model and the methods, for the JSON object."""
     tasks = evaluation.tasks
     asked = {
         "path": str(questions),
@@ -113,24 +116,24 @@ def _described(questions: Path, evaluation: "Evaluation", arms: "list[Arm]") -> 
     return {"questions": asked, **evaluation.described, "methods": [arm.described for arm in arms]}
 
 
-def _show(summary: "Summary", described: dict[str, Any] | None) -> None:
-    """Print the result: tables, or one object that begins with what `described` says."""
+def _print_summary(summary: "Summary", description: dict[str, Any] | None) -> None:
+    """Print the summary as tables, or with a description as one JSON object that begins with it."""
     from rich.console import Console
 
     from dycoke_cli.display.evaluation import SCHEMA, summary_record, summary_tables
 
-    if described is None:
+    if description is None:
         console = Console(highlight=False)
         for table in summary_tables(summary, console.width):
             console.print(table)
     else:
-        record = {"schema": SCHEMA, **described, **summary_record(summary)}
+        record = {"schema": SCHEMA, **description, **summary_record(summary)}
         write_json(record)
-    sys.stdout.flush()  # here, where a full disk is still reported
+    sys.stdout.flush()  # a full disk raises here
 
 
-def _end(summary: "Summary", stopped: BaseException | None) -> None:
-    """End a run as it went. Raises what stopped it, and FailedItemsError where answers are missing."""
+def _raise_failures(summary: "Summary", stopped: BaseException | None) -> None:
+    """Raise the exception that stopped the run, or FailedItemsError if answers are missing."""
     from dycoke_cli.errors import FailedItemsError
 
     if stopped is not None:
@@ -139,6 +142,6 @@ def _end(summary: "Summary", stopped: BaseException | None) -> None:
         videos = len({failure.video for failure in summary.failures})
         noun = "video" if videos == 1 else "videos"
         raise FailedItemsError(
-            f"{summary.unanswered} of {summary.expected} answers are missing: {videos} {noun} could not be asked about",
-            "Mend what is listed, and run again; with --output only these are asked again",
+            f"{summary.unanswered} of {summary.expected} answers are missing: {videos} {noun} failed",
+            "Repair the listed videos and run again; with --output only missing answers are computed",
         )

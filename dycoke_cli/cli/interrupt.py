@@ -1,4 +1,4 @@
-"""Ctrl-C, and SIGTERM as batch systems send it before they kill: the first ends a run, another one ends it at once."""
+"""Handlers of Ctrl-C and SIGTERM, which batch systems send before SIGKILL: the first ends a run, the second at once."""
 
 import os
 import signal
@@ -10,59 +10,59 @@ from types import FrameType, TracebackType
 from typing import Any
 
 INTERRUPTED = 130  # the exit code
-AGAIN_S = 0.01
-TWICE_S = 1.0  # GNU timeout sends SIGTERM to its child and then to the child's group: one wish, delivered twice
+RAISE_AGAIN_S = 0.01
+DUPLICATE_S = 1.0  # GNU timeout sends SIGTERM to its child and then to the child's group: one request, received twice
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what Ctrl-C does, and unlike it not to be taken as a wish to stop one answer of several."""
+    """SIGTERM. Handled like Ctrl-C, except that it ends a chat instead of stopping one answer."""
 
 
-class _Wishes:
-    """Tells a further wish to end from one SIGTERM that is delivered several times; clock: seconds."""
+class _StopRequests:
+    """Distinguishes a new request to stop from a duplicate of the last SIGTERM; clock: seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.terminated_s = -TWICE_S  # of the last one that was a wish of its own
+        self.terminated_s = -DUPLICATE_S  # time of the last SIGTERM that was not a duplicate
 
     def is_new(self, number: int) -> bool:
         if number != signal.SIGTERM:
             return True
         now = self.clock()
-        if now - self.terminated_s < TWICE_S:
+        if now - self.terminated_s < DUPLICATE_S:
             return False
         self.terminated_s = now
         return True
 
 
 class Termination:
-    """Raises Terminated where the process is at its first SIGTERM, and ends the process at a later one."""
+    """A SIGTERM handler that raises Terminated at the first signal, and ends the process at a later one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, end: Callable[[int], Any] = os._exit) -> None:
-        self.wishes, self.end = _Wishes(clock), end
-        self.heard = False
+        self.requests, self.end = _StopRequests(clock), end
+        self.received = False
 
     def install(self) -> None:
-        """Hear SIGTERM from now on; where a parent had it ignored, it stays ignored."""
+        """Install the handler, unless SIGTERM is already handled or ignored."""
         if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
             return
-        signal.signal(signal.SIGTERM, self._hear)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, self._raise)
-            self.report, sys.unraisablehook = sys.unraisablehook, self._unraisable
+            self.report, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if not self.wishes.is_new(number):
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        if not self.requests.is_new(number):
             return
-        if self.heard:
+        if self.received:
             self.end(INTERRUPTED)
-        self.heard = True
+        self.received = True
         raise Terminated
 
-    def _unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Raise Terminated again, a moment later, where C code or a finalizer could not pass it on."""
+    def _on_unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Raise Terminated again after RAISE_AGAIN_S if C code or a finalizer could not propagate it."""
         if isinstance(unraisable.exc_value, Terminated):
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            signal.setitimer(signal.ITIMER_REAL, RAISE_AGAIN_S)
         else:
             self.report(unraisable)
 
@@ -71,19 +71,20 @@ class Termination:
 
 
 class Interrupt:
-    """Whether a run was asked to stop; a context manager that hears Ctrl-C and SIGTERM.
+    """A context manager that handles Ctrl-C and SIGTERM; `requested` is True after the first of them.
 
-    tell: called once, when it was. The second time KeyboardInterrupt is raised, wherever the run is.
+    on_request: called once, at the first. The second raises KeyboardInterrupt in the main thread.
     """
 
-    def __init__(self, tell: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self.tell, self.asked = tell, False
-        self.wishes = _Wishes(clock)
+    def __init__(self, on_request: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.on_request, self.requested = on_request, False
+        self.requests = _StopRequests(clock)
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+            numbers = (signal.SIGINT, signal.SIGTERM)
+            self.before = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def __exit__(
@@ -92,10 +93,10 @@ class Interrupt:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if not self.wishes.is_new(number):
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self.requests.is_new(number):
             return
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
-        self.tell()
+        self.requested = True
+        self.on_request()

@@ -1,4 +1,4 @@
-"""`dycoke methods`: what can be asked for with -M, and with which options."""
+"""`dycoke methods`: list the methods for -M, and explain their options."""
 
 from typing import Annotated
 
@@ -12,14 +12,16 @@ from dycoke_cli.cli.streams import write_json
 def methods_command(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="One method, or several joined by +.", autocompletion=completion.methods),
+        typer.Argument(
+            metavar="[NAME]", help="Method to explain, or several joined by +.", autocompletion=completion.methods
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    as_json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
     """List the compression methods, or explain one.
 
-    It takes a few seconds: the methods are asked themselves, and they need torch.
+    This takes a few seconds, because it imports the methods and torch.
     """
     from rich.console import Console
 

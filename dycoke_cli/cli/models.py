@@ -1,4 +1,4 @@
-"""`dycoke models`: what there is, what is on this disk, and fetching what is not."""
+"""`dycoke models`: list the known models, fetch a model, print the folder of a model."""
 
 from typing import Annotated, Any
 
@@ -7,18 +7,19 @@ import typer
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A known name or a hub id; NAME@REVISION for a certain one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Known name or hub id; NAME@REVISION for a branch, tag or commit.")
+]
 
-models_app = typer.Typer(help="List models, fetch them, say where they are.", rich_markup_mode=None)
+models_app = typer.Typer(help="List models, fetch them, print their folders.", rich_markup_mode=None)
 
 
 @models_app.command("list")
-def list_command(as_json: AsJson = False, debug: opt.Debug = False) -> None:
-    """List the models that have names: size, memory that the weights need, and whether they are on this disk.
+def list_command(as_json: opt.Json = False, debug: opt.Debug = False) -> None:
+    """List the known models.
 
-    Sizes are arithmetic over the models' shapes. A run needs memory for the video as well;
-    it is checked before a model is loaded.
+    Prints parameters, memory of the weights, and whether a model is on this disk. Sizes are computed from the models'
+    shapes. A run also needs memory for the video, which is checked before a model is loaded.
     """
     from rich.console import Console
 
@@ -33,11 +34,11 @@ def list_command(as_json: AsJson = False, debug: opt.Debug = False) -> None:
 
 
 @models_app.command("pull")
-def pull_command(name: Name, as_json: AsJson = False, quiet: opt.Quiet = False, debug: opt.Debug = False) -> None:
-    """Fetch a model, or check the one that is here against the hub's checksums.
+def pull_command(name: Name, as_json: opt.Json = False, quiet: opt.Quiet = False, debug: opt.Debug = False) -> None:
+    """Fetch a model, or verify it by the hub's checksums.
 
-    What was cut goes on where it stopped. The commit that was fetched stays what NAME means until NAME is pulled
-    again; `--model NAME@REVISION` keeps several apart. HF_TOKEN opens private and gated models.
+    An interrupted download resumes. NAME refers to the commit that was fetched until NAME is pulled again;
+    NAME@REVISION keeps several revisions. HF_TOKEN gives access to private and gated models.
     """
     from rich.console import Console
     from rich.text import Text
@@ -46,8 +47,8 @@ def pull_command(name: Name, as_json: AsJson = False, quiet: opt.Quiet = False, 
     from dycoke_cli.models.names import address, fetch
 
     if name == "demo":
-        raise UsageError("'demo' comes with dycoke", "Nothing is to be fetched")
-    address(name)  # refused before the hub client is imported
+        raise UsageError("'demo' comes with dycoke", "It needs no download")
+    address(name)  # raises for a wrong name before the hub client is imported
     from huggingface_hub.utils import disable_progress_bars
 
     console = Console(stderr=True, quiet=quiet, highlight=False)

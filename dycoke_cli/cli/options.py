@@ -1,6 +1,6 @@
-"""The options that commands share, each declared once.
+"""The options that several commands share, each declared once.
 
-Those that are settings stay text here: `settings.py` reads them, as it reads files and variables.
+Options that are settings stay text here: `config/settings.py` validates them together with files and variables.
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from dycoke_cli.cli import completion
 from dycoke_cli.cli.completion import words_of
 
 
-def _pairs(context: Context, given: list[str] | None) -> list[str] | None:
-    """Say what names the output file, where a command has one, to who took -o for it as with other programs."""
+def _check_pairs(context: Context, given: list[str] | None) -> list[str] | None:
+    """Parse -o; in a command with --output, add that flag to the remedy, as -o is the output file in other programs."""
     if given and any(parameter.name == "output" for parameter in context.command.params):
         from dycoke_cli.config.settings import parse_options
         from dycoke_cli.errors import UsageError
@@ -30,7 +30,7 @@ Preset = Annotated[
     str | None,
     Option(
         metavar="NAME",
-        help="Settings that belong together: fast, faithful, paper or none. Flags win over them. (default: none)",
+        help="Named set of settings: fast, faithful, paper or none. Other flags override it. (default: none)",
         autocompletion=words_of("preset"),
     ),
 ]
@@ -40,8 +40,8 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="demo, llava-video-7b, llava-video-72b, llava-ov-0.5b, llava-ov-7b, llava-ov-72b, a hub id or a folder. "
-        "(default: auto)",
+        help="Model: demo, llava-video-7b, llava-video-72b, llava-ov-0.5b, llava-ov-7b, llava-ov-72b, a hub id or a "
+        "folder. (default: auto, a model on this disk, else demo)",
         autocompletion=completion.models,
     ),
 ]
@@ -51,7 +51,7 @@ Method = Annotated[
         "--method",
         "-M",
         metavar="NAME",
-        help="One of `dycoke methods`, or several joined by +, as vidcom2+dynamic. (default: dycoke)",
+        help="Compression method, see `dycoke methods`; + joins several, as in vidcom2+dynamic. (default: dycoke)",
         autocompletion=completion.methods,
     ),
 ]
@@ -61,8 +61,8 @@ Methods = Annotated[
         "--method",
         "-M",
         metavar="NAME[:K=V,...]",
-        help="A method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat it to compare several; the "
-        "first is what others are compared with. (default: dycoke)",
+        help="Compression method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat to compare several; "
+        "the first is the reference. (default: dycoke)",
         autocompletion=completion.methods,
     ),
 ]
@@ -72,10 +72,10 @@ MethodOption = Annotated[
         "--option",
         "-o",
         metavar="KEY=VALUE",
-        help="An option of the method, as `dycoke methods NAME` lists them; STAGE.KEY for one of several joined. "
-        "(default of dycoke: k=0.7 l=3 p=0.7)",
+        help="Option of the method, see `dycoke methods NAME`; STAGE.KEY=VALUE for one of several joined methods. "
+        "Repeat for several. (default of dycoke: k=0.7 l=3 p=0.7)",
         autocompletion=completion.method_options,
-        callback=_pairs,
+        callback=_check_pairs,
     ),
 ]
 Retain = Annotated[
@@ -83,19 +83,19 @@ Retain = Annotated[
     Option(
         "--retain",
         metavar="R",
-        help="Share of the visual tokens that enters the language model, above 0 to 1, the same for every method; "
-        "wins over the method's own options. (default: the method's)",
+        help="Share of the visual tokens that enters the language model, above 0 and at most 1; overrides the method's "
+        "own options. (default: the method's)",
     ),
 ]
 Device = Annotated[
     str | None,
-    Option(metavar="NAME", help="cpu, cuda or cuda:N. (default: auto)", autocompletion=completion.devices),
+    Option(metavar="NAME", help="Device: cpu, cuda or cuda:N. (default: auto)", autocompletion=completion.devices),
 ]
 Dtype = Annotated[
     str | None,
     Option(
         metavar="NAME",
-        help="float32, bfloat16 or float16. (default: bfloat16 on CUDA, float32 elsewhere)",
+        help="Number format: float32, bfloat16 or float16. (default: bfloat16 on CUDA, float32 elsewhere)",
         autocompletion=words_of("dtype"),
     ),
 ]
@@ -103,7 +103,7 @@ Quantize = Annotated[
     str | None,
     Option(
         metavar="NAME",
-        help="Load the language model's weights as int8 or int4; needs dycoke[quant].",
+        help="Quantize the language model to int8 or int4; needs dycoke[quant]. (default: off)",
         autocompletion=words_of("quantize"),
     ),
 ]
@@ -111,7 +111,7 @@ DeviceMap = Annotated[
     str | None,
     Option(
         metavar="auto",
-        help="Spread the layers over all CUDA devices; needs dycoke[multi]. (default: one device)",
+        help="auto distributes the layers over all CUDA devices; needs dycoke[multi]. (default: one device)",
         autocompletion=words_of("device_map"),
     ),
 ]
@@ -119,7 +119,7 @@ Memory = Annotated[
     str | None,
     Option(
         metavar="HOW",
-        help="check refuses what will not fit before it is loaded; ignore tries. (default: check)",
+        help="Memory check before loading: check refuses a run that does not fit, ignore runs it. (default: check)",
         autocompletion=words_of("memory"),
     ),
 ]
@@ -127,14 +127,14 @@ Compile = Annotated[
     bool | None,
     Option(
         "--compile/--no-compile",
-        help="Run decode steps through torch.compile; the first step waits for it. (default: no-compile)",
+        help="Compile decode steps with torch.compile, which delays the first step. (default: no-compile)",
     ),
 ]
 Newline = Annotated[
     str | None,
     Option(
         metavar="WHERE",
-        help="Newlines between visual tokens: one_token, grid, frame or no_token. (default: the model's)",
+        help="Newline tokens between visual tokens: one_token, grid, frame or no_token. (default: the model's)",
         autocompletion=words_of("newline"),
     ),
 ]
@@ -142,7 +142,7 @@ Pooling = Annotated[
     str | None,
     Option(
         metavar="MODE",
-        help="bilinear, average or max. (default: the model's)",
+        help="Pooling of visual tokens: bilinear, average or max. (default: the model's)",
         autocompletion=words_of("pooling"),
     ),
 ]
@@ -150,7 +150,8 @@ RowNewlines = Annotated[
     str | None,
     Option(
         metavar="WHICH",
-        help="With grid newlines, the compressed rows that keep theirs: complete, present or all. (default: complete)",
+        help="With --newline grid, rows that keep their newline after compression: complete rows, rows with tokens "
+        "present, or all. (default: complete)",
         autocompletion=words_of("row_newlines"),
     ),
 ]
@@ -158,66 +159,85 @@ RowNewlines = Annotated[
 # Frames
 Frames = Annotated[
     str | None,
-    Option("--frames", "-n", metavar="N", help="So many, spread evenly. (default: the model's)"),
+    Option("--frames", "-n", metavar="N", help="Number of frames, spread evenly. (default: the model's)"),
 ]
 Fps = Annotated[
     str | None,
-    Option(metavar="F", help="So many a second instead; of a folder, how many pictures show a second. (default: 1)"),
+    Option(
+        metavar="F",
+        help="Frames per second, instead of --frames; for a folder, its pictures per second. (default for a folder: 1)",
+    ),
 ]
 MaxFrames = Annotated[
     str | None,
-    Option(metavar="N", help="With --fps, no more than these. (default: the model's)"),
+    Option(metavar="N", help="Maximum number of frames with --fps. (default: the model's)"),
 ]
-Start = Annotated[str | None, Option(metavar="TIME", help="Look from here on: 90, 1:30 or 0:01:30.5.")]
-End = Annotated[str | None, Option(metavar="TIME", help="Look up to here.")]
+Start = Annotated[
+    str | None, Option(metavar="TIME", help="Start of the window, such as 90 (seconds), 1:30 or 0:01:30.5.")
+]
+End = Annotated[str | None, Option(metavar="TIME", help="End of the window, in the same formats.")]
 Sample = Annotated[
     str | None,
     Option(
         metavar="HOW",
-        help="Evenly in time, or in count of frames: time or index. (default: time)",
+        help="Even spacing of frames in time, or in frame count (index). (default: time)",
         autocompletion=words_of("sample"),
     ),
 ]
 Decoder = Annotated[
     str | None,
-    Option(metavar="NAME", help="decord or pyav. (default: auto)", autocompletion=words_of("decoder")),
+    Option(metavar="NAME", help="Video decoder: decord or pyav. (default: auto)", autocompletion=words_of("decoder")),
 ]
-VideoTimeout = Annotated[str | None, Option(metavar="SECONDS", help="How long decoding may take. (default: 120)")]
+VideoTimeout = Annotated[str | None, Option(metavar="SECONDS", help="Time limit for decoding. (default: 120)")]
 
 # Answer
-MaxNewTokens = Annotated[str | None, Option(metavar="N", help="Longest answer, in tokens. (default: 256)")]
-Temperature = Annotated[str | None, Option(metavar="T", help="0 takes the likeliest token. (default: 0)")]
-TopP = Annotated[str | None, Option(metavar="P", help="Draw from this much probability. (default: 1)")]
-Seed = Annotated[str | None, Option(metavar="N", help="The same seed, the same answer. (default: 0)")]
-RepetitionPenalty = Annotated[str | None, Option(metavar="X", help="Above 1 avoids repeating tokens. (default: 1)")]
+MaxNewTokens = Annotated[str | None, Option(metavar="N", help="Maximum length of an answer, in tokens. (default: 256)")]
+Temperature = Annotated[
+    str | None, Option(metavar="T", help="Sampling temperature; 0 takes the most likely token. (default: 0)")
+]
+TopP = Annotated[
+    str | None,
+    Option(metavar="P", help="Sample from the most likely tokens with this total probability. (default: 1)"),
+]
+Seed = Annotated[str | None, Option(metavar="N", help="Random seed; the same seed gives the same answer. (default: 0)")]
+RepetitionPenalty = Annotated[
+    str | None, Option(metavar="X", help="Above 1 makes repeated tokens less likely. (default: 1)")
+]
 
 # Encoded videos
 UseCache = Annotated[
     bool | None,
-    Option("--cache/--no-cache", help="Keep encoded videos on disk, and read them from there. (default: cache)"),
+    Option("--cache/--no-cache", help="Store encoded videos on disk and reuse them. (default: cache)"),
 ]
 CacheSize = Annotated[
     str | None,
-    Option(metavar="GB", help="How much they may take; those not used for longest go. (default: 10)"),
+    Option(
+        metavar="GB",
+        help="Maximum size of the encoded videos on disk; least recently used ones are removed. (default: 10)",
+    ),
 ]
 
 # Output
 Baseline = Annotated[bool, Option("--baseline", help="Also run without compression, and measure both.")]
-Json = Annotated[bool, Option("--json", help="Print one JSON object instead of the answer.")]
-TraceFile = Annotated[Path | None, Option("--trace", metavar="FILE", help="Write which tokens each step read.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
+TraceFile = Annotated[
+    Path | None, Option("--trace", metavar="FILE", help="Write the tokens that each step read, as JSON.")
+]
 ReportFile = Annotated[
     Path | None,
-    Option("--report", metavar="FILE.html", help="Write a page that shows the run, word by word and frame by frame."),
+    Option(
+        "--report", metavar="FILE.html", help="Write an HTML page of the run, with the tokens by word and by frame."
+    ),
 ]
 Stats = Annotated[
     bool | None,
-    Option("--stats/--no-stats", help="Show the panel. (default: on a terminal)"),
+    Option("--stats/--no-stats", help="Print token counts, times and memory. (default: on a terminal)"),
 ]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Nothing on stderr but errors.")]
-Config = Annotated[Path | None, Option(metavar="FILE", help="Settings from this file, not ./dycoke.yaml.")]
-Debug = Annotated[bool, Option("--debug", help="Show the traceback of a failure.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only errors to stderr.")]
+Config = Annotated[Path | None, Option(metavar="FILE", help="Settings file, instead of dycoke.yaml.")]
+Debug = Annotated[bool, Option("--debug", help="Print the traceback of an error.")]
 
-# Which of a command's parameters are settings; files and variables can set these too.
+# The parameters of commands that are settings: files and variables can set these too.
 SETTINGS = {
     "preset",
     "model",

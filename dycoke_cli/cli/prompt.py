@@ -1,4 +1,4 @@
-"""Where a chat's lines come from: a person at a terminal, or a pipe."""
+"""Read the lines of a chat from a terminal or a pipe."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from typing import Any
 
 from dycoke_cli.cli.interrupt import Terminated
 
-PROMPT, MORE = "> ", ". "  # plain, as a readline without a UTF-8 locale would garble anything else
-PASTE_S = 0.03  # whoever types takes longer for the next line
-REMEMBERED = 1000  # entries of the history
-LEAVING = "Ctrl-C again, or Ctrl-D, leaves."
+PROMPT, CONTINUED = "> ", ". "  # ASCII, because readline without a UTF-8 locale garbles other characters
+PASTE_S = 0.03  # lines that follow faster belong to a paste: typing takes longer
+HISTORY_SIZE = 1000  # entries
+LEAVING = "Press Ctrl-C again or Ctrl-D to leave."
 
 
 class PipedLines:
-    """One question a line."""
+    """Reads one question per line from stdin."""
 
     interactive = False
 
@@ -25,16 +25,16 @@ class PipedLines:
         _read_any_bytes()
 
     def read(self) -> str | None:
-        """Give the next line, None after the last one."""
+        """Return the next line, or None at the end."""
         line = sys.stdin.readline()
         return line.strip() if line else None
 
 
 class KeyboardPrompt:
-    """Reads what a person types or pastes, with line editing and a history that outlives the chat.
+    """Reads typed or pasted questions, with line editing and a history file.
 
-    A paste of several lines is one question: readline holds it together where it knows how; elsewhere lines that are
-    there at once belong together.
+    A paste of several lines is one question: readline with bracketed paste returns it whole; without, lines that
+    arrive within PASTE_S are joined.
     """
 
     interactive = True
@@ -46,38 +46,38 @@ class KeyboardPrompt:
         if self.readline is not None:
             self.readline.parse_and_bind("set enable-bracketed-paste on")
             self.readline.set_auto_history(False)
-            for line in _remembered(self.history):
+            for line in _read_history(self.history):
                 self.readline.add_history(line)
 
     def read(self) -> str | None:
-        """Give what was entered, None at its end.
+        """Return the next entry, or None at the end of input.
 
         Raises KeyboardInterrupt at the second Ctrl-C in a row, Terminated at SIGTERM.
         """
-        hit = False
+        interrupted = False
         while True:
             try:
-                text = self._entered()
+                text = self._read_entry()
             except EOFError:
                 sys.stderr.write("\n")
                 return None
             except KeyboardInterrupt as stop:
-                if hit or isinstance(stop, Terminated):
+                if interrupted or isinstance(stop, Terminated):
                     raise
-                hit = True
+                interrupted = True
                 sys.stderr.write(f"\n{LEAVING}\n")
                 continue
             if text:
-                self._remember(text)
+                self._append_history(text)
             return text
 
-    def _entered(self) -> str:
-        lines = [_line(PROMPT)]
+    def _read_entry(self) -> str:
+        lines = [_input(PROMPT)]
         while sys.platform != "win32" and select.select([sys.stdin], [], [], PASTE_S)[0]:
-            lines.append(_line(MORE))
+            lines.append(_input(CONTINUED))
         return "\n".join(lines).strip()
 
-    def _remember(self, text: str) -> None:
+    def _append_history(self, text: str) -> None:
         if self.readline is None:
             return
         self.readline.add_history(text)
@@ -89,16 +89,16 @@ class KeyboardPrompt:
 
 
 def _read_any_bytes() -> None:
-    """Let stdin give what is not text: it is refused as a question, and not before."""
-    reconfigure = getattr(sys.stdin, "reconfigure", None)  # a stream of a caller's own may have none
+    """Decode invalid UTF-8 on stdin to surrogates; `check_question` then refuses it with a message."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)  # a caller's own stream may have none
     if reconfigure is not None:
         reconfigure(errors="surrogateescape")
 
 
-def _line(prompt: str) -> str:
+def _input(prompt: str) -> str:
     if sys.stdout.isatty():
         return input(prompt)
-    # input() would write the prompt among the answers.
+    # input() would write the prompt to stdout, among the answers.
     sys.stderr.write(prompt)
     sys.stderr.flush()
     return input()
@@ -118,17 +118,17 @@ def _history_file() -> Path:
     return Path(typer.get_app_dir("dycoke")) / "chat_history.jsonl"
 
 
-def _remembered(file: Path) -> list[str]:
-    """Read the last entries of the history; a file that has grown long is cut down to them."""
+def _read_history(file: Path) -> list[str]:
+    """Return the last HISTORY_SIZE entries; a file of more than twice as many is rewritten with these."""
     try:
         entries = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     lines = []
-    for entry in entries[-REMEMBERED:]:
+    for entry in entries[-HISTORY_SIZE:]:
         with suppress(ValueError):
             lines.append(str(json.loads(entry)))
-    if len(entries) > 2 * REMEMBERED:
+    if len(entries) > 2 * HISTORY_SIZE:
         from dycoke_cli.display.records import write_whole
         from dycoke_cli.errors import UsageError
 

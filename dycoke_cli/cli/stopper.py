@@ -1,4 +1,4 @@
-"""Ctrl-C while a chat is at work."""
+"""Ctrl-C during a turn of a chat: stop the answer, or interrupt the turn."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,21 +6,20 @@ from typing import Any
 
 
 class Stopper:
-    """Takes Ctrl-C as a wish to end the answer once its words come, and as an interruption at any other time.
+    """A context manager in which Ctrl-C during decoding requests the end of the answer, and else interrupts.
 
-    A step runs to its end, whatever the device is doing; a second Ctrl-C interrupts that too. Without `active` it does
-    nothing.
+    The current step is completed first; a second Ctrl-C interrupts it. If not `active`, Ctrl-C is not handled.
     """
 
     def __init__(self, active: bool) -> None:
         self.active = active
-        self.speaking = self.asked = False
+        self.decoding = self.requested = False
         self._before: Any = None
 
     def __enter__(self) -> "Stopper":
-        self.speaking = self.asked = False
+        self.decoding = self.requested = False
         if self.active:
-            self._before = signal.signal(signal.SIGINT, self._hit)
+            self._before = signal.signal(signal.SIGINT, self._on_sigint)
         return self
 
     def __exit__(
@@ -30,14 +29,14 @@ class Stopper:
             signal.signal(signal.SIGINT, self._before)
 
     def phase(self, name: str) -> None:
-        """Hears what the run is doing."""
-        self.speaking = name == "decode"
+        """Set the phase of the run: a callback of `Callbacks.phase`."""
+        self.decoding = name == "decode"
 
-    def asked_to(self) -> bool:
-        """Whether the answer should end."""
-        return self.asked
+    def stop_requested(self) -> bool:
+        """Return whether the answer should end."""
+        return self.requested
 
-    def _hit(self, number: int, frame: FrameType | None) -> None:
-        if not self.speaking or self.asked:
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        if not self.decoding or self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

@@ -1,4 +1,4 @@
-"""The two streams of a terminal: answers on stdout; progress, notices and panels on stderr."""
+"""Print a run while it happens: answers to stdout; progress, notices and panels to stderr."""
 
 import os
 import sys
@@ -26,15 +26,14 @@ from dycoke_cli.system.callbacks import Callbacks
 if TYPE_CHECKING:
     from dycoke_cli.session.ask import Outcome
 
-PATIENCE_S = 1.0  # progress shows only for what takes longer
+DELAY_S = 1.0  # a progress bar appears only after this time
 
 
 class Terminal:
-    """Shows a run to a person while it happens; a context manager that leaves no bar behind.
+    """Prints the output of a run through `callbacks`; a context manager that removes the progress bar at its end.
 
-    quiet: nothing on stderr. stats: show the panel; None: if stderr is a terminal. answers: print answer text on
-    stdout. several: more than one question is asked. counted: progress says how many are done and how long the rest
-    takes.
+    quiet: print nothing to stderr. stats: print the panel; None: only if stderr is a terminal. answers: print answers
+    to stdout. several: print each question before its answer. counted: progress includes counts and the time left.
     """
 
     def __init__(self, quiet: bool, stats: bool | None, answers: bool, several: bool, counted: bool = False) -> None:
@@ -45,9 +44,9 @@ class Terminal:
         self.callbacks = Callbacks(self.notice, self.progress, self.question, self.text, self.answered)
         self.bar = DelayedBar(self.console, counted)
         self.lines = MinuteLines(self.console)
-        self.amid_line = False  # stdout holds the beginning of an answer
+        self.amid_line = False  # stdout ends with an incomplete answer
         if quiet:
-            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # a download's bar is the hub client's own
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # the hub client prints its own bars
 
     def __enter__(self) -> "Terminal":
         return self
@@ -61,22 +60,22 @@ class Terminal:
             self._write("\n")
 
     def notice(self, line: str) -> None:
-        """Show one line."""
+        """Print one line to stderr."""
         self.console.print(Text(line, style="yellow"), soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Show what is being done."""
+        """Update the progress bar, or without a terminal the line that is printed each minute."""
         self.lines.update(f"{what}, {done} of {total}" if total else what)
         if self.console.is_terminal and not self.console.quiet:
             self.bar.update(what, done, total)
 
     def question(self, question: str) -> None:
-        """Say which question the next answer is for, where there are several."""
+        """Print the question of the next answer, if there are several."""
         if self.several and self.answers:
             self.console.print(Text(f"» {question}", style="dim"), soft_wrap=True)
 
     def text(self, piece: str) -> None:
-        """Show a piece of an answer as it comes, on a terminal."""
+        """Print a piece of an answer, if stdout is a terminal."""
         self.bar.drop()
         self.lines.update("Answering")
         if self.streams:
@@ -84,7 +83,7 @@ class Terminal:
             self.amid_line = True
 
     def answered(self, answer: str) -> None:
-        """End an answer's line; a pipe gets it whole."""
+        """End the line of an answer; if stdout is not a terminal, print the whole answer."""
         self.bar.drop()
         self.lines.update("")
         if self.answers:
@@ -92,7 +91,7 @@ class Terminal:
         self.amid_line = False
 
     def finish(self, outcome: "Outcome") -> None:
-        """Show the panels."""
+        """Print the panel of each answer."""
         self.bar.drop()
         if self.stats:
             for number in range(len(outcome.answers)):
@@ -104,9 +103,9 @@ class Terminal:
 
 
 class DelayedBar:
-    """A progress bar that appears only once a run has kept its user waiting.
+    """A progress bar that appears after DELAY_S.
 
-    counted: it says how many are done and how long the rest takes.
+    counted: include counts and the time left.
     """
 
     def __init__(self, console: Console, counted: bool = False) -> None:
@@ -116,7 +115,7 @@ class DelayedBar:
         self.what, self.task = "", TaskID(0)
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Say what is being done and how far it is; a total of 0 is unknown."""
+        """Set the label and the progress; a total of 0 means unknown."""
         if self.progress is None:
             counts: list[ProgressColumn] = []
             if self.counted:
@@ -130,8 +129,8 @@ class DelayedBar:
                 console=self.console,
                 transient=True,
             )
-            # What follows may block for seconds in an import, so a thread has to bring the bar up.
-            self.timer = threading.Timer(PATIENCE_S, self.progress.start)
+            # The main thread may block for seconds in an import, so another thread starts the bar.
+            self.timer = threading.Timer(DELAY_S, self.progress.start)
             self.timer.daemon = True
             self.timer.start()
             self.what = ""
@@ -143,10 +142,10 @@ class DelayedBar:
         self.progress.update(self.task, completed=done, total=total or None, count=count)
 
     def drop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.progress is not None and self.timer is not None:
             self.timer.cancel()
-            if self.timer.is_alive():  # Ctrl-C may have come before it was started
+            if self.timer.is_alive():  # not if Ctrl-C came before its start
                 self.timer.join()
             self.progress.stop()
             self.progress = self.timer = None

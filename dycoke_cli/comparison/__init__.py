@@ -1,1 +1,1 @@
-"""Several methods on one video, each run on its own, in turns."""
+"""Compare several methods on one question about one video: separate runs, in alternating order."""

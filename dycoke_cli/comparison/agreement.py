@@ -1,4 +1,4 @@
-"""How far an answer says what another says: pure functions over text."""
+"""Compare two answers as text: token F1, and the words that differ."""
 
 import difflib
 from collections import Counter
@@ -10,16 +10,16 @@ Change = Literal["same", "left out", "put in"]
 
 
 class Piece(NamedTuple):
-    """Some words of an answer, and what became of them beside the reference."""
+    """Consecutive words that both texts contain, or only the reference, or only the answer."""
 
     change: Change
     words: str
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """Give the F1 of the words that two texts share, each as often as it is there.
+    """Return the F1 of the words that two texts share, counted with multiplicity.
 
-    Case, articles and punctuation around words do not count. From 0 to 1, higher is more alike; two empty texts agree.
+    Case, articles and punctuation around words are ignored. From 0 to 1, higher is more similar; two empty texts: 1.
     Source: Rajpurkar et al. 2016 (SQuAD).
     """
     ours, theirs = Counter(normalised(answer).split()), Counter(normalised(reference).split())
@@ -30,7 +30,7 @@ def token_f1(answer: str, reference: str) -> float:
 
 
 def differences(answer: str, reference: str) -> list[Piece]:
-    """Say word by word how `answer` came out of `reference`: in order, neighbours of a kind together."""
+    """Return the word-level diff from `reference` to `answer`, in order; adjacent changes of one kind are joined."""
     ours, theirs = answer.split(), reference.split()
     pieces: list[Piece] = []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():

@@ -1,4 +1,4 @@
-"""From which layer on a method lets the network see less, and how much every layer then works on."""
+"""Count the visual tokens and keys that each layer processes under a method, and the FLOPs of an answer."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,29 +11,29 @@ from dycoke_cli.session.answer import Answer
 
 
 class Depth(NamedTuple):
-    """The first layers that see less; the number of layers where none does."""
+    """The first layers that process fewer visual tokens; the number of layers where none does."""
 
-    cut: int  # works on and stores only what the prefill kept on the way
-    prune_from: int  # reads only the active tokens at a decode step
+    cut: int  # first layer that computes and caches only the tokens kept by the prefill pruner
+    prune_from: int  # first layer that reads only the active tokens at a decode step
 
     @classmethod
     def of(cls, method: Method, layers: int) -> "Depth":
-        """Ask a method that has accepted the network."""
+        """Read both layers from a method whose `check` accepted the network."""
         prefill_pruner, selector = method.prefill_pruner(), method.selector(torch.ones(1, dtype=torch.int64))
         return cls(prefill_pruner.layer if prefill_pruner else layers, selector.prune_from if selector else layers)
 
 
 class Computed(NamedTuple):
-    """Arithmetic of one answer, from counted lengths: see `flops`."""
+    """FLOPs of one answer, computed from counted lengths: see `models.flops`."""
 
     flops_paper: float
     flops_true: int
 
 
 def computed(answer: Answer, shape: TextShape, depth: Depth) -> Computed:
-    """Compute what an answer to a single question took."""
+    """Compute the FLOPs of an answer to a single question."""
     others = answer.tokens.text + answer.tokens.newline
-    # The prefill reads what is left after its cut.
+    # The prefill step reads the tokens that remain after its cut.
     visual = visual_by_layer(answer.tokens.visual_prefill, answer.steps[0].read, shape.layers, depth)
     read = [step.read for step in answer.steps[1:]]
     decode = sum(read) / len(read) if read else 0.0
@@ -44,14 +44,15 @@ def computed(answer: Answer, shape: TextShape, depth: Depth) -> Computed:
 
 
 def visual_by_layer(entered: int, kept: int, layers: int, depth: Depth) -> list[int]:
-    """Count the visual tokens of each layer of the prefill, some of which it may drop on the way: (layers,)."""
+    """Return the number of visual tokens in each layer of the prefill, fewer from `depth.cut` on: (layers,)."""
     return [entered if layer < depth.cut else kept for layer in range(layers)]
 
 
 def keys_by_step(read: Sequence[int], visual: Sequence[int], others: int, depth: Depth) -> list[list[int]]:
-    """Count the keys that the new token of each decode step attends to, itself included: (steps, layers).
+    """Return the number of keys that the new token of each decode step attends to, itself included: (steps, layers).
 
-    read: visual keys of the pruned layers at each step; visual: what each layer stores; others: the rest of the prompt.
+    read: visual keys of the pruned layers at each step; visual: visual keys that each layer caches; others: the rest of
+    the prompt.
     """
     return [
         [others + number + (count if layer >= depth.prune_from else stored) for layer, stored in enumerate(visual)]

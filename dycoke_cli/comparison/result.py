@@ -1,4 +1,4 @@
-"""What a comparison leaves: every run, as it was measured. Plain values only."""
+"""The result of a comparison: every measured run, in plain values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,14 +30,14 @@ class Comparison:
     model: dict[str, str]  # name, family, dtype, device
     machine: dict[str, Any]
     load_model_s: float
-    reference: str | None  # the label of the uncompressed arm on the same engine; None: it was not asked for
+    reference: str | None  # the label of the uncompressed arm on the same engine; None: not requested
     runs: tuple[Run, ...]
 
     @property
     def labels(self) -> list[str]:
-        """The arms, in the order in which they were asked for."""
+        """The labels of the arms, in the order of the command."""
         return [run.label for run in self.runs if run.repeat == 0]
 
     def of(self, label: str) -> list[Run]:
-        """Give the runs of one arm."""
+        """Return the runs of one arm, in the order in which they ran."""
         return [run for run in self.runs if run.label == label]

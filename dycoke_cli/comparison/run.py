@@ -1,4 +1,4 @@
-"""Compare methods on one question about one video: the whole story in one function."""
+"""Run a comparison: every arm answers one question about one video, several times, in alternating order."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +13,12 @@ from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.session.answer import Answer
-from dycoke_cli.session.pipeline import FEW_FRAMES, describe, open_video
+from dycoke_cli.session.frame_request import FEW_FRAMES
+from dycoke_cli.session.load import describe
+from dycoke_cli.session.pipeline import open_video
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.machine import machine_facts
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.path import readable_path
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ SILENT = Callbacks()
 
 @dataclass(frozen=True)
 class Contender:
-    """One arm, ready to run again and again."""
+    """One arm, ready to run repeatedly."""
 
     described: dict[str, Any]
     depth: Depth
@@ -44,22 +46,22 @@ def compare(
     trace: bool = False,
     callbacks: Callbacks = SILENT,
 ) -> Comparison:
-    """Answer one question with every arm, `repeats` times in turns, each run on its own from the same decoded frames.
+    """Answer one question with every arm, `repeats` times in turns, each run separate, from the same decoded frames.
 
-    stock: transformers' own `generate` takes part. trace: every answer of this engine tells which tokens.
-    Every arm runs once unmeasured. Each repeat begins with another arm, so that none always comes first, and each run
-    encodes, compresses, prefills and decodes anew; peaks count from its start. Decoding the video happens once and
-    its time is in every run's.
-    Raises a DyCokeError for whatever a user can act on; what an arm cannot do, before any arm runs.
+    stock: include transformers' own `generate`. trace: record which tokens each step of this engine reads.
+    Every arm runs once unmeasured. Each repeat starts with another arm, so that no arm always runs first. Each run
+    encodes, compresses, prefills and decodes again; its peak memory is measured from its start. The video is decoded
+    once, and this time is included in every run.
+    Raises a DyCokeError for every error of the user; if an arm cannot run at all, before any arm runs.
     """
     opened = open_video(readable_path(video), settings, callbacks, lambda: [arm.method for arm in arms])
-    model, frames, clip = opened.model, opened.frames, opened.clip
-    contenders = [_ours(model, clip, arm, question, settings, trace) for arm in arms]
+    model, frames = opened.model, opened.clip.frames
+    contenders = [_ours(model, opened.video, arm, question, settings, trace) for arm in arms]
     refuse_twins([replace(arm, method=kept) for arm, (_, kept) in zip(arms, contenders, strict=True)])
     ready = [contender for contender, _ in contenders]
     reference = next((arm.label for arm in arms if arm.method == Full()), None)
     if stock:
-        ready.insert(1 if reference == arms[0].label else 0, _stock(model, clip, question, settings, callbacks))
+        ready.insert(1 if reference == arms[0].label else 0, _stock(model, opened.video, question, settings, callbacks))
     if len(frames) < FEW_FRAMES and any(arm.label != reference for arm in arms):
         callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from any method")
     shape = TextShape.of(model.language_model.body.config)
@@ -75,18 +77,20 @@ def compare(
         for repeat, turn, contender, answer in _measured(ready, repeats, callbacks)
     )
     machine = machine_facts(model.language_model.device)
-    return Comparison(frames, question, describe(opened.name, model), machine, opened.load_model_s, reference, runs)
+    return Comparison(
+        frames, question, describe(opened.checkpoint.name, model), machine, opened.load_model_s, reference, runs
+    )
 
 
 def _ours(
-    model: "Family", clip: Clip, arm: Arm, question: str, settings: Settings, trace: bool
+    model: "Family", video: Video, arm: Arm, question: str, settings: Settings, trace: bool
 ) -> tuple[Contender, Method]:
-    """Prepare an arm of this engine; also give its method, in which a budget has become options."""
+    """Prepare an arm of this engine; also return its method, with options set to meet the budget."""
     from dycoke_cli.session.session import Session
 
-    # A budget is for what compresses, not for the baseline beside it.
+    # The budget applies to the compressing arms only, not to the uncompressed baseline.
     own = settings.model_copy(update={"retain": None}) if arm.baseline else settings
-    session = Session(model, clip, arm.method, own)
+    session = Session(model, video, arm.method, own)
     session.check_context([question], f"method {arm.label}", arm.way_out)
 
     def run() -> Answer:
@@ -97,31 +101,31 @@ def _ours(
     return Contender(described, Depth.of(session.method, model.facts.layers), run), session.method
 
 
-def _stock(model: "Family", clip: Clip, question: str, settings: Settings, callbacks: Callbacks) -> Contender:
+def _stock(model: "Family", video: Video, question: str, settings: Settings, callbacks: Callbacks) -> Contender:
     """Prepare transformers' own `generate`."""
     from dycoke_cli.capacity.context import answer_room, check_context, uncompressed_positions
     from dycoke_cli.comparison.stock import StockGenerate
 
-    check_context(model, Full(), settings, clip, [question], STOCK, "no --baseline")
-    positions = uncompressed_positions(model, clip, question)
+    check_context(model, Full(), settings, video.clip, [question], STOCK, "no --baseline")
+    positions = uncompressed_positions(model, video.clip, question)
     room = answer_room(
         model.language_model.context, positions, settings.max_new_tokens, callbacks, STOCK, "Fewer frames make room"
     )
-    stock = StockGenerate(model, clip, room)
+    stock = StockGenerate(model, video, room)
     return Contender(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
 
 
 def _measured(
     contenders: Sequence[Contender], repeats: int, callbacks: Callbacks
 ) -> Iterator[tuple[int, int, Contender, Answer]]:
-    """Run everyone once for nothing, then in turns: (repeat, turn within it, contender, answer)."""
+    """Run each arm once unmeasured, then in turns; yield (repeat, turn within it, contender, answer)."""
     total, done = len(contenders) * (repeats + 1), 0
     for repeat in range(-1, repeats):
         first = max(repeat, 0) % len(contenders)
         for turn, contender in enumerate([*contenders[first:], *contenders[:first]]):
             label = contender.described["label"]
             callbacks.progress("Warming up" if repeat < 0 else f"Measuring {label}", done, total)
-            gc.collect()  # what an earlier run has left in cycles is not this one's
+            gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
             answer = contender.run()
             done += 1
             if repeat >= 0:

@@ -1,4 +1,4 @@
-"""Transformers' own `generate`, as a baseline: nothing of this project's engine is in it."""
+"""Run transformers' own `generate` as a baseline, without this project's engine."""
 
 import time
 from itertools import pairwise
@@ -13,13 +13,13 @@ from transformers.generation.streamers import BaseStreamer
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
-from dycoke_cli.video.clip import Clip
 
 
-class Clocked(BaseStreamer):
-    """Notes when each new token reaches the host, which waits for the device to get it."""
+class TokenTimer(BaseStreamer):
+    """Record when each new token arrives on the host; the copy to the host waits for the device."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -27,34 +27,35 @@ class Clocked(BaseStreamer):
         self.begun = False
 
     def put(self, value: Tensor) -> None:
-        """Take a token; what comes first is the prompt."""
+        """Record new tokens; the first call passes the prompt, which is ignored."""
         if self.begun:
             self.at.append(time.perf_counter())
             self.ids += value.flatten().tolist()
         self.begun = True
 
     def end(self) -> None:
-        """Part of the streamer interface."""
+        """Do nothing; the streamer interface requires it."""
 
 
 class StockGenerate:
-    """Answers one question about a clip with transformers alone: pixels and token ids in, tokens out, greedily.
+    """A baseline that answers a question about a clip with transformers only: greedily, from pixels and token ids.
 
-    It has the same frames, number format, attention kernels, CPU threads and end tokens as this project's runs. In its
-    clock, as in theirs: resizing the frames, tokenizing, the vision tower, the prefill and all steps. Its peak begins
-    once the pixels are there, so that their own memory is not held against it; theirs are made a few at a time.
+    It uses the same frames, number format, attention kernels, CPU threads and end tokens as this project's runs. As in
+    those, its time includes resizing the frames, tokenizing, the vision tower, the prefill and all steps. Its peak is
+    measured from after the pixels are made: it needs the pixels of all frames at once, while this project's runs make
+    those of a few frames at a time.
 
-    A LLaVA layout that transformers does not know starts from the embeddings that this project makes (`from_pixels` is
+    For a LLaVA layout that transformers does not support, it starts from this project's embeddings (`from_pixels` is
     False).
     """
 
-    def __init__(self, model: Family, clip: Clip, max_new_tokens: int) -> None:
-        self.model, self.clip = model, clip
+    def __init__(self, model: Family, video: Video, max_new_tokens: int) -> None:
+        self.model, self.video, self.clip = model, video, video.clip
         self.from_pixels = model.stock_from_pixels
         self.generation = GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            # Said outright, because what is left open is filled from the checkpoint's own file.
+            # Set explicitly, because the checkpoint's generation_config.json supplies every value that is not set.
             num_beams=1,
             repetition_penalty=1.0,
             temperature=1.0,
@@ -68,32 +69,32 @@ class StockGenerate:
 
     @property
     def described(self) -> dict[str, Any]:
-        """The arm in records."""
+        """The arm as in JSON records: label, name, options."""
         inputs = "pixels" if self.from_pixels else "embeddings"
         return {"label": STOCK, "name": STOCK, "options": {"inputs": inputs}}
 
     @torch.inference_mode()
     def answer(self, question: str) -> Answer:
-        """Run once."""
+        """Answer the question once, measured."""
         with out_of_memory_explained(), suitable_threads(self.model.language_model.device, self.model.weight_bytes):
             if not self.from_pixels:
-                self.peak.restart()  # what encoding takes is this project's doing either way
+                self.peak.restart()  # this project encodes the video here, so its memory counts
             self.watch.restart()
             inputs = self._pixels(question) if self.from_pixels else self._embeddings(question)
             prepared_s = self.watch.lap()
             if self.from_pixels:
                 self.peak.restart()
-            clocked = Clocked()
+            timer = TokenTimer()
             self.watch.restart()
-            self.model.model.generate(**inputs, generation_config=self.generation, streamer=clocked)
-            return self._record(question, inputs["attention_mask"].shape[1], clocked, prepared_s)
+            self.model.model.generate(**inputs, generation_config=self.generation, streamer=timer)
+            return self._record(question, inputs["attention_mask"].shape[1], timer, prepared_s)
 
     def _pixels(self, question: str) -> dict[str, Tensor]:
         clip = self.clip
         return self.model.stock_inputs(clip.frames.pixels, question, clip.seconds, clip.duration_s)
 
     def _embeddings(self, question: str) -> dict[str, Tensor]:
-        """Make the whole prompt as embeddings, uncompressed."""
+        """Return the embeddings of the whole uncompressed prompt."""
         clip, tokens = self.clip, self.model.encode(self.clip.frames.pixels)
         embeds = self.model.prompt_for(tokens, question, clip.seconds, clip.duration_s, "packed").embeds[None]
         return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
@@ -103,9 +104,9 @@ class StockGenerate:
         frames, height, width, _ = self.clip.frames.pixels.shape
         return self.model.grid(frames, (height, width))
 
-    def _record(self, question: str, prompt: int, clocked: Clocked, prepared_s: float) -> Answer:
-        """Put together what the clock and the streamer saw; every step reads every token."""
-        ids, visual = clocked.ids, self._grid.total
+    def _record(self, question: str, prompt: int, timer: TokenTimer, prepared_s: float) -> Answer:
+        """Build the answer from the recorded tokens and times; every step reads every token."""
+        ids, visual = timer.ids, self._grid.total
         length = self.model.video_length(self._grid)
         text = prompt - length
         shown = [token for token in ids if token not in self.model.stop_ids]
@@ -120,15 +121,15 @@ class StockGenerate:
                 visual, visual, length - visual, text, len(ids), prompt, 1.0, self.model.language_model.context
             ),
             steps=steps,
-            time_s=self._times(clocked, prepared_s),
+            time_s=self._times(timer, prepared_s),
             memory_bytes=Memory(self.model.weight_bytes, kv, kv, peak.peak, peak.above_start, peak.of),
         )
 
-    def _times(self, clocked: Clocked, prepared_s: float) -> Times:
-        """Read the clock; only from embeddings are vision and prefill known apart."""
-        first_s = clocked.at[0] - self.watch.began
-        later = [now - before for before, now in pairwise(clocked.at)]
-        first_token, decode = self.clip.decode_s + prepared_s + first_s, sum(later)
+    def _times(self, timer: TokenTimer, prepared_s: float) -> Times:
+        """Compute the times; vision and prefill are separate only if the run started from embeddings."""
+        first_s = timer.at[0] - self.watch.began
+        later = [now - before for before, now in pairwise(timer.at)]
+        first_token, decode = self.video.pending.seconds + prepared_s + first_s, sum(later)
         vision, prefill = (None, None) if self.from_pixels else (prepared_s, first_s)
         per_token = median(later) if later else None
-        return Times(self.clip.decode_s, vision, prefill, first_token, decode, per_token, first_token + decode)
+        return Times(self.video.pending.seconds, vision, prefill, first_token, decode, per_token, first_token + decode)

@@ -1,4 +1,4 @@
-"""What the runs of a comparison come to: medians with their spread, ratios of medians, agreement."""
+"""Summarise the runs of a comparison: medians with their range, ratios of medians, agreement of answers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dycoke_cli.session.answer import Answer
 
 
 class Spread(NamedTuple):
-    """Values of one figure over the repeats."""
+    """Median and range of one figure over the repeats."""
 
     median: float
     min: float
@@ -20,10 +20,10 @@ class Spread(NamedTuple):
 
 
 class Ratios(NamedTuple):
-    """One arm beside another, by medians: a speed-up above 1 is faster, a share below 1 is less. None: not known."""
+    """Ratios of medians of two arms: a speed-up above 1 is faster, a ratio below 1 is less. None: not measured."""
 
     speedup_total: float | None = None
-    speedup_model: float | None = None  # without the video's decoding, which all arms share
+    speedup_model: float | None = None  # without decoding the video, which happens once for all arms
     speedup_first_token: float | None = None
     speedup_prefill: float | None = None
     speedup_decode: float | None = None  # per token
@@ -34,7 +34,7 @@ class Ratios(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """One arm of a comparison. Ratios and agreement are against the uncompressed arm, where there is one."""
+    """One arm of a comparison. Agreement is with the uncompressed arm, if there is one."""
 
     method: str  # the label
     described: dict[str, Any]  # label, name, options
@@ -53,10 +53,9 @@ class Summary:
     against_generate: Ratios
     agreement: float | None  # token-level F1, mean over the repeats
     agreement_exact: bool | None  # the same text in every repeat
-    changes: tuple[Piece, ...]  # how the answer came out of the uncompressed one; empty where that is not known
+    changes: tuple[Piece, ...]  # the diff from the uncompressed answer; empty without one
 
 
-# How a figure is read out of an answer.
 TIMES: dict[str, Callable[[Answer], float | None]] = {
     "vision": lambda answer: answer.time_s.vision,
     "prefill": lambda answer: answer.time_s.prefill,
@@ -74,7 +73,7 @@ MEMORY: dict[str, Callable[[Answer], float | None]] = {
 
 
 def summarise(comparison: Comparison) -> list[Summary]:
-    """Summarise every arm, in the order in which they were asked for."""
+    """Return one summary per arm, in the order of the command."""
     full = comparison.of(comparison.reference) if comparison.reference else []
     stock = comparison.of(STOCK)
     return [_summary(comparison.of(label), full, stock) for label in comparison.labels]
@@ -84,7 +83,7 @@ def _summary(runs: Sequence[Run], full: Sequence[Run], stock: Sequence[Run]) -> 
     first = runs[0]
     answers, tokens = [run.answer.answer for run in runs], first.answer.tokens
     read = [step.retained for step in first.answer.steps[1:]]
-    wanted = full[0].answer.answer if full else None
+    reference = full[0].answer.answer if full else None
     return Summary(
         method=first.label,
         described=first.method,
@@ -101,31 +100,31 @@ def _summary(runs: Sequence[Run], full: Sequence[Run], stock: Sequence[Run]) -> 
         memory_bytes={name: spread(runs, figure) for name, figure in MEMORY.items()},
         against_full=_ratios(runs, full) if full else Ratios(),
         against_generate=_ratios(runs, stock) if stock else Ratios(),
-        agreement=None if wanted is None else fmean(token_f1(answer, wanted) for answer in answers),
-        agreement_exact=None if wanted is None else set(answers) == {wanted},
-        changes=() if wanted is None else tuple(differences(answers[0], wanted)),
+        agreement=None if reference is None else fmean(token_f1(answer, reference) for answer in answers),
+        agreement_exact=None if reference is None else set(answers) == {reference},
+        changes=() if reference is None else tuple(differences(answers[0], reference)),
     )
 
 
 def spread(runs: Sequence[Run], figure: Callable[[Answer], float | None]) -> Spread | None:
-    """Give the median and the range of one figure; None where a run does not know it."""
+    """Return the median and the range of one figure; None if it is missing in any run."""
     values = [value for run in runs if (value := figure(run.answer)) is not None]
     return Spread(median(values), min(values), max(values)) if len(values) == len(runs) else None
 
 
 def _ratios(runs: Sequence[Run], others: Sequence[Run]) -> Ratios:
-    def less(figure: Callable[[Answer], float | None]) -> float | None:
-        """How many times less these runs have of something."""
+    def times_less(figure: Callable[[Answer], float | None]) -> float | None:
+        """Return how many times smaller the figure is for these runs."""
         ours, theirs = spread(runs, figure), spread(others, figure)
         return theirs.median / ours.median if ours and theirs and ours.median else None
 
-    peak = less(MEMORY["peak_above_weights"])
+    peak = times_less(MEMORY["peak_above_weights"])
     return Ratios(
-        speedup_total=less(TIMES["total"]),
-        speedup_model=less(TIMES["model"]),
-        speedup_first_token=less(TIMES["first_token"]),
-        speedup_prefill=less(TIMES["prefill"]),
-        speedup_decode=less(TIMES["per_token"]),
+        speedup_total=times_less(TIMES["total"]),
+        speedup_model=times_less(TIMES["model"]),
+        speedup_first_token=times_less(TIMES["first_token"]),
+        speedup_prefill=times_less(TIMES["prefill"]),
+        speedup_decode=times_less(TIMES["per_token"]),
         peak_above_weights_ratio=1 / peak if peak else None,
         kv_ratio=runs[0].answer.memory_bytes.kv / others[0].answer.memory_bytes.kv,
         flops_true_ratio=runs[0].computed.flops_true / others[0].computed.flops_true,

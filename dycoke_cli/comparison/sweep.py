@@ -1,4 +1,4 @@
-"""Values of options to be tried one after the other: `--sweep k=0.3,0.5,0.7`."""
+"""Parse `--sweep k=0.3,0.5,0.7` into combinations of option values."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -9,10 +9,9 @@ EXAMPLE = "Write it like --sweep k=0.3,0.5,0.7"
 
 
 def grid(sweeps: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Give every combination of the values, the last option changing fastest; one empty one without sweeps.
+    """Yield every combination of the values, the last option changing fastest; one empty dict without sweeps.
 
-    sweeps: each `key=value,value,...`. Raises UsageError for anything else, and for an option or a value that is there
-    twice.
+    sweeps: each `key=value,value,...`. Raises UsageError for anything else, and for a repeated option or value.
     """
     values: dict[str, list[str]] = {}
     for text in sweeps:

@@ -1,1 +1,1 @@
-"""Settings of a run: defaults, files, presets, environment variables and flags, merged."""
+"""Settings of a run, merged from defaults, files, presets, environment variables and flags."""

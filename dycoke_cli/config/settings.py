@@ -1,4 +1,4 @@
-"""Every setting of a run, merged from defaults, files, presets, the environment and flags, each with its origin."""
+"""The settings of a run: their types, and merging them from all sources with the origin of each value."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -10,26 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dycoke_cli.config.presets import DEFAULT_METHOD, PRESETS
 from dycoke_cli.config.settings_file import nearest_file, read_file, user_file
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.parsing import check_method, nearest
-from dycoke_cli.methods.parsing import parse_options as parse_options
+from dycoke_cli.methods.parsing import check_method, nearest, parse_options
 
 PREFIX = "DYCOKE_"
-DEFAULT = DEFAULT_METHOD
 ENVIRONMENT, FLAG = "environment", "flag"
-UNREPEATED = {"options", "preset", "cache", "cache_size"}  # written otherwise, or without a say in the answer
+UNREPEATED = {"options", "preset", "cache", "cache_size"}  # written in another form, or without effect on answers
 
-__all__ = ["DEFAULT", "Settings", "choices", "merged", "parse_options", "user_file"]
+__all__ = ["Settings", "choices", "merged", "parse_options", "user_file"]
 
 
 class Settings(BaseModel):
-    """The settings of `dycoke ask`, checked and frozen. None means: what suits the model."""
+    """The settings of `dycoke ask`, validated and frozen. None leaves the choice to the model or the method."""
 
-    # YAML makes numbers of 90 and of 1:30 (in seconds); as times they are meant just so.
+    # YAML parses the times 90 and 1:30 (base 60) as numbers of seconds, which mean the same times.
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     preset: Literal["none", "fast", "faithful", "paper"] = "none"
     model: str = "auto"
-    method: str = DEFAULT
+    method: str = DEFAULT_METHOD
     options: dict[str, str] = Field(default_factory=dict)
     retain: float | None = Field(None, gt=0, le=1)
     frames: int | None = Field(None, ge=1)
@@ -58,7 +56,7 @@ class Settings(BaseModel):
     cache_size: float = Field(10.0, ge=0)
 
     def as_flags(self) -> list[str]:
-        """Write what differs from the defaults as flags, so that a command can be repeated wherever it came from."""
+        """Return the settings that differ from the defaults as flags, which repeat a run without files or variables."""
         flags = []
         for key, value in self.model_dump(exclude_defaults=True, exclude=UNREPEATED).items():
             flag = f"--{key.replace('_', '-')}"
@@ -69,7 +67,7 @@ class Settings(BaseModel):
 
 
 def choices(key: str) -> tuple[str, ...]:
-    """Give the words that a setting takes, none where it takes anything else than certain words."""
+    """Return the words that a setting accepts, or () if it accepts other values."""
     annotation = Settings.model_fields[key].annotation
     kinds = get_args(annotation) if type(None) in get_args(annotation) else (annotation,)
     return tuple(word for kind in kinds for word in get_args(kind) if isinstance(word, str))
@@ -82,11 +80,13 @@ def merged(
     folder: Path | None = None,
     user_file: Path | None = None,
 ) -> tuple[Settings, dict[str, str]]:
-    """Merge all sources, later ones over earlier: defaults, user file, dycoke.yaml of `folder` or a parent (or
-    `config_file` instead), DYCOKE_* variables, flags that are not None. A preset stands right below its source.
+    """Merge the settings of all sources, later ones over earlier; a preset ranks directly below its source.
 
-    Returns the settings, and where each value comes from: "default", a file's path, a variable's name, "preset NAME" or
-    "flag"; those of options under "options.NAME". Raises UsageError naming the key, the value and the source.
+    Sources: defaults, `user_file`, `config_file` or else dycoke.yaml of `folder` or its nearest parent, DYCOKE_*
+    variables, flags that are not None.
+
+    Returns the settings, and the origin of each value by key, "options.NAME" for options of the method: "default", a
+    file's path, a variable's name, "preset NAME" or "flag". Raises UsageError with the key, the value and the source.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if user_file is not None and user_file.is_file():
@@ -98,38 +98,39 @@ def merged(
     layers.append((FLAG, {key: value for key, value in flags.items() if value is not None}))
     for source, layer in layers:
         _refuse_unknown(source, layer)
-    layers = _with_preset(layers)
-    values, origins = _laid_over(layers)
-    # frames and fps exclude each other: the one from the stronger source wins over the other's weaker one.
+    layers = _insert_preset(layers)
+    values, origins = _overlay(layers)
+    # frames and fps exclude each other: the one from the stronger source wins.
     rank = {_origin(source, key): place for place, (source, layer) in enumerate(layers) for key in layer}
     if values.get("frames") is not None and values.get("fps") is not None and origins["frames"] != origins["fps"]:
         weaker = min(("frames", "fps"), key=lambda key: rank[origins[key]])
         del values[weaker]
         origins[weaker] = "default"
-    settings = _validated(values, origins)
-    _refuse_no_method(settings, origins)
+    settings = _validate(values, origins)
+    _check_method(settings, origins)
     return settings, origins
 
 
-def _with_preset(layers: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Put the preset that the strongest source names right below it; those of weaker sources do not count."""
+def _insert_preset(layers: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Insert the preset directly below the strongest source that names one; presets of weaker sources are ignored."""
     for place in reversed(range(len(layers))):
         name = layers[place][1].get("preset")
         if name in PRESETS:
             return [*layers[:place], (f"preset {name}", PRESETS[name]), *layers[place:]]
         if name is not None:
-            break  # "none", or a word that is refused with the other values
+            break  # "none", or an unknown word, which `_validate` refuses
     return layers
 
 
-def _laid_over(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Lay each source over the weaker ones before it -> values, and the origin of each."""
+def _overlay(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of all sources, later ones over earlier, and the origin of each."""
     values: dict[str, Any] = {}
     origins = dict.fromkeys(Settings.model_fields, "default")
     for source, layer in layers:
-        another = layer.get("method", values.get("method", DEFAULT)) != values.get("method", DEFAULT)
-        if another or source.startswith("preset "):
-            # Options belong to the method that this source replaces; a preset brings all of its own.
+        method = values.get("method", DEFAULT_METHOD)
+        other_method = layer.get("method", method) != method
+        if other_method or source.startswith("preset "):
+            # The options so far belong to the replaced method; a preset replaces all options.
             origins = {key: "default" if key == "options" else origins[key] for key in origins if "." not in key}
             values.pop("options", None)
         for key, value in layer.items():
@@ -150,16 +151,16 @@ def _refuse_unknown(source: str, layer: Mapping[str, Any]) -> None:
         if key in Settings.model_fields:
             continue
         if source == ENVIRONMENT:
-            known = [_origin(source, field) for field in Settings.model_fields]
-            raise UsageError(f"{_origin(source, key)} is set, and is no setting", nearest(_origin(source, key), known))
-        raise UsageError(f"{source} sets {key!r}, which is no setting", nearest(key, Settings.model_fields))
+            variable, known = _origin(source, key), [_origin(source, field) for field in Settings.model_fields]
+            raise UsageError(f"{variable} is set, but is not a setting", nearest(variable, known))
+        raise UsageError(f"{source} sets {key!r}, which is not a setting", nearest(key, Settings.model_fields))
 
 
-def _validated(values: dict[str, Any], origins: dict[str, str]) -> Settings:
+def _validate(values: dict[str, Any], origins: dict[str, str]) -> Settings:
     for key, value in values.items():
-        # YAML's yes and no; as numbers they would be 1 and 0 without a word.
+        # YAML parses yes and no as booleans, which pydantic would accept as the numbers 1 and 0.
         if isinstance(value, bool) and Settings.model_fields[key].annotation is not bool:
-            raise UsageError(f"{key} is {value} (from {origins[key]}): it is no yes or no", _help_for(key))
+            raise UsageError(f"{key} is {value} (from {origins[key]}): it does not take yes or no", _help_for(key))
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -169,14 +170,14 @@ def _validated(values: dict[str, Any], origins: dict[str, str]) -> Settings:
         raise UsageError(f"{key} is {first['input']!r} (from {origins[key]}): {problem}", remedy) from None
 
 
-def _refuse_no_method(settings: Settings, origins: Mapping[str, str]) -> None:
-    """Refuse a method or an option that does not exist before anything heavy is imported for it."""
+def _check_method(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Raise UsageError for an unknown method or option, before any heavy import."""
     for key, options in (("method", {}), ("options", settings.options)):
         try:
             check_method(settings.method, options)
         except UsageError as error:
-            elsewhere = "" if origins[key] in ("default", FLAG) else f" (from {origins[key]})"
-            raise UsageError(f"{error.message}{elsewhere}", error.remedy) from None
+            source = "" if origins[key] in ("default", FLAG) else f" (from {origins[key]})"
+            raise UsageError(f"{error.message}{source}", error.remedy) from None
 
 
 def _help_for(key: str) -> str:

@@ -1,1 +1,1 @@
-"""What people and scripts see of a run. Knows no torch."""
+"""Render results for people (tables, panel, HTML report) and scripts (JSON, CSV), without importing torch."""

@@ -1,6 +1,6 @@
-"""A bench as tables: times, the machine's limits beside them, other arms, growth."""
+"""Render a bench as tables: times, shares of the machine's limits, ratios to other arms, growth."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -9,16 +9,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.display.comparison import flops, share, span, times
+from dycoke_cli.display.cells import flops, note, share, spread_cell, times, title
 from dycoke_cli.display.panel import NOT_MEASURED, seconds, size
 
 if TYPE_CHECKING:
     from dycoke_cli.bench.case import Case, Findings
     from dycoke_cli.bench.summary import Growth, Row, Summary
-    from dycoke_cli.comparison.summary import Spread
 
 WIDEST_LABEL = 24
-GROWING = {
+GROWTH_COLUMNS = {
     "vision": "vision",
     "prefill": "prefill",
     "first_token": "first token",
@@ -29,21 +28,21 @@ GROWING = {
 
 
 def bench_tables(summary: "Summary") -> Iterator[RenderableType]:
-    """Make what `bench` prints."""
+    """Yield the tables and notes that `bench` prints."""
     findings = summary.findings
     yield _heading(summary)
     if summary.rows:
-        yield _title(f"Time: median of {findings.repeats} and range" if findings.repeats > 1 else "Time: one run each")
+        yield title(f"Time: median of {findings.repeats} and range" if findings.repeats > 1 else "Time: one run each")
         yield _times(summary)
-        yield _title("Beside the limits of this machine")
+        yield title("Relative to the limits of this machine")
         yield _limits(summary)
         if any(row.against_generate.speedup_total for row in summary.rows):
-            yield _title("Against transformers' own generate: times as fast, shares of what it takes")
+            yield title("Against transformers' own generate: speed-ups, and share of its peak memory")
             yield _against(summary)
     if summary.growth:
-        yield _title("Growth: cost is about visual tokens to the power of")
+        yield title("Growth: cost is about visual tokens to the power of")
         yield _growth(summary.growth)
-    yield from map(_note, _notes(summary))
+    yield from map(note, _notes(summary))
 
 
 def _heading(summary: "Summary") -> Text:
@@ -69,14 +68,6 @@ def _heading(summary: "Summary") -> Text:
     return text.append("\n")
 
 
-def _title(text: str) -> Text:
-    return Text(text, style="bold")
-
-
-def _note(text: str) -> Text:
-    return Text(text, style="dim")
-
-
 def _table(first: Sequence[str], *figures: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in first:
@@ -87,13 +78,13 @@ def _table(first: Sequence[str], *figures: str) -> Table:
 
 
 def _by_case(summary: "Summary") -> "Iterator[tuple[Text, Row]]":
-    """Give every row with the name of its case, which only the first row of a case carries."""
+    """Yield every row with the label of its case, which is empty for all but the first row of a case."""
     for case, rows in groupby(summary.rows, key=lambda row: row.case):
         for number, row in enumerate(rows):
-            yield Text(_case(case), style="cyan") if number == 0 else Text(""), row
+            yield Text(_case_label(case), style="cyan") if number == 0 else Text(""), row
 
 
-def _case(case: "Case") -> str:
+def _case_label(case: "Case") -> str:
     tokens = f"{case.visual:,}"
     return f"{tokens} × {case.batch}" if case.batch > 1 else tokens
 
@@ -106,20 +97,10 @@ def _times(summary: "Summary") -> Table:
     ]
     table = _table(("tokens", "arm"), *(phase.replace("_", " ") for phase in phases))
     for name, row in _by_case(summary):
-        table.add_row(name, Text(row.label), *(_cell(row.time_s[phase], row.repeats, seconds) for phase in phases))
+        # The unit once, because five ranges must fit next to each other.
+        cells = [spread_cell(row.time_s[phase], row.repeats, seconds, repeat_unit=False) for phase in phases]
+        table.add_row(name, Text(row.label), *cells)
     return table
-
-
-def _cell(found: "Spread | None", repeats: int, written: Callable[[float], str]) -> Text:
-    """Show a median, and below it the range where there is one."""
-    if found is None:
-        return Text(NOT_MEASURED)
-    cell = Text(written(found.median))
-    if repeats > 1 and written(found.min) != written(found.max):
-        # The unit once, where it is the same: five ranges have to fit beside each other.
-        unit = f" {written(found.median).split()[1]}"
-        cell.append(f"\n{span(found.min, found.max, written).removesuffix(unit)}", style="dim")
-    return cell
 
 
 def _limits(summary: "Summary") -> Table:
@@ -150,9 +131,9 @@ def _against(summary: "Summary") -> Table:
 
 
 def _growth(growths: "Sequence[Growth]") -> Table:
-    known = [name for name in GROWING if any(growth.exponents.get(name) is not None for growth in growths)]
+    known = [name for name in GROWTH_COLUMNS if any(growth.exponents.get(name) is not None for growth in growths)]
     batched = any(growth.batch > 1 for growth in growths)
-    table = _table(("arm", *(["batch"] if batched else [])), *(GROWING[name] for name in known))
+    table = _table(("arm", *(["batch"] if batched else [])), *(GROWTH_COLUMNS[name] for name in known))
     for growth in growths:
         cells = [_exponent(growth.exponents.get(name)) for name in known]
         table.add_row(Text(growth.label), *([str(growth.batch)] if batched else []), *cells)
@@ -164,31 +145,31 @@ def _exponent(value: float | None) -> str:
 
 
 def _notes(summary: "Summary") -> Iterator[str]:
-    """Say what the figures mean where that could be mistaken."""
+    """Yield explanations of figures that could be misread."""
     findings = summary.findings
     if summary.rows:
         yield (
-            "Tokens: visual ones of a row, before compression. FLOPs of the prefill and bytes of a decode step (all "
-            "weights, and the keys and values that are read) are computed; of rate: how much of the measured matrix "
-            "rate the prefill reaches; of time: how many times as long as those bytes take to copy."
+            "Tokens: visual tokens of one prompt, before compression. FLOPs of the prefill and bytes of a decode step "
+            "(all weights, and the keys and values that are read) are computed; of rate: share of the measured matrix "
+            "rate that the prefill reaches; of time: time of a decode step / time to copy its bytes."
         )
     if any(row.case.vision and row.label == "generate" for row in summary.rows):
         yield "generate runs the vision tower inside its prefill: compare its first token."
     if any(not row.case.vision for row in summary.rows):
         yield "Without vision: the visual tokens are random, and generate gets embeddings."
     if summary.growth and min(len(set(growth.tokens)) for growth in summary.growth) < 3:
-        yield "Two sizes always fit some power: ask for three or more to see whether one fits."
+        yield "Any two sizes fit a power law exactly: measure three or more to test it."
     if summary.rows and findings.peaks:
-        how = "by the device's allocator" if findings.shape["device"] != "cpu" else "in a process of each arm's own"
-        yield f"Peaks are above weights and inputs, {how}."
+        how = "in a separate process for each arm" if findings.shape["device"] == "cpu" else "by the device's allocator"
+        yield f"Peaks do not include weights and inputs; measured {how}."
     if findings.compiled:
-        yield "Steps of this engine went through torch.compile, those of generate did not. Decoding in the first run,"
+        yield "torch.compile ran the steps of this engine, not those of generate. Decoding time of the first run:"
         yield from (
             f"  {first['label']} at {first['case']['visual']:,} tokens: {first['decode_s']:.1f} s"
             for first in findings.first_decodes
             if first["label"] != "generate"
         )
-        yield "  compiling included; it is in no other figure."
+        yield "  This includes compiling; no other figure does."
     yield from _missing(findings)
 
 
@@ -196,4 +177,4 @@ def _missing(findings: "Findings") -> Iterator[str]:
     for failure in findings.failures:
         yield f"{failure['label']} is missing or incomplete: {failure['error']}."
     if findings.interrupted:
-        yield "Interrupted: this is what had been measured by then."
+        yield "Interrupted: these are the measurements so far."

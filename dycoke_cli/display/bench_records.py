@@ -1,9 +1,9 @@
-"""A bench for machines: the object of `bench --json`, which is also its results file."""
+"""Build the JSON object of `bench --json`, which is also the content of its results file."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.display.records import SCHEMA
+from dycoke_cli.display.records import SCHEMA, spread_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def bench_record(summary: "Summary", verdicts: "Sequence[Verdict]") -> dict[str, Any]:
-    """Build the object; what was not measured is null."""
+    """Build the object; a figure that was not measured is null."""
     findings = summary.findings
     return {
         "schema": SCHEMA,
@@ -45,7 +45,7 @@ def _row(row: "Row") -> dict[str, Any]:
     del record["described"]
     return {
         **record,
-        "time_s": {phase: found._asdict() if found else None for phase, found in row.time_s.items()},
+        "time_s": spread_records(row.time_s),
         "against_generate": row.against_generate._asdict(),
         "against_full": row.against_full._asdict(),
     }
@@ -58,7 +58,7 @@ def _run(run: "Run") -> dict[str, Any]:
 
 
 def target_record(verdict: "Verdict") -> dict[str, Any]:
-    """Build what the object says of one promise."""
+    """Build the entry of one target."""
     target = verdict.target
     return {
         "key": target.key,

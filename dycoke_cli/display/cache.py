@@ -1,4 +1,4 @@
-"""What is in the cache of encoded videos, for people."""
+"""Render the list of encoded videos in the cache."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def encoded_lines(folder: Path, limit: int, entries: "Sequence[Entry]", used: bool) -> Iterator[RenderableType]:
-    """Say where it lies and what is there, last used first."""
+    """Yield the folder, the total size, and a table of the entries, last used first; used: the setting `cache`."""
     yield Text(str(folder))
     total = sum(entry.bytes for entry in entries)
-    off = "" if used else "; the settings say cache: false"
+    off = "" if used else "; turned off by cache: false in the settings"
     yield Text(f"{len(entries)} encoded videos, {size(total)} of at most {limit / 1e9:g} GB{off}")
     if not entries:
         return

@@ -1,4 +1,4 @@
-"""A run over many videos: its progress while it goes on, and what it came to."""
+"""Render a captioning run: progress, summary, and the estimate of a dry run."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dycoke_cli.captioning.summary import Summary
 
 SCHEMA = 1
-SHOWN = 20  # videos that a dry run names
-SPLIT = {
-    "decode_video": "video decoding, beside the model",
+SHOWN = 20  # videos that a dry run lists
+TIME_LABELS = {
+    "decode_video": "video decoding, parallel to the model",
     "vision": "vision",
     "prefill": "prefill",
     "decode": "decode",
@@ -29,10 +29,10 @@ SPLIT = {
 
 
 class CaptionProgress:
-    """A bar with what is done, failed and skipped, how fast it goes and what is left.
+    """A progress bar with counts of done, failed and skipped videos, the speed and the remaining time.
 
-    A context manager that leaves no bar behind. Where there is no terminal, as in the log of a cluster, it is a line
-    every minute.
+    A context manager that removes the bar at the end. Without a terminal, as in the log of a cluster, it prints a line
+    every minute instead.
     """
 
     def __init__(self, console: Console, every_s: float = MINUTE_S) -> None:
@@ -42,7 +42,7 @@ class CaptionProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[counts]}"),
-            _LeftColumn(),
+            _RemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal or console.quiet,
@@ -51,7 +51,7 @@ class CaptionProgress:
 
     def __enter__(self) -> "CaptionProgress":
         self.progress.start()
-        self.lines.update("0 done")  # a large model loads for minutes
+        self.lines.update("0 done")  # loading a large model takes minutes
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -59,32 +59,32 @@ class CaptionProgress:
         self.lines.close()
 
     def update(self, tally: "Tally") -> None:
-        """Show how far a run is."""
-        told = counts(tally)
-        self.lines.update(told)
+        """Update the bar or the line from the counts of the run."""
+        text = counts(tally)
+        self.lines.update(text)
         ended = len(tally.records)
         left = tally.total - tally.kept - tally.kept_failed - ended
         self.progress.update(
             self.task,
             completed=tally.total - left,
             total=tally.total,
-            counts=told,
+            counts=text,
             left_s=left * tally.elapsed_s / ended if ended else None,
             visible=True,
         )
 
 
-class _LeftColumn(ProgressColumn):
-    """The time that is left, at the speed of the run so far."""
+class _RemainingColumn(ProgressColumn):
+    """The remaining time at the mean speed of the run so far."""
 
     def render(self, task: Task) -> Text:
-        """Show it as clock time; nothing before anything is done."""
+        """Render it as clock time; empty before the first video is done."""
         seconds = task.fields["left_s"]
         return Text("" if seconds is None else f"{clock(seconds)} left", style="cyan")
 
 
 def counts(tally: "Tally") -> str:
-    """Say in a few words how far a run is."""
+    """Return the counts and the speed of a run: `12 done · 1 failed · 30 clips/min`."""
     parts = [f"{tally.done} done"]
     if tally.failed:
         parts.append(f"{tally.failed} failed")
@@ -96,13 +96,8 @@ def counts(tally: "Tally") -> str:
 
 
 def summary_table(summary: "Summary") -> list[RenderableType]:
-    """Make what is printed at the end."""
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column("", style="dim", overflow="fold")
-    table.add_column("", justify="right", no_wrap=True)
-    for label, value in _rows(summary):
-        table.add_row(label, value)
-    parts: list[RenderableType] = [table]
+    """Return the tables printed at the end of a run: counts and times, then failures by reason."""
+    parts: list[RenderableType] = [_labelled(_rows(summary))]
     if not summary.failures:
         parts.append(Text(""))
     else:
@@ -118,7 +113,7 @@ def summary_table(summary: "Summary") -> list[RenderableType]:
 
 def _rows(summary: "Summary") -> list[tuple[str, str]]:
     rows = [("videos", f"{summary.videos:,}"), ("captioned", f"{summary.captioned:,}")]
-    for label, value in (("skipped, still hold", summary.kept), ("failed", summary.failed), ("left", summary.left)):
+    for label, value in (("skipped, still valid", summary.kept), ("failed", summary.failed), ("left", summary.left)):
         if value:
             rows.append((label, f"{value:,}"))
     if summary.per_minute is None:
@@ -130,18 +125,15 @@ def _rows(summary: "Summary") -> list[tuple[str, str]]:
         rows.append(("new tokens", f"{summary.generated:,}"))
     if summary.batch is not None:
         rows.append(("clips in a batch, mean", f"{summary.batch:.1f}"))
-        rows += [(label, f"{getattr(summary.time_s, name):.1f} s") for name, label in SPLIT.items()]
+        rows += [(label, f"{getattr(summary.time_s, name):.1f} s") for name, label in TIME_LABELS.items()]
     return rows
 
 
 def estimate_table(estimate: "Estimate") -> list[RenderableType]:
-    """Make what `--dry-run` prints: the videos, then what each takes and what all take together."""
+    """Return what `--dry-run` prints: the videos, then the tokens and memory of each and of a batch."""
     names = [Text(visible(id)) for id in estimate.todo[:SHOWN]]
     if len(estimate.todo) > SHOWN:
         names.append(Text(f"and {len(estimate.todo) - SHOWN:,} more"))
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column("", style="dim", overflow="fold")
-    table.add_column("", justify="right", no_wrap=True)
     rows = [("would be captioned", f"{len(estimate.todo):,}"), ("kept from before", f"{estimate.kept:,}")]
     rows += [("left for later by --limit", f"{estimate.put_off:,}")] if estimate.put_off else []
     rows += [
@@ -151,19 +143,26 @@ def estimate_table(estimate: "Estimate") -> list[RenderableType]:
         ("videos in a batch", f"{estimate.batch:,}"),
         ("weights", size(estimate.weights_bytes)),
         ("each video of a batch, estimated", size(estimate.row_bytes)),
-        ("all of it, estimated", size(estimate.total_bytes)),
+        ("whole batch and weights, estimated", size(estimate.total_bytes)),
         ("free now", size(estimate.free_bytes)),
     ]
+    return [*names, *([Text("")] if names else []), _labelled(rows)]
+
+
+def _labelled(rows: list[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column("", style="dim", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    return [*names, *([Text("")] if names else []), table]
+    return table
 
 
 def summary_record(summary: "Summary", described: dict[str, Any]) -> dict[str, Any]:
-    """Build the object of `caption --json`; `described` says of what, and how it was made."""
+    """Build the object of `caption --json`; described: the inputs, the model and the method."""
     return {"schema": SCHEMA, **described, **asdict(summary), "left": summary.left}
 
 
 def visible(text: str) -> str:
-    """Show line breaks, which names may hold, instead of obeying them."""
+    """Escape line breaks and other unprintable characters, which file names may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode("ascii") for c in text)

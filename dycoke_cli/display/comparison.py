@@ -1,6 +1,6 @@
-"""A comparison as tables: what each method reads, how long it takes, what it needs, and what it answers."""
+"""Render a comparison as tables: tokens, FLOPs, times, memory, ratios and answers of each method."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,35 +9,36 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.display.panel import NOT_MEASURED, seconds, size
+from dycoke_cli.display.cells import flops, note, share, spread_cell, times, title
+from dycoke_cli.display.panel import seconds, size
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
-    from dycoke_cli.comparison.summary import Spread, Summary
+    from dycoke_cli.comparison.summary import Summary
 
-ROOMY = 78  # columns: a narrower terminal gets what matters most
-UNITS = {"s": 1.0, "ms": 1e-3, "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
-WIDEST_LABEL, FIRM_LABEL, NARROW_LABEL = 24, 12, 8  # columns a label may take, and gets whatever it costs others
-# How a word that differs from the uncompressed answer is marked, with colour or without.
+ROOMY = 78  # columns of a terminal; a narrower one gets fewer columns
+# Columns of a label: the most, and the least on a wide and on a narrow terminal.
+WIDEST_LABEL, FIRM_LABEL, NARROW_LABEL = 24, 12, 8
+# Marks around words that differ from the uncompressed answer, and their colour.
 MARKS = {"same": ("", "", ""), "left out": ("[-", "-]", "red"), "put in": ("{+", "+}", "green")}
 
 
 def comparison_tables(comparison: "Comparison", summaries: "Sequence[Summary]", width: int) -> Iterator[RenderableType]:
-    """Make what `compare` prints, for a terminal of `width` columns."""
+    """Yield the tables and notes that `compare` prints, for a terminal of `width` columns."""
     roomy, repeats = width >= ROOMY, summaries[0].repeats
     yield _heading(comparison, repeats)
-    yield _title("Visual tokens in prefill and decode steps; arithmetic, computed")
+    yield title("Visual tokens in prefill and decode steps; arithmetic, computed")
     yield _tokens(summaries, roomy)
-    yield _title(f"Time: median of {repeats} and range" if repeats > 1 else "Time: one run each")
+    yield title(f"Time: median of {repeats} and range" if repeats > 1 else "Time: one run each")
     yield _times(summaries, roomy)
-    yield _title("Memory")
+    yield title("Memory")
     yield _memory(summaries, roomy)
     for other, name in (("against_full", comparison.reference), ("against_generate", "transformers' own generate")):
         if getattr(summaries[0], other).speedup_total is not None:
-            yield _title(f"Against {name}: times as fast, shares of what it takes")
+            yield title(f"Against {name}: speed-ups, and shares of its memory and FLOPs")
             yield _ratios(summaries, other, roomy)
     yield from _answers(summaries, comparison.reference)
-    yield from map(_note, _notes(comparison, summaries))
+    yield from map(note, _notes(comparison, summaries))
 
 
 def _heading(comparison: "Comparison", repeats: int) -> Text:
@@ -54,14 +55,6 @@ def _heading(comparison: "Comparison", repeats: int) -> Text:
             "dim",
         ),
     )
-
-
-def _title(text: str) -> Text:
-    return Text(text, style="bold")
-
-
-def _note(text: str) -> Text:
-    return Text(text, style="dim")
 
 
 def _table(summaries: "Sequence[Summary]", roomy: bool, *figures: str) -> Table:
@@ -94,7 +87,7 @@ def _times(summaries: "Sequence[Summary]", roomy: bool) -> Table:
     names = [*(["vision"] if roomy else []), "prefill", "first_token", "per_token", "total"]
     table = _table(summaries, roomy, *(name.replace("_", " ") for name in names))
     for summary in summaries:
-        _row(table, summary, *(_cell(summary.time_s[name], summary.repeats, seconds) for name in names))
+        _row(table, summary, *(spread_cell(summary.time_s[name], summary.repeats, seconds) for name in names))
     return table
 
 
@@ -105,29 +98,15 @@ def _memory(summaries: "Sequence[Summary]", roomy: bool) -> Table:
     table = _table(summaries, roomy, *figures)
     for summary in summaries:
         found = [summary.memory_bytes[name] for name in figures.values()]
-        _row(table, summary, *(_cell(each, summary.repeats, lambda value: size(round(value))) for each in found))
+        _row(table, summary, *(spread_cell(each, summary.repeats, lambda value: size(round(value))) for each in found))
     return table
 
 
-def _cell(found: "Spread | None", repeats: int, written: Callable[[float], str]) -> Text:
-    """Show a median, and below it the range where there is one."""
-    if found is None:
-        return Text(NOT_MEASURED)
-    cell = Text(written(found.median))
-    if repeats > 1 and written(found.min) != written(found.max):
-        cell.append(f"\n{span(found.min, found.max, written)}", style="dim")
-    return cell
-
-
-def span(low: float, high: float, written: Callable[[float], str]) -> str:
-    """Write a range in the unit and with the decimals that `written` gives its upper end."""
-    number, unit = written(high).split()
-    decimals = len(number.partition(".")[2])
-    return f"{low / UNITS[unit]:.{decimals}f}–{number} {unit}"
-
-
 def _ratios(summaries: "Sequence[Summary]", other: str, roomy: bool) -> Table:
-    """Compare speeds, memory and arithmetic with one arm; agreement goes with the uncompressed one of this engine."""
+    """Return the ratios to one arm; agreement of answers only to the uncompressed arm of this engine.
+
+    other: `against_full` or `against_generate`.
+    """
     full = other == "against_full"
     speeds = {"prefill": "prefill"} if full else {}
     speeds |= {"per token": "decode", "model": "model"} | ({"total": "total"} if roomy else {})
@@ -146,18 +125,18 @@ def _ratios(summaries: "Sequence[Summary]", other: str, roomy: bool) -> Table:
 
 
 def _answers(summaries: "Sequence[Summary]", reference: str | None) -> Iterator[RenderableType]:
-    """Show every answer, with what differs from the uncompressed one marked."""
-    wanted = next((summary.answer for summary in summaries if summary.method == reference), None)
-    marked = any(summary.answer != wanted for summary in summaries) and wanted is not None
-    yield _title(
-        f"Answers, with what {reference} says [-and is missing-] and {{+what is new+}}" if marked else "Answers"
+    """Yield every answer, with the differences from the uncompressed one marked."""
+    expected = next((summary.answer for summary in summaries if summary.method == reference), None)
+    marked = any(summary.answer != expected for summary in summaries) and expected is not None
+    yield title(
+        f"Answers; words of {reference} that are [-missing-], and words that are {{+new+}}" if marked else "Answers"
     )
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(overflow="fold", max_width=WIDEST_LABEL, style="dim")
     table.add_column()
     for summary in summaries:
         text = Text(summary.answer or "(nothing)")
-        if wanted is not None and summary.method != reference:
+        if expected is not None and summary.method != reference:
             text = Text(" ").join(_piece(change, words) for change, words in summary.changes)
         if not summary.same_every_time:
             text.append(" (another answer in another repeat)", style="yellow")
@@ -172,14 +151,14 @@ def _piece(change: str, words: str) -> Text:
 
 
 def _notes(comparison: "Comparison", summaries: "Sequence[Summary]") -> Iterator[str]:
-    """Say what the figures mean where that could be mistaken."""
+    """Yield explanations of figures that could be misread."""
     decoding = comparison.runs[0].answer.time_s.decode_video
     yield f"First token and total include {seconds(decoding)} of video decoding, done once."
     if comparison.reference is not None:
-        yield f"F1 is of the words that an answer shares with the one of {comparison.reference}; exact: the same text."
-        yield "Beside other arms, model is without video decoding, and peak is above weights."
+        yield f"F1 compares the words of an answer with those of {comparison.reference}; exact: the same text."
+        yield "In the ratios, model excludes video decoding, and peak is the peak above weights."
     if len({summary.generated for summary in summaries}) > 1:
-        yield "Answers differ in length, so totals are of different work; prefill and per token are not."
+        yield "Answers differ in length, so totals are not comparable; prefill and per token are."
     if any(summary.time_s["vision"] is None for summary in summaries):
         yield "generate runs the vision tower inside its prefill: compare its first token."
     yield (
@@ -188,24 +167,3 @@ def _notes(comparison: "Comparison", summaries: "Sequence[Summary]") -> Iterator
     )
     if comparison.reference is None:
         yield "Speed-ups and agreement are against an uncompressed run: add --baseline."
-
-
-def share(value: float | None, decimals: int = 1) -> str:
-    """Write a share in percent, or a dash where it is not known."""
-    if value is None:
-        return NOT_MEASURED
-    return f"{value:.{decimals}%}" if value < 10 else f"{value:.1f}×"
-
-
-def times(value: float | None) -> str:
-    """Write how many times faster, or a dash where it is not known."""
-    return NOT_MEASURED if value is None else f"{value:.2f}×"
-
-
-def flops(value: float) -> str:
-    """Write a number of operations: 1.23 G, 17.9 T."""
-    number, unit = float(value), 0
-    units = ("", " k", " M", " G", " T", " P")
-    while number >= 999.5 and unit < len(units) - 1:
-        number, unit = number / 1000, unit + 1
-    return f"{number:.3g}{units[unit]}"

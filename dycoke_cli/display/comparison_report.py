@@ -1,4 +1,4 @@
-"""A comparison as the runs of a report: each arm once, with the medians of its repeats."""
+"""Convert a comparison into the runs of a report: each arm once, with the medians of its repeats."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -15,17 +15,17 @@ Figures = TypeVar("Figures", Times, Memory)
 
 
 def comparison_runs(comparison: "Comparison") -> list[ReportRun]:
-    """Give one run an arm: the answer and the trace of its first repeat, times and bytes as medians over all."""
+    """Return one run per arm: answer and trace of its first repeat, times and bytes as medians over all repeats."""
     runs = []
     for label in comparison.labels:
         repeats = comparison.of(label)
-        answer = _typical([run.answer for run in repeats])
+        answer = _median_answer([run.answer for run in repeats])
         baseline = label == comparison.reference
         runs.append(ReportRun(label, repeats[0].method, [answer], baseline, len(repeats)))
     return runs
 
 
-def _typical(answers: Sequence[Answer]) -> Answer:
+def _median_answer(answers: Sequence[Answer]) -> Answer:
     return replace(
         answers[0],
         time_s=_medians([answer.time_s for answer in answers]),
@@ -34,11 +34,11 @@ def _typical(answers: Sequence[Answer]) -> Answer:
 
 
 def _medians(measured: Sequence[Figures]) -> Figures:
-    """Take the median of each figure; what was not always measured stays as the first has it."""
-    typical = {}
+    """Return the median of each figure; a figure that any repeat lacks keeps the value of the first."""
+    medians = {}
     for field in fields(measured[0]):
         values = [getattr(one, field.name) for one in measured]
         if all(isinstance(value, int | float) for value in values):
-            # Bytes are whole, also halfway between two.
-            typical[field.name] = type(values[0])(median(values))
-    return replace(measured[0], **typical)
+            # Keep bytes integers; the median of two may be a fraction.
+            medians[field.name] = type(values[0])(median(values))
+    return replace(measured[0], **medians)

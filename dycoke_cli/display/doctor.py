@@ -1,4 +1,4 @@
-"""What `dycoke doctor` found, line by line and as JSON. Knows no torch."""
+"""Render the results of `dycoke doctor` as lines and as JSON, without importing torch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,35 +15,35 @@ STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 COLUMNS = {"check": 11, "status": 7}  # the widest word of each
 
 
-def result_row(finding: "CheckResult") -> RenderableType:
-    """Show one finding in columns that fit those of all others, what to do about it underneath."""
+def result_row(result: "CheckResult") -> RenderableType:
+    """Render one result in columns of fixed width, with its remedy on the next line."""
     row = Table.grid(padding=(0, 2))
     row.add_column(width=COLUMNS["check"])
     row.add_column(width=COLUMNS["status"])
     row.add_column(overflow="fold")
-    told = Text(finding.message)
-    if finding.remedy:
-        told.append(f"\n{finding.remedy}", style="dim")
-    row.add_row(Text(finding.check), Text(finding.status, style=STYLES[finding.status]), told)
+    text = Text(result.message)
+    if result.remedy:
+        text.append(f"\n{result.remedy}", style="dim")
+    row.add_row(Text(result.check), Text(result.status, style=STYLES[result.status]), text)
     return row
 
 
-def verdict(findings: "Sequence[CheckResult]") -> Text:
-    """Sum up in one line."""
-    broken = [finding.check for finding in findings if finding.status == "broken"]
-    warned = [finding.check for finding in findings if finding.status == "warning"]
+def verdict(results: "Sequence[CheckResult]") -> Text:
+    """Render the line that summarises all results."""
+    broken = [result.check for result in results if result.status == "broken"]
+    warned = [result.check for result in results if result.status == "warning"]
     warnings = f"warnings: {', '.join(warned)}" if warned else "no warnings"
     if broken:
         return Text(f"Broken: {', '.join(broken)}; {warnings}.", style=STYLES["broken"])
     return Text(f"Nothing is broken; {warnings}.", style=STYLES["warning" if warned else "ok"])
 
 
-def results_record(findings: "Sequence[CheckResult]", version: str, system: str) -> dict[str, Any]:
+def results_record(results: "Sequence[CheckResult]", version: str, system: str) -> dict[str, Any]:
     """Build the object of `dycoke doctor --json`."""
     return {
         "schema": 1,
         "dycoke": version,
         "system": system,
-        "ok": all(finding.status != "broken" for finding in findings),
-        "checks": [asdict(finding) for finding in findings],
+        "ok": all(result.status != "broken" for result in results),
+        "checks": [asdict(result) for result in results],
     }

@@ -1,4 +1,4 @@
-"""The result of an evaluation: tables for people, one object for scripts."""
+"""Render an evaluation as tables, and build its JSON object."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,37 +9,34 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dycoke_cli.display.cells import title
+
 if TYPE_CHECKING:
     from dycoke_cli.evaluation.summary import Score, Summary
 
 SCHEMA = 1
-NOTHING = "–"
+UNKNOWN = "–"
 NO_TYPE = "(no type)"
-ROOMY = 60  # columns: a narrower terminal gets what matters most
+ROOMY = 60  # columns of a terminal; a narrower one gets fewer columns
 
 
 def summary_tables(summary: "Summary", width: int) -> Iterator[RenderableType]:
-    """Make what `eval` prints, for a terminal of `width` columns: accuracies, differences, retained tokens, and what
-    was not answered."""
+    """Yield the tables of `eval` for a terminal of `width` columns: accuracies, differences, retained tokens,
+    failures."""
     first = summary.overall[0].method
-    yield _title("Accuracy" if len(summary.overall) > 1 else f"Accuracy of {first}")
+    yield title("Accuracy" if len(summary.overall) > 1 else f"Accuracy of {first}")
     yield _accuracies(summary)
     if summary.differences:
-        yield _title(f"Difference to {first} on the same questions, in percentage points")
+        yield title(f"Difference to {first} on the same questions, in percentage points")
         yield _differences(summary, width >= ROOMY)
     if summary.retained:
-        yield _title("Visual tokens, as shares of the whole video")
+        yield title("Visual tokens, as shares of the whole video")
         yield _retained(summary)
     if summary.failures:
-        yield _title("Not answered")
+        yield title("Not answered")
         yield _failures(summary)
     if not summary.complete:
         yield Text(f"Incomplete: {len(summary.records)} of {summary.expected} answers.", style="yellow")
-
-
-def _title(text: str) -> Text:
-    # Not the table's own title, which would be folded to the width of the table.
-    return Text(text, style="bold")
 
 
 def _table(first: str, *figures: str) -> Table:
@@ -51,7 +48,7 @@ def _table(first: str, *figures: str) -> Table:
 
 
 def _accuracies(summary: "Summary") -> Table:
-    """Group the methods below each type; with a single method the types are the rows."""
+    """Return a table of methods grouped by question type, or of types if there is a single method."""
     single = len(summary.overall) == 1
     table = _table("type" if single else "method", "n", "accuracy", "95 % interval")
     groups: dict[str, list[Score]] = {}
@@ -72,7 +69,7 @@ def _accuracies(summary: "Summary") -> Table:
 
 def _figures(score: "Score") -> tuple[str, str, str]:
     if score.accuracy is None or score.interval is None:
-        return str(score.n), NOTHING, NOTHING
+        return str(score.n), UNKNOWN, UNKNOWN
     low, high = score.interval
     return str(score.n), f"{score.accuracy:.1%}", f"{low * 100:.1f} to {high:.1%}"
 
@@ -81,14 +78,14 @@ def _differences(summary: "Summary", roomy: bool) -> Table:
     counts = ("better", "worse") if roomy else ()
     table = _table("method", "points", "95 % interval", *counts, "videos")
     for method, found in summary.differences:
-        interval = NOTHING if found.interval is None else " to ".join(map(points, found.interval))
+        interval = UNKNOWN if found.interval is None else " to ".join(map(points, found.interval))
         questions = [str(getattr(found, name)) for name in counts]
         table.add_row(Text(method), points(found.difference), interval, *questions, str(found.videos))
     return table
 
 
 def points(share: float) -> str:
-    """Write a difference of shares in percentage points, with its sign and no negative zero."""
+    """Format a difference of shares in percentage points, with its sign and without negative zero."""
     rounded = round(share * 100, 1)
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
@@ -96,7 +93,7 @@ def points(share: float) -> str:
 def _retained(summary: "Summary") -> Table:
     table = _table("method", "entered", "read per step")
     for row in summary.retained:
-        per_step = NOTHING if row.per_step is None else f"{row.per_step:.1%}"
+        per_step = UNKNOWN if row.per_step is None else f"{row.per_step:.1%}"
         table.add_row(Text(row.method), f"{row.prefill:.1%}", per_step)
     return table
 
@@ -109,7 +106,7 @@ def _failures(summary: "Summary") -> Table:
 
 
 def summary_record(summary: "Summary") -> dict[str, Any]:
-    """Build what the object of `eval --json` says of the results."""
+    """Build the results part of the object of `eval --json`."""
     first = summary.overall[0].method
     return {
         "accuracy": [asdict(score) for score in summary.by_type],

@@ -1,4 +1,4 @@
-"""The table of methods, and the page of one. Knows no torch."""
+"""Render the table of methods, and the page of one, without importing torch."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-QUOTED = "Budgets are what --retain takes for 32 frames and a model of 28 layers."
+BUDGET_NOTE = "Budgets: possible values of --retain for 32 frames and a model of 28 layers."
 
 
 def methods_table(methods: list[dict[str, Any]]) -> RenderableType:
-    """Show every method in a row."""
+    """Render one row per method."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("method", style="bold", no_wrap=True)
     table.add_column("acts", min_width=11)
@@ -22,12 +22,12 @@ def methods_table(methods: list[dict[str, Any]]) -> RenderableType:
     for method in methods:
         options = " ".join(f"{option['name']}={_value(option['default'])}" for option in method["options"])
         table.add_row(method["name"], _acts(method), options, _budget(method), method["source"])
-    notes = f"{QUOTED} Methods that act at different moments go together: -M vidcom2+dynamic."
+    notes = f"{BUDGET_NOTE} Methods that act at different moments can be chained: -M vidcom2+dynamic."
     return Group(table, Text(""), Text(notes, style="dim"))
 
 
 def method_page(method: dict[str, Any]) -> RenderableType:
-    """Show one method's documentation and options."""
+    """Render the documentation and the options of one method."""
     parts: list[RenderableType] = [
         Text.assemble((method["name"], "bold"), f" · acts {_acts(method)}"),
         Text(method["description"] + "\n"),
@@ -39,7 +39,7 @@ def method_page(method: dict[str, Any]) -> RenderableType:
         for option in method["options"]:
             table.add_row(f"{option['name']}={_value(option['default'])}", option["meaning"])
         parts += [Padding(table, (0, 0, 1, 2))]
-    parts.append(Text(f"Budget: {_budget(method)}. {QUOTED}", style="dim"))
+    parts.append(Text(f"Budget: {_budget(method)}. {BUDGET_NOTE}", style="dim"))
     parts.append(Text(f"Source: {method['source']}", style="dim"))
     return Group(*parts)
 

@@ -1,4 +1,4 @@
-"""Progress where no terminal shows a bar: a line a minute, for the log of a batch system."""
+"""Print progress as a line per minute where there is no terminal, for the log of a batch system."""
 
 import threading
 import time
@@ -13,9 +13,9 @@ MINUTE_S = 60.0
 
 
 class MinuteLines:
-    """Prints the newest line that it was given, with the time since its first, every so many seconds.
+    """Print the latest line every `every_s` seconds, with the time since the first update.
 
-    A thread prints, since a single step of a run may take many minutes. On a terminal, and where the console is quiet,
+    A thread prints, because a single step of a run may take many minutes. On a terminal, or with a quiet console,
     nothing is printed. every_s: the time between two lines, and before the first.
     """
 
@@ -27,16 +27,16 @@ class MinuteLines:
         self.closed = threading.Event()
 
     def update(self, line: str) -> None:
-        """Say how far the run is; an empty line says that there is nothing to tell."""
+        """Set the line to print; an empty one suppresses printing."""
         self.line = line
         if self.active and self.thread is None:
             self.thread = threading.Thread(target=self._print_lines, name="minute lines", daemon=True)
             self.thread.start()
 
     def close(self) -> None:
-        """Print nothing more."""
+        """Stop printing and end the thread."""
         self.closed.set()
-        if self.thread is not None and self.thread.is_alive():  # Ctrl-C may have come before it was started
+        if self.thread is not None and self.thread.is_alive():  # Ctrl-C may arrive before the thread starts
             self.thread.join()
 
     def _print_lines(self) -> None:
@@ -47,7 +47,7 @@ class MinuteLines:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as 0:42 or 3:04:05."""
+    """Format seconds as 0:42 or 3:04:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

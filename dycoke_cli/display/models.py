@@ -1,4 +1,4 @@
-"""The table of models. Knows no torch."""
+"""Render the table of models, and build its JSON, without importing torch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 FORMATS: dict[str, tuple[int, str | None]] = {"bf16": (2, None), "int8": (2, "int8"), "int4": (2, "int4")}
 NOTE = (
-    "Memory of the weights alone, in GiB; int8 and int4 are --quantize. A video's share comes on top. "
+    "Memory of the weights alone, in GiB; int8 and int4 are --quantize. A video needs memory in addition. "
     "Fetch a model with: dycoke models pull NAME"
 )
 
 
 def models_record(models: "Sequence[NamedModel]") -> list[dict[str, Any]]:
-    """Give the models as JSON values."""
+    """Return the models as JSON values."""
     return [
         {
             "name": model.name,
@@ -35,7 +35,7 @@ def models_record(models: "Sequence[NamedModel]") -> list[dict[str, Any]]:
 
 
 def models_table(models: "Sequence[NamedModel]") -> RenderableType:
-    """Show every model in a row."""
+    """Render one row per model."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("model", style="bold", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)

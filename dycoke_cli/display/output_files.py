@@ -1,4 +1,4 @@
-"""The files that a command is told to write, looked at before the work: nothing shall be lost at its end."""
+"""Check the output files of a command before its work starts, so that no result is lost at the end."""
 
 import os
 import stat
@@ -12,10 +12,9 @@ from dycoke_cli.video.stdin import STDIN
 
 
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | Path | None] = ()) -> None:
-    """Raise UsageError for a file that cannot be written, is named twice, or is read by the same command.
+    """Raise UsageError for a file that cannot be written, is given twice, or is read by the same command.
 
-    outputs: files by the option that names them; None: not named. inputs: a video, a folder of pictures, `-`, other
-    files that are read.
+    outputs: file by option; None: not given. inputs: a video, a folder of pictures, `-`, or other files to be read.
     """
     taken: dict[str, str] = {}
     read = [os.fspath(given) for given in inputs if given is not None]
@@ -32,7 +31,7 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Iterable[str
 
 
 def check_writable(path: Path) -> None:
-    """Raise UsageError where `write_whole` would, or would replace what is protected or no ordinary file."""
+    """Raise UsageError if `write_whole` would fail, or would replace a protected file or one that is not regular."""
     try:
         problem = _problem(path)
     except OSError as error:
@@ -46,32 +45,32 @@ def check_writable(path: Path) -> None:
 
 
 def _problem(path: Path) -> str | None:
-    """Say why a file cannot be written, None where it can. Raises OSError, ValueError for what the system says."""
+    """Return why a file cannot be written, None if it can. Raises OSError or ValueError from the system calls."""
     try:
-        facts = os.stat(path)
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        facts = None
-    if facts is not None and stat.S_ISDIR(facts.st_mode):
+        status = None
+    if status is not None and stat.S_ISDIR(status.st_mode):
         return "it is a folder"
-    if facts is not None and not stat.S_ISREG(facts.st_mode):
+    if status is not None and not stat.S_ISREG(status.st_mode):
         return "it is no ordinary file"
-    # For an administrator nothing is forbidden, but a file without any right to write is protected from mistakes.
-    if facts is not None and not (facts.st_mode & 0o222 and os.access(path, os.W_OK)):
+    # os.access allows root everything; a file without any write permission is protected from root, too.
+    if status is not None and not (status.st_mode & 0o222 and os.access(path, os.W_OK)):
         return "it is write-protected"
     if not path.parent.is_dir():
         return "its folder does not exist"
-    with tempfile.TemporaryFile(dir=path.parent):  # rights alone do not tell: a disk may be read-only
+    with tempfile.TemporaryFile(dir=path.parent):  # permissions are not enough: the file system may be read-only
         return None
 
 
 def _is_read(path: Path, given: str) -> bool:
-    """Whether a file is an input, or a picture of a folder that is one, by whatever name."""
+    """Return whether a file is the input `given` or a picture in that folder, under any name."""
     try:
-        facts = os.stat(path)
+        status = os.stat(path)
         if given == STDIN:
-            return os.path.samestat(facts, os.fstat(0))
+            return os.path.samestat(status, os.fstat(0))
         if os.path.isdir(given):
-            return any(os.path.samestat(facts, os.stat(os.path.join(given, name))) for name in list_pictures(given))
-        return os.path.samestat(facts, os.stat(given))
+            return any(os.path.samestat(status, os.stat(os.path.join(given, name))) for name in list_pictures(given))
+        return os.path.samestat(status, os.stat(given))
     except OSError:
-        return False  # one of them is not there
+        return False  # one of the two does not exist

@@ -1,4 +1,4 @@
-"""The panel below an answer: what was kept, how long it took, what it used."""
+"""Render the panel below an answer: tokens, times and memory, next to those of an uncompressed run."""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-SHOWN = ("k", "l", "p", "retain", "keep")
+SHOWN = ("k", "l", "p", "retain", "keep")  # options in the title
 NOT_MEASURED, SHARED = "–", "shared"
-WIDEST, ROOMY = 100, 60  # columns: a wider panel is hard to read across; a narrower one drops the ratios
+WIDEST, ROOMY = 100, 60  # columns: a wider panel is hard to read; a narrower one omits the ratios
 
 
 def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
-    """Show the figures of answer `number` beside an uncompressed run, for a terminal of `width` columns.
+    """Render the figures of answer `number` next to an uncompressed run, for a terminal of `width` columns.
 
-    What arithmetic knows of that run is always there; times and peaks only if it was measured.
+    The counts and computed bytes of that run are always present; its times and peaks only if it was measured.
     """
     answer = outcome.answers[number]
     plain = outcome.baseline[number] if outcome.baseline else None
@@ -39,7 +39,7 @@ def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
         table.add_row(*row[: len(table.columns)])
     parts: list[RenderableType] = [table, *_steps(answer, width - 4)]
     if outcome.features == "cache":
-        parts.append(Text("The frames' features came from the cache; decoding is what reading them took.", style="dim"))
+        parts.append(Text("The frames' features came from the cache; decoding is the time to read them.", style="dim"))
     if plain is not None and plain.answer != answer.answer:
         parts.append(Text.assemble(("Uncompressed answer: ", "dim"), plain.answer))
     if plain is None and outcome.method["name"] != "full":
@@ -57,7 +57,7 @@ def answer_panel(outcome: "Outcome", number: int, width: int) -> Panel:
 
 
 def _title(outcome: "Outcome") -> Text:
-    # The options that decide how much is read; a chain's say whose they are.
+    # The options that set how many tokens are kept or read; in a chain they are prefixed with the method.
     shown = {key: value for key, value in outcome.method["options"].items() if key.split(".")[-1] in SHOWN}
     options = " ".join(f"{key}={value:.4g}" for key, value in shown.items())
     model = outcome.model
@@ -66,7 +66,7 @@ def _title(outcome: "Outcome") -> Text:
 
 
 def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str, str]]:
-    """Make (label, this run, uncompressed run, how many times less) for every figure."""
+    """Return (label, this run, uncompressed run, ratio) for every figure."""
     tokens, memory, time = answer.tokens, answer.memory_bytes, answer.time_s
     rows = [
         _count("visual tokens", tokens.visual_prefill, tokens.visual),
@@ -83,9 +83,9 @@ def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str,
         ("total", "total"),
     ):
         theirs = getattr(plain.time_s, key) if plain else None
-        # Both runs were given the same frames: nothing to compare.
+        # Both runs use the same decoded frames, so there is no ratio.
         gain = "" if key == "decode_video" else ratio(theirs, getattr(time, key))
-        # A later question on the same video finds this done.
+        # A later question on the same video reuses these.
         ours = SHARED if key in ("decode_video", "vision") and not time.vision else seconds(getattr(time, key))
         rows.append((label, ours, SHARED if ours == SHARED and plain else seconds(theirs), gain))
     kind = "VRAM" if memory.peak_of == "cuda" else "process"
@@ -99,7 +99,7 @@ def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str,
 
 
 def _mean_over_layers(tokens: "TokenCounts") -> list[tuple[str, str, str, str]]:
-    """Add a row where later layers work on fewer visual tokens than entered."""
+    """Return a row if later layers process fewer visual tokens than entered, else none."""
     mean = tokens.prefill_retention * tokens.visual
     if round(mean) == tokens.visual_prefill:
         return []
@@ -111,7 +111,7 @@ def _count(label: str, ours: int, theirs: int) -> tuple[str, str, str, str]:
 
 
 def _steps(answer: "Answer", width: int) -> list[Text]:
-    """Draw what each decode step read, and how much of it was recalled."""
+    """Render the share of tokens read by each decode step, and the number recalled."""
     decode = answer.steps[1:]
     if not decode:
         return [Text("One token: it comes out of the prefill, so there was no decode step to prune.", style="dim")]
@@ -121,7 +121,7 @@ def _steps(answer: "Answer", width: int) -> list[Text]:
     low, high = f"{min(shares):.1%}", f"{max(shares):.1%}"
     span = low if low == high else f"{low} to {high}"
     lines = [
-        # The prefill, which reads everything, comes first and gives the scale.
+        # The prefill, which reads all kept tokens, comes first and sets the scale.
         Text.assemble(("read per step  ", "dim"), (sparkline([step.retained for step in answer.steps], room), "cyan")),
         Text(
             f"{span} of all visual tokens over {_times(len(decode), 'step')}; "
@@ -141,7 +141,7 @@ def _times(count: int, noun: str) -> str:
 
 
 def sparkline(values: "list[float] | list[int]", width: int) -> str:
-    """Draw values from 0 up as bars, the highest of neighbours where there are more than `width`."""
+    """Render non-negative values as at most `width` bars; each bar is the maximum of its group."""
     top = max(values)
     groups = min(width, len(values))
     bounds = [len(values) * i // groups for i in range(groups + 1)]
@@ -150,7 +150,7 @@ def sparkline(values: "list[float] | list[int]", width: int) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Write a time for people: 4.21 s, 38 ms, or a dash where nothing was measured."""
+    """Format seconds: 4.21 s, 38 ms; a dash for None."""
     if value is None:
         return NOT_MEASURED
     if value >= 0.9995:
@@ -159,7 +159,7 @@ def seconds(value: float | None) -> str:
 
 
 def size(value: int | None) -> str:
-    """Write bytes for people: 61.3 MiB, or a dash where nothing was measured."""
+    """Format bytes: 61.3 MiB; a dash for None."""
     if value is None:
         return NOT_MEASURED
     number, unit = float(value), 0
@@ -169,5 +169,5 @@ def size(value: int | None) -> str:
 
 
 def ratio(theirs: float | None, ours: float | None) -> str:
-    """Write how many times less this run took, empty where either is unknown."""
+    """Format theirs / ours; empty if either is unknown or zero."""
     return f"{theirs / ours:.2f}×" if theirs and ours else ""

@@ -1,27 +1,28 @@
-"""A run as JSON: the object of `ask --json` and the file of `--trace`."""
+"""Build the JSON objects of `ask --json` and `--trace`, and the parts that other commands share."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.system.atomic_write import write_atomically
+from dycoke_cli.system.files import write_atomically
 
 if TYPE_CHECKING:
+    from dycoke_cli.comparison.summary import Spread
     from dycoke_cli.session.answer import Answer
     from dycoke_cli.session.ask import Outcome
+    from dycoke_cli.video.frames import Frames
 
 SCHEMA = 1
 
 
 def ask_record(outcome: "Outcome") -> dict[str, Any]:
     """Build the object that `ask --json` prints."""
-    frames = outcome.frames
-    video = {**frames.info.as_json(), "frame_indices": list(frames.indices), "timestamps_s": list(frames.seconds)}
     baseline = [answer_record(answer) for answer in outcome.baseline]
     record: dict[str, Any] = {
         "schema": SCHEMA,
-        "video": video,
+        "video": video_record(outcome.frames),
         "model": {**outcome.model, "load_s": outcome.load_model_s},
         "method": outcome.method,
         "features": outcome.features,
@@ -35,8 +36,13 @@ def ask_record(outcome: "Outcome") -> dict[str, Any]:
     return record
 
 
+def video_record(frames: "Frames") -> dict[str, Any]:
+    """Return the facts of the video, and the indices and times of the sampled frames."""
+    return {**frames.info.as_json(), "frame_indices": list(frames.indices), "timestamps_s": list(frames.seconds)}
+
+
 def answer_record(answer: "Answer") -> dict[str, Any]:
-    """Turn one answer into plain JSON values; the trace goes to a file of its own."""
+    """Return one answer as JSON values, without its trace, which `trace_record` returns."""
     record = asdict(answer)
     del record["trace"]
     record["steps"] = list(record["steps"])
@@ -44,9 +50,9 @@ def answer_record(answer: "Answer") -> dict[str, Any]:
 
 
 def trace_record(outcome: "Outcome") -> dict[str, Any]:
-    """Build the object of `--trace`: which tokens there are, which entered, and which each step read.
+    """Build the object of `--trace`: all visual tokens, those that entered the model, and those read by each step.
 
-    With several questions the top level holds the first one's steps and `answers` holds everyone's.
+    With several questions the top level contains the steps of the first, and `answers` those of all.
     """
     traces = [answer.trace for answer in outcome.answers if answer.trace is not None]
     first = traces[0]
@@ -63,10 +69,15 @@ def trace_record(outcome: "Outcome") -> dict[str, Any]:
     return record
 
 
+def spread_records(spreads: "Mapping[str, Spread | None]") -> dict[str, dict[str, float] | None]:
+    """Return the median, min and max of each figure, None for one that was not measured."""
+    return {name: spread._asdict() if spread else None for name, spread in spreads.items()}
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a file in UTF-8 completely or not at all. Raises UsageError where the folder does not allow it."""
+    """Write a file in UTF-8 atomically. Raises UsageError if the folder does not allow it."""
     try:
-        write_atomically(path, [text.encode("utf-8", "replace")])  # names of files may hold what is no Unicode
+        write_atomically(path, [text.encode("utf-8", "replace")])  # file names may contain surrogates
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"

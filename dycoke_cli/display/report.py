@@ -1,4 +1,4 @@
-"""A run, or several side by side, as one HTML file that needs nothing else. Knows no torch."""
+"""Render one or more runs as a self-contained HTML report, without importing torch."""
 
 import base64
 import hashlib
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from dycoke_cli.video.frames import Frames
 
 SCRIPTS = ("unpack.js", "draw.js", "tokens.js", "figures.js", "summary.js", "page.js")
-PACKAGES = ("torch", "transformers")  # whose versions decide what a run gives and takes
+PACKAGES = ("torch", "transformers")  # their versions affect answers and costs
 
 
 @dataclass(frozen=True)
 class ReportRun:
-    """One method's answers to the questions of a report.
+    """The answers of one method to the questions of a report.
 
-    An answer with a trace can be looked at token by token; one without is only compared by its figures. `answers`
-    follow the same questions in every run. Times and peaks are shown as they are: whoever repeats a run passes medians.
+    The report shows the tokens of an answer with a trace; of one without, only the figures. `answers` are in the order
+    of the questions, which are the same in every run. For a repeated run, times and peaks are medians.
     """
 
-    label: str  # what the page calls it
+    label: str  # the name on the page
     method: Mapping[str, Any]  # name, options
     answers: Sequence["Answer"]
-    baseline: bool = False  # the one the others are measured against
-    repeats: int = 1  # measurements that its times are medians of
+    baseline: bool = False  # the run that the others are compared with
+    repeats: int = 1  # number of runs that its times are medians of
 
 
 def ask_runs(outcome: "Outcome") -> list[ReportRun]:
-    """Give the runs of `ask`: the method's, and the uncompressed one's where it was made."""
+    """Return the runs of `ask`: that of the method, and the uncompressed one if there is one."""
     runs = [ReportRun(outcome.method["name"], outcome.method, outcome.answers)]
     if outcome.baseline:
         runs.append(ReportRun("uncompressed", {"name": "full", "options": {}}, outcome.baseline, baseline=True))
@@ -59,10 +59,10 @@ def write_report(
     settings: Mapping[str, Any],
     command: str,
 ) -> None:
-    """Write the report of `runs` over the same frames, completely or not at all.
+    """Write the report of `runs` over the same frames atomically.
 
-    model: name, family, dtype, device. settings: by name. command: what repeats all of it. Raises UsageError where the
-    file cannot be written.
+    model: name, family, dtype, device. settings: by name. command: reproduces the report. Raises UsageError if the file
+    cannot be written.
     """
     write_whole(path, page(report_record(runs, frames, model, settings, command)))
 
@@ -74,10 +74,10 @@ def report_record(
     settings: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
-    """Build what the page shows, as plain values."""
+    """Build the data of the page as JSON values."""
     traces = [answer.trace for run in runs for answer in run.answers if answer.trace is not None]
     grid = _grid(traces[0]) if traces else [len(frames), 0, 0]
-    step = -(-len(frames) // grid[0])  # frames that share their tokens: the first of them is shown
+    step = -(-len(frames) // grid[0])  # frames per row of tokens: only the first of them is shown
     side = thumbnail_side(grid[0])
     return {
         "made": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -132,7 +132,7 @@ def _answer_record(answer: "Answer") -> dict[str, Any]:
 
 
 def _trace_record(trace: "Trace") -> dict[str, Any]:
-    """Pack what each step read, and how much attention each frame got."""
+    """Pack the set of tokens that each step read, and the attention per frame."""
     frame = np.asarray(trace.frame)[np.asarray(trace.prefill, dtype=np.int64)]
     count = trace.frame[-1] + 1
     mass = [np.bincount(frame, scores, count).astype(np.float64) if scores else None for scores in trace.scores]
@@ -144,14 +144,14 @@ def _trace_record(trace: "Trace") -> dict[str, Any]:
 
 
 def _shown(value: object) -> str | None:
-    """Write a setting for people: the page calculates with none of them, and JSON knows no infinity."""
+    """Format a setting as text, because the page only displays it and JSON has no infinity."""
     if isinstance(value, dict):
         return ", ".join(f"{key}={part}" for key, part in value.items())
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def page(record: Mapping[str, Any]) -> str:
-    """Put what `report_record` gives into the page."""
+    """Render the data of `report_record` as HTML."""
     template = resources.files(__package__) / "template"
     script = "\n".join((template / name).read_text(encoding="utf-8") for name in SCRIPTS)
     first = record["runs"][0]["answers"][0]
@@ -161,19 +161,19 @@ def page(record: Mapping[str, Any]) -> str:
         "answer": _text(first["answer"]),
         "style": (template / "page.css").read_text(encoding="utf-8"),
         "script": script,
-        # Only this very script runs, and nothing can be fetched: whatever a question or a file name holds.
+        # The policy allows only the script with this hash and no requests, whatever a question or a file name contains.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "data": script_safe(json.dumps(record, separators=(",", ":"))),
     }
-    # One pass: what is put in is not looked through for places again.
+    # One pass, so that placeholders in inserted text are not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], (template / "page.html").read_text(encoding="utf-8"))
 
 
 def _text(text: str) -> str:
-    """Escape text for HTML; what is not ASCII becomes references, which hold even half a surrogate pair."""
+    """Escape text for HTML; non-ASCII characters, even unpaired surrogates, become character references."""
     return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def script_safe(text: str) -> str:
-    """Escape JSON so that no text in it can end the script element that holds it."""
+    """Escape JSON so that no text in it can end its script element."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""Settings as a table with their origins, and as a file to begin with."""
+"""Render the settings as a table with their origins, and as a commented settings file."""
 
 import textwrap
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 HEAD = """\
-# Settings of dycoke. What is commented out shows the default; take off the # to change it.
-# Flags and DYCOKE_* variables win over this file; `dycoke config show` says what comes from where.
+# Settings of dycoke. Commented lines show the defaults; remove the # to change one.
+# Flags and DYCOKE_* variables override this file; `dycoke config show` prints their origins.
 """
 WIDTH = 100
 
 
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str], folder: Path, home: Path) -> Table:
-    """Show every setting in a row, those that somebody set in bold; paths relative to the folder or home."""
+    """Render one row per setting, in bold unless it is a default; paths are relative to the folder or home."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("setting", no_wrap=True)
     table.add_column("value", overflow="fold", max_width=36)
@@ -31,7 +31,7 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str], folder
 
 
 def settings_template(defaults: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
-    """Write a settings file that changes nothing: each key with its meaning, commented out with its default."""
+    """Return a settings file without effect: each key commented out, with its meaning and default."""
     parts = [HEAD]
     for key, value in defaults.items():
         meaning = textwrap.fill(meanings[key], WIDTH, initial_indent="# ", subsequent_indent="# ")

@@ -1,4 +1,4 @@
-"""The project's promises as a table: bound, figure, and whether it was kept."""
+"""Render the project's targets as a table: bound, measured figure, and verdict."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -18,7 +18,7 @@ MET = {True: ("met", "green"), False: ("missed", "red"), None: ("not measured", 
 
 
 def target_table(verdicts: "Sequence[Verdict]") -> Iterator[RenderableType]:
-    """Show every promise with its bound, what was measured, and whether it was kept."""
+    """Yield the table of targets with bound, measured figure and verdict."""
     yield Text("\nTargets", style="bold")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("of dycoke, K=0.7 and P=0.7", overflow="fold")
@@ -39,14 +39,14 @@ def target_table(verdicts: "Sequence[Verdict]") -> Iterator[RenderableType]:
 
 
 def bound(verdict: "Verdict") -> str:
-    """Write what a promise demands: ≥ 1.9× or ≤ 60%."""
+    """Format the bound of a target: ≥ 1.9× or ≤ 60%."""
     target = verdict.target
     value = f"{target.bound:.0%}" if target.unit == "%" else f"{target.bound:g}×"
     return f"{'≥' if target.at_least else '≤'} {value}"
 
 
 def figure(value: float | None, unit: str) -> str:
-    """Write a figure of a promise, with enough decimals to be held against its bound."""
+    """Format the figure of a target, with enough decimals to compare it with the bound; a dash for None."""
     if value is None:
         return NOT_MEASURED
     return f"{value:.1%}" if unit == "%" else f"{value:.3f}×"

@@ -1,4 +1,4 @@
-"""Frames as small pictures inside a page."""
+"""Encode frames as small JPEG pictures for the HTML report."""
 
 import base64
 import io
@@ -10,18 +10,18 @@ from PIL import Image
 
 from dycoke_cli.video.thumbnail import SIDE
 
-LEAST = 64  # below it nothing can be told from a picture
-AREA = 64 * SIDE * SIDE  # of all pictures of a page together, so that long videos still make a page that opens at once
+LEAST = 64  # pixels; smaller pictures are not recognisable
+AREA = 64 * SIDE * SIDE  # pixels of all pictures of a page, so that the page of a long video opens at once
 QUALITY = 72
 
 
 def thumbnail_side(frames: int) -> int:
-    """Say how long the longer side of each of so many pictures is, in pixels."""
+    """Return the longer side of each picture for this number of frames, in pixels."""
     return max(LEAST, min(SIDE, math.isqrt(AREA // max(frames, 1))))
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], side: int) -> str:
-    """Make a JPEG of `pixels` (height, width, 3) RGB that fits a square of `side`, as a data URI."""
+    """Encode `pixels` (height, width, 3) RGB as a JPEG within a square of `side`, and return it as a data URI."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side))
     file = io.BytesIO()

@@ -1,1 +1,1 @@
-"""Whether what `dycoke` needs works on this machine: one file a field, each check one finding."""
+"""Check whether everything that `dycoke` needs works on this machine; each check returns one result."""

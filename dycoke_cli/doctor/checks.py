@@ -1,4 +1,4 @@
-"""All checks in order: the quick ones run while what needs torch starts."""
+"""Run all checks in order; the quick ones run while the process for the torch checks starts."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,14 +20,14 @@ QUICK: dict[str, Callable[[], CheckResult]] = {
 
 
 def run_checks(progress: Callable[[str], None] = lambda name: None) -> Iterator[CheckResult]:
-    """Yield one finding a check; `progress` hears what is tried next."""
-    with WorkerProcess() as guard:
+    """Yield one result per check; `progress` is called with the name of the check that comes next."""
+    with WorkerProcess() as worker:
         for name, check in QUICK.items():
             progress(name)
             try:
                 yield check()
-            except Exception as error:  # a package that is half there can raise anything
-                what = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-                yield CheckResult(name, "broken", what, "Install dycoke anew; if that does not help, report this")
+            except Exception as error:  # an incompletely installed package can raise anything
+                reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+                yield CheckResult(name, "broken", reason, "Install dycoke again; if that does not help, report this")
         progress("torch and the demo model")
-        yield from guard.findings()
+        yield from worker.results()

@@ -1,4 +1,4 @@
-"""Whether the video decoders read a bundled clip."""
+"""Check whether the video decoders read a bundled clip."""
 
 import time
 from typing import Literal
@@ -15,15 +15,15 @@ LIMIT_S = 60.0
 
 
 def check_pyav() -> CheckResult:
-    """Decode the clip with PyAV, which everything needs."""
+    """Decode the clip with PyAV, which every video needs."""
     try:
         return _decoded("pyav")
     except DyCokeError as error:
-        return CheckResult("pyav", "broken", one_line(error), "Install it anew: pip install --force-reinstall av")
+        return CheckResult("pyav", "broken", _one_line(error), "Install it again: pip install --force-reinstall av")
 
 
 def check_decord() -> CheckResult:
-    """Decode the clip with decord, whose frames are held against PyAV's; without it PyAV does all the work."""
+    """Decode the clip with decord and compare the frames with PyAV's; without decord, PyAV decodes everything."""
     try:
         return _decoded("decord")
     except UsageError as error:
@@ -31,10 +31,10 @@ def check_decord() -> CheckResult:
         if "not installed" in error.message and package is None:
             return ok("decord", "there is none for this platform; PyAV reads everything")
         remedy = f"PyAV reads everything instead; or: pip install {package or 'decord'}"
-        return CheckResult("decord", "warning", one_line(error), remedy)
+        return CheckResult("decord", "warning", _one_line(error), remedy)
     except DyCokeError as error:
-        remedy = "PyAV is used where decord fails; --decoder pyav keeps away from it"
-        return CheckResult("decord", "warning", one_line(error), remedy)
+        remedy = "PyAV is used where decord fails; --decoder pyav never uses it"
+        return CheckResult("decord", "warning", _one_line(error), remedy)
 
 
 def _decoded(decoder: Literal["decord", "pyav"]) -> CheckResult:
@@ -42,10 +42,10 @@ def _decoded(decoder: Literal["decord", "pyav"]) -> CheckResult:
     frames = read_frames(samples.VIDEO, Sampling(FRAMES), decoder, LIMIT_S)
     seconds = time.perf_counter() - began
     height, width = frames.pixels.shape[1:3]
-    told = f"{len(frames)} frames of {samples.VIDEO.name}, {width}x{height}, in {seconds:.2g} s"
-    return ok(decoder, told, seconds=seconds, frames=len(frames))
+    message = f"{len(frames)} frames of {samples.VIDEO.name}, {width}x{height}, in {seconds:.2g} s"
+    return ok(decoder, message, seconds=seconds, frames=len(frames))
 
 
-def one_line(error: DyCokeError) -> str:
-    """Give what a video error says, without the full stop and without the sample's long path."""
+def _one_line(error: DyCokeError) -> str:
+    """Return the message of a video error without the full stop and with the file name of the sample only."""
     return error.message.replace(str(samples.VIDEO), samples.VIDEO.name).rstrip(".")

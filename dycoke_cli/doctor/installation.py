@@ -1,4 +1,4 @@
-"""Python, the packages that dycoke's own metadata asks for, and the settings that would apply here."""
+"""Check Python, the packages that dycoke's metadata requires, and the settings."""
 
 import platform
 import sys
@@ -13,9 +13,9 @@ from dycoke_cli.doctor.result import CheckResult, ok
 from dycoke_cli.errors import UsageError
 
 NAME = "dycoke"
-WITHOUT_METADATA = "dycoke runs from its source: no metadata says which packages it needs"
-# Which decord there is for which platform, as pyproject.toml asks for it: without metadata nothing else says so.
-# PyAV reads what these read; `decoders.py` says whether one works.
+WITHOUT_METADATA = "dycoke runs from its source, without metadata that lists the required packages"
+# The decord package of each platform, as in pyproject.toml, for installations without metadata. They are optional,
+# because PyAV reads every format that they read; `decoders.py` checks whether they work.
 DECORDS = (
     "decord; (sys_platform == 'linux' and platform_machine == 'x86_64')"
     " or (sys_platform == 'win32' and platform_machine == 'AMD64')",
@@ -26,7 +26,7 @@ OPTIONAL = {Requirement(text).name for text in DECORDS}
 
 
 def check_python(wanted: str | None = None) -> CheckResult:
-    """Hold Python's version against what the package asks for; wanted: a specifier to use instead of the metadata's."""
+    """Compare Python's version with the required one; wanted: a specifier that replaces the metadata's."""
     found, facts = platform.python_version(), {"version": platform.python_version(), "executable": sys.executable}
     metadata = _metadata()
     if wanted is None and metadata is not None:
@@ -39,10 +39,7 @@ def check_python(wanted: str | None = None) -> CheckResult:
 
 
 def check_packages(requirements: list[str] | None = None) -> CheckResult:
-    """Hold the installed packages against what the package asks for.
-
-    requirements: to use instead of the metadata's.
-    """
+    """Compare the installed packages with the required ones; requirements: a list that replaces the metadata's."""
     metadata = _metadata()
     if requirements is None:
         if metadata is None:
@@ -54,19 +51,19 @@ def check_packages(requirements: list[str] | None = None) -> CheckResult:
     unmet = [r for r in needed if not _meets(versions[r.name], _without_upper(r.specifier))]
     untried = [r for r in needed if r not in unmet and not _meets(versions[r.name], r.specifier)]
     if unmet:
-        told = ", ".join(f"{r.name} {versions[r.name] or 'missing'} ({r.specifier or 'any'} is needed)" for r in unmet)
+        unmet_texts = [f"{r.name} {versions[r.name] or 'missing'} ({r.specifier or 'any'} is needed)" for r in unmet]
         install = " ".join(f"'{r.name}{r.specifier}'" for r in unmet)
-        return CheckResult("packages", "broken", told, f"pip install {install}", versions)
+        return CheckResult("packages", "broken", ", ".join(unmet_texts), f"pip install {install}", versions)
     if untried:
-        told = ", ".join(f"{r.name} {versions[r.name]} (tried: {r.specifier})" for r in untried)
+        message = ", ".join(f"{r.name} {versions[r.name]} (tried: {r.specifier})" for r in untried)
         install = " ".join(f"'{r.name}{r.specifier}'" for r in untried)
-        return CheckResult("packages", "warning", told, f"If something fails: pip install {install}", versions)
+        return CheckResult("packages", "warning", message, f"If something fails: pip install {install}", versions)
     shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions)
     return ok("packages", f"all {len(needed)} in range{': ' * bool(shown)}{shown}", **versions)
 
 
 def check_settings() -> CheckResult:
-    """Read the settings as a command started here would."""
+    """Read the settings that a command in the current folder would use."""
     from dycoke_cli.config.settings import merged, user_file
 
     try:
@@ -78,9 +75,9 @@ def check_settings() -> CheckResult:
 
 
 def decord_package(platform: Mapping[str, str] | None = None) -> str | None:
-    """Name the package that brings decord to a platform, None where there is none.
+    """Return the name of the decord package for a platform, None if there is none.
 
-    platform: values of the markers in DECORDS; those of this machine without.
+    platform: values of the markers in DECORDS; default: this machine's.
     """
     for requirement in map(Requirement, DECORDS):
         if requirement.marker is not None and requirement.marker.evaluate(dict(platform or {})):
@@ -107,5 +104,5 @@ def _meets(found: str | None, wanted: SpecifierSet) -> bool:
 
 
 def _without_upper(wanted: SpecifierSet) -> SpecifierSet:
-    """Leave out the bound above which nothing has been tried, though it may work."""
+    """Remove the upper bound, which is the newest version tested, not the newest that works."""
     return SpecifierSet(",".join(str(part) for part in wanted if part.operator != "<"))

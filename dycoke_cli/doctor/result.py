@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of one check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ Status = Literal["ok", "warning", "broken"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check's result: what was found, and what to do about it where it is not ok.
+    """The result of one check: a message, and a remedy unless it is ok.
 
-    A warning leaves `dycoke` usable; what is broken does not. `facts` are plain values for bug reports.
+    `dycoke` is usable with a warning, but not with a broken part. `facts` are plain values for bug reports.
     """
 
     check: str
@@ -22,5 +22,5 @@ class CheckResult:
 
 
 def ok(check: str, message: str, **facts: Any) -> CheckResult:
-    """Make the finding of a check that has nothing to complain about."""
+    """Return the result of a check that passed."""
     return CheckResult(check, "ok", message, facts=facts)

@@ -1,4 +1,4 @@
-"""What needs torch: torch itself, the GPU, torchvision, and an answer of the bundled model. Run by `patient.py`."""
+"""Check torch, the GPU, torchvision, and an answer of the bundled model. Run by `worker.py`."""
 
 import shutil
 import subprocess
@@ -15,13 +15,13 @@ from dycoke_cli.errors import ModelError
 from dycoke_cli.models import loading
 from dycoke_cli.video import samples
 
-SCANT = 2 * 2**30  # bytes of VRAM: below it hardly a model fits
-NVIDIA_SMI_LIMIT_S = 10.0  # it hangs where the driver does
+LOW_VRAM = 2 * 2**30  # bytes: with less, hardly any model fits
+NVIDIA_SMI_LIMIT_S = 10.0  # it hangs if the driver hangs
 
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU as torch sees it; `trouble` is why it cannot compute."""
+    """A GPU that torch lists; `trouble`: why a computation on it failed, empty if it succeeded."""
 
     name: str
     free_bytes: int
@@ -36,52 +36,52 @@ def check_torch() -> CheckResult:
     found = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
     facts = {"version": torch.__version__, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
     if found != 512:
-        return CheckResult("torch", "broken", f"torch {torch.__version__} computes wrongly", "Install it anew", facts)
+        return CheckResult("torch", "broken", f"torch {torch.__version__} computes wrongly", "Install it again", facts)
     return ok("torch", f"torch {torch.__version__}, {torch.get_num_threads()} threads", **facts)
 
 
 def check_cuda() -> CheckResult:
-    """Ask the driver and torch for GPUs, and let each of them compute."""
+    """Query the driver and torch for GPUs, and run a computation on each."""
     import torch
 
-    with warnings.catch_warnings(record=True) as complaints:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     cards = [_card(number) for number in range(count)]
-    complaint = str(complaints[0].message).strip().splitlines()[0] if complaints else ""
-    return judge_cuda(torch.version.cuda or torch.version.hip, _driver(), cards, complaint)
+    torch_warning = str(caught[0].message).strip().splitlines()[0] if caught else ""
+    return judge_cuda(torch.version.cuda or torch.version.hip, _driver(), cards, torch_warning)
 
 
-def judge_cuda(built_for: str | None, driver: str | None, cards: list[Card], complaint: str = "") -> CheckResult:
-    """Judge what was seen of GPUs.
+def judge_cuda(built_for: str | None, driver: str | None, cards: list[Card], torch_warning: str = "") -> CheckResult:
+    """Return the result for the GPUs that were found.
 
-    built_for: the CUDA that torch was built for, None for a CPU build. driver: its version, None without one.
-    complaint: torch's own words when it found no GPU.
+    built_for: the CUDA version that torch was built for, None for a CPU build. driver: its version, None without one.
+    torch_warning: torch's message when it found no GPU.
     """
     facts: Mapping[str, Any] = {"built_for": built_for, "driver": driver, "devices": [vars(card) for card in cards]}
-    under = f"driver {driver}" if driver else "no driver seen"
-    told = "; ".join(f"{c.name}, {c.free_bytes / 1e9:.1f} of {c.total_bytes / 1e9:.1f} GB free" for c in cards)
-    told += f" (CUDA {built_for}, {under})"
+    under = f"driver {driver}" if driver else "no driver found"
+    message = "; ".join(f"{c.name}, {c.free_bytes / 1e9:.1f} of {c.total_bytes / 1e9:.1f} GB free" for c in cards)
+    message += f" (CUDA {built_for}, {under})"
     for number, card in enumerate(cards):
         if card.trouble:
             remedy = "Install the torch build for this card and driver, see pytorch.org; or use --device cpu"
             return CheckResult("cuda", "broken", f"cuda:{number} ({card.name}) fails: {card.trouble}", remedy, facts)
-    if cards and max(card.free_bytes for card in cards) < SCANT:
-        return CheckResult("cuda", "warning", told, "End what else uses the GPU (see nvidia-smi)", facts)
+    if cards and max(card.free_bytes for card in cards) < LOW_VRAM:
+        return CheckResult("cuda", "warning", message, "End what else uses the GPU (see nvidia-smi)", facts)
     if cards:
-        return ok("cuda", told, **facts)
+        return ok("cuda", message, **facts)
     if driver is None:
         return ok("cuda", "no NVIDIA driver; models run on the CPU", **facts)
     if built_for is None:
         remedy = "Install the CUDA build, see pytorch.org"
         return CheckResult("cuda", "warning", f"{under}, but this torch is built for CPUs", remedy, facts)
     remedy = "Update the driver, or install a torch build for an older CUDA; is CUDA_VISIBLE_DEVICES set?"
-    told = ": ".join(filter(None, [f"{under}, but torch for CUDA {built_for} finds no GPU", complaint]))
-    return CheckResult("cuda", "warning", told, remedy, facts)
+    message = ": ".join(filter(None, [f"{under}, but torch for CUDA {built_for} finds no GPU", torch_warning]))
+    return CheckResult("cuda", "warning", message, remedy, facts)
 
 
 def check_torchvision() -> CheckResult:
-    """Import torchvision where it is installed, and hold the torch that it was built for against the one here."""
+    """Import torchvision if it is installed, and compare the torch that it was built for with the installed one."""
     try:
         loading.refuse_broken_torchvision()
         found = version("torchvision")
@@ -94,13 +94,13 @@ def check_torchvision() -> CheckResult:
     wanted = [Requirement(text) for text in requires("torchvision") or []]
     for requirement in wanted:
         if requirement.name == "torch" and not requirement.specifier.contains(torch.__version__, prereleases=True):
-            told = f"torchvision {found} was built for torch {requirement.specifier}, not {torch.__version__}"
-            return CheckResult("torchvision", "warning", told, "dycoke does not need it: pip uninstall torchvision")
+            message = f"torchvision {found} was built for torch {requirement.specifier}, not {torch.__version__}"
+            return CheckResult("torchvision", "warning", message, "dycoke does not need it: pip uninstall torchvision")
     return ok("torchvision", f"torchvision {found}", version=found)
 
 
 def check_model(device: str = "auto") -> CheckResult:
-    """Ask the bundled model what it is known to answer."""
+    """Ask the bundled model a question whose answer is known."""
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.evaluation.question_file import read_questions
     from dycoke_cli.session.ask import ask
@@ -108,17 +108,17 @@ def check_model(device: str = "auto") -> CheckResult:
     settings = Settings.model_validate({"model": "demo", "device": device})
     known = read_questions(samples.QUESTIONS)[0]
     outcome = ask(str(known.path), [known.text], settings)
-    said, where = outcome.answers[0].answer, f"{outcome.model['dtype']} on {outcome.model['device']}"
-    facts = {"question": known.text, "answer": said, "expected": known.expected[0], **outcome.model}
-    if not known.judge(said):
-        told = f"asked {known.text!r} the demo says {said!r}, not {known.expected[0]!r} ({where})"
-        remedy = "Install dycoke anew; if that does not help, report this with --json"
-        return CheckResult("model", "broken", told, remedy, facts)
-    return ok("model", f"{known.text} {said} ({where})", **facts)
+    answer, where = outcome.answers[0].answer, f"{outcome.model['dtype']} on {outcome.model['device']}"
+    facts = {"question": known.text, "answer": answer, "expected": known.expected[0], **outcome.model}
+    if not known.judge(answer):
+        message = f"asked {known.text!r} the demo answers {answer!r}, not {known.expected[0]!r} ({where})"
+        remedy = "Install dycoke again; if that does not help, report this with --json"
+        return CheckResult("model", "broken", message, remedy, facts)
+    return ok("model", f"{known.text} {answer} ({where})", **facts)
 
 
 def _card(number: int) -> Card:
-    """Let a GPU compute, after asking for its memory."""
+    """Query the memory of a GPU and run a computation on it."""
     import torch
 
     facts = torch.cuda.get_device_properties(number)
@@ -126,15 +126,15 @@ def _card(number: int) -> Card:
         free, total = torch.cuda.mem_get_info(number)
         ones = torch.ones(64, 64, device=f"cuda:{number}")
         trouble = "" if float((ones @ ones).sum()) == 64**3 else "it computes wrongly"
-    except torch.OutOfMemoryError:  # others have taken it all, which is no fault
+    except torch.OutOfMemoryError:  # other processes use all of it, which is not a defect
         return Card(facts.name, 0, facts.total_memory)
-    except RuntimeError as error:  # what torch raises for a card that is too old or too new for it
+    except RuntimeError as error:  # torch raises it for a card that it does not support
         return Card(facts.name, 0, facts.total_memory, str(error).strip().splitlines()[0])
     return Card(facts.name, free, total, trouble)
 
 
 def _driver() -> str | None:
-    """Ask NVIDIA's own tool for the version of the driver; None without one."""
+    """Return the version of the driver that nvidia-smi prints; None without one."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

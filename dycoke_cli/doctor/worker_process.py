@@ -1,4 +1,4 @@
-"""The checks that need torch, from outside: each has a time limit, and a crash is a finding."""
+"""Run the checks that need torch in a worker process: each has a time limit, and a crash is reported as a result."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from types import TracebackType
 
 from dycoke_cli.doctor.result import CheckResult
 
-# In the order of `child.py`. A first import from a slow disk takes long, and says nothing about torch.
+# In the order in which `worker.py` runs them. Generous, because a first import from a slow disk takes long.
 LIMITS_S = {"torch": 120.0, "cuda": 60.0, "torchvision": 60.0, "model": 180.0}
 COMMAND = (sys.executable, "-P", "-m", "dycoke_cli.doctor.worker")
 REMEDIES = {
@@ -25,7 +25,7 @@ REMEDIES = {
 
 
 class WorkerProcess:
-    """Starts the checks in a process of their own and collects their findings; a context manager that ends it."""
+    """A process that runs the torch checks; a context manager that kills it at the end."""
 
     def __init__(self, command: Sequence[str] = COMMAND, limits_s: Mapping[str, float] = LIMITS_S) -> None:
         self._limits_s = limits_s
@@ -39,8 +39,8 @@ class WorkerProcess:
         )
         assert self._process.stdout is not None
         self._stdout = self._process.stdout
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        self._reader = threading.Thread(target=self._read_lines, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> "WorkerProcess":
         return self
@@ -49,13 +49,13 @@ class WorkerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.kill()
-        with suppress(subprocess.TimeoutExpired):  # stuck in a dead driver it cannot even be killed
+        with suppress(subprocess.TimeoutExpired):  # a process that hangs in a driver cannot be killed
             self._process.wait(5)
-            self._listener.join(5)
+            self._reader.join(5)
             self._stdout.close()
 
-    def findings(self) -> Iterator[CheckResult]:
-        """Yield the finding of each check as it comes; after a crash or a hang the rest has not been tried."""
+    def results(self) -> Iterator[CheckResult]:
+        """Yield the result of each check as it arrives; after a crash or time-out the rest is not tried."""
         names = iter(self._limits_s)
         for name in names:
             try:
@@ -68,18 +68,18 @@ class WorkerProcess:
             elif self._process.wait() != 0:
                 yield self._crash(name)
                 break
-            else:  # it has ended itself, because what it found before makes this one pointless
+            else:  # the worker ended normally: the checks that remain depend on one that is broken
                 yield _untried(name)
                 break
         yield from map(_untried, names)
 
     def _crash(self, name: str) -> CheckResult:
-        """Say how the process ended while it ran a check."""
+        """Return the result of the check during which the process ended."""
         status = self._process.returncode
         how = f"status {status}" if status >= 0 else signal.Signals(-status).name
         return CheckResult(name, "broken", f"it ended its process ({how})", REMEDIES[name])
 
-    def _listen(self) -> None:
+    def _read_lines(self) -> None:
         for line in self._stdout:
             self._lines.put(line)
         self._lines.put(None)

@@ -1,1 +1,1 @@
-"""Tokens in, steps out: the prefill and decode loop over the stock text model."""
+"""Inference engine: KV buffer, prefill, decode steps and sampling around the stock text model of transformers."""

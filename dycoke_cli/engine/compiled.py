@@ -1,4 +1,4 @@
-"""The decode step through `torch.compile`: one graph without a break, whatever the lengths are."""
+"""Compile the decode step with `torch.compile`, as one graph without breaks for all lengths."""
 
 import logging
 import os
@@ -19,44 +19,43 @@ from dycoke_cli.engine.decode import DecodeStep, Outcome
 from dycoke_cli.engine.decode_pass import Kernel
 from dycoke_cli.errors import ModelError, UsageError
 
-# Steps differ by method, by one row or several, and by rows of one length or of different ones; each kind is compiled
-# once. More than so many in one process, and something in a step changes that should not.
+# A step is compiled once for each method, for one row or several, and for rows of equal or different length. More
+# compilations than this in one process mean that a step depends on a value that changes.
 KINDS = 64
-FIXED = (0, 1, 4, 5)  # axes of a KVBuffer's store that no run changes: layers, keys and values, kv_heads, head_dim
+FIXED = (0, 1, 4, 5)  # axes of a KVBuffer's store with constant size: layers, keys and values, kv_heads, head_dim
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise UsageError where what torch.compile needs for `device` is not there."""
+    """Raise UsageError if Triton or a compiler that torch.compile needs for `device` is missing."""
     if device.type == "cuda":
         if find_spec("triton") is None:
-            raise UsageError("--compile needs Triton on CUDA, which is not installed", "Install it, or leave it out")
-        names, what = [os.environ.get("CC", ""), "gcc", "clang", "cc"], "a C compiler"
+            raise UsageError(
+                "--compile needs Triton on CUDA, which is not installed", "Install it, or leave out --compile"
+            )
+        names, label = [os.environ.get("CC", ""), "gcc", "clang", "cc"], "a C compiler"
     else:
-        # As inductor chooses it.
+        # The same choice as inductor's.
         names = [os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")]
-        what = f"the C++ compiler {names[0]!r}"
+        label = f"the C++ compiler {names[0]!r}"
     if not any(name and shutil.which(name) for name in names):
         raise UsageError(
-            f"--compile needs {what}, which is not there",
+            f"--compile needs {label}, which is not installed",
             "Install one (Debian, Ubuntu: apt install g++), or leave out --compile",
         )
 
 
 class Compiler:
-    """Makes of a step's `run` a function that does the same; the first call of each kind of step compiles it.
-
-    backend: of torch.compile. CUDA graphs are left to `graph.cuda_graph`.
-    """
+    """Wraps a step's `run` in torch.compile with `backend`; CUDA graphs are captured by `graph.cuda_graph`."""
 
     def __init__(self, backend: str | Callable[..., Any] = "inductor") -> None:
         self.backend = backend
-        # On a machine with CUDA's tools and no GPU it warns of that, in the middle of somebody's answer.
+        # With CUDA's tools but no GPU, torch logs a warning in the middle of an answer.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         _register_put()
 
     def __call__(self, step: DecodeStep) -> Callable[[], Outcome]:
-        """Compile `step.run`. What comes back raises ModelError for a model that cannot be compiled."""
-        fast = torch.compile(step.run, fullgraph=True, dynamic=True, backend=self.backend)
+        """Return the compiled `step.run`, compiled at its first call, which raises ModelError if compilation fails."""
+        compiled = torch.compile(step.run, fullgraph=True, dynamic=True, backend=self.backend)
 
         def run() -> Outcome:
             for part in step.parts:
@@ -64,11 +63,11 @@ class Compiler:
                     torch._dynamo.mark_static(store, axis)
             try:
                 with torch._dynamo.config.patch(recompile_limit=KINDS):
-                    outcome: Outcome = fast()
+                    outcome: Outcome = compiled()
             except TorchDynamoException as error:
-                why = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
+                reason = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
                 raise ModelError(
-                    f"the decode step of this model cannot be compiled: {why}", "Leave out --compile"
+                    f"the decode step of this model cannot be compiled: {reason}", "Leave out --compile"
                 ) from error
             return outcome
 
@@ -77,20 +76,20 @@ class Compiler:
 
 @cache
 def _register_put() -> None:
-    """Make an operator of what writes a token, so that the compiler sees it change the store in place."""
+    """Register `put_token` as a custom operator that mutates the store, so that the compiler adds no copies."""
     schema = "(Tensor(a!) store, int place, Tensor key, Tensor value, Tensor flat) -> ()"
     torch.library.custom_op("dycoke::put", put_token, mutates_args={"store"}, schema=schema)
 
 
 @cache
 def opaque(kernel: Kernel) -> Kernel:
-    """Make an operator of `kernel`, so that the compiler calls it and does not look inside."""
+    """Register `kernel` as a custom operator, which the compiler calls without tracing it."""
     name = getattr(kernel, "__name__", "kernel")
     schema = "(Tensor query, Tensor store, Tensor newest, Tensor? table, float scaling) -> Tensor"
     operator = torch.library.custom_op(f"dycoke::{name}", kernel, mutates_args=(), schema=schema)
 
     @operator.register_fake
-    def shaped(query: Tensor, store: Tensor, newest: Tensor, table: Tensor | None, scaling: float) -> Tensor:
+    def output_like(query: Tensor, store: Tensor, newest: Tensor, table: Tensor | None, scaling: float) -> Tensor:
         batch, heads, new, head_dim = query.shape
         return query.new_empty(batch, new, heads, head_dim)
 

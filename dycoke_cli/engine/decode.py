@@ -1,7 +1,7 @@
-"""One decode step: every row reads, scores, selects and grows by one token.
+"""One decode step: run one new token per row, score visual tokens and select those the later layers read.
 
-The step is a function of tensors that keep their shape and place: which token, where it goes, what is read. It looks at
-no value on the host, so a CUDA graph can be made of it; on a CPU the same function runs as it is.
+The step reads and writes tensors of constant shape and address (token, position, slots to read) and no value on the
+host, so that it can be captured as a CUDA graph. On a CPU the same function runs without capture.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +17,14 @@ from dycoke_cli.models.language_model import LanguageModel
 
 
 class Outcome(NamedTuple):
-    """What a step gives; a captured one overwrites it the next time."""
+    """Outputs of a step; the next replay of a captured step overwrites them."""
 
     logits: Tensor  # (batch, vocabulary)
-    selection: Selection | None  # what the pruned layers read
-    scores: Tensor | None  # (batch, width of the plan) float32
+    selection: Selection | None  # visual tokens that the pruned layers read
+    scores: Tensor | None  # (batch, width of the KVPruning) float32
 
     def cloned(self) -> "Outcome":
-        """Copy it to keep."""
+        """Return a copy that the next replay does not overwrite."""
         selection = self.selection
         if selection is not None:
             valid = None if selection.valid is None else selection.valid.clone()
@@ -32,23 +32,23 @@ class Outcome(NamedTuple):
         return Outcome(self.logits.clone(), selection, None if self.scores is None else self.scores.clone())
 
     def only(self, rows: list[int]) -> "Outcome":
-        """Leave out all rows but these, in this order."""
+        """Return only `rows`, in this order."""
         index = torch.tensor(rows).to(self.logits.device, non_blocking=True)
 
-        def chosen(tensor: Tensor | None) -> Any:
+        def take(tensor: Tensor | None) -> Any:
             return None if tensor is None else tensor.index_select(0, index)
 
         selection = self.selection
         if selection is not None:
-            selection = Selection(chosen(selection.index), chosen(selection.valid), chosen(selection.changed))
-        return Outcome(chosen(self.logits), selection, chosen(self.scores))
+            selection = Selection(take(selection.index), take(selection.valid), take(selection.changed))
+        return Outcome(take(self.logits), selection, take(self.scores))
 
 
 class DecodeStep:
-    """The step of a run, again and again: `run` is what can be captured, the rest is the host's part of it.
+    """The decode step of one run, called for every token. `run` can be captured; the other methods run on the host.
 
-    parts: one pass for all layers, or several that share them out, the last of which may select; positions: (batch,)
-    int64, rotary position of the first new token; compiled: makes what does the work of `run` in its stead.
+    parts: one pass for all layers, or several for disjoint ranges of layers, the last of which may select; positions:
+    (batch,) int64, rotary position of the first new token; compiled: returns a compiled replacement of `run`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class DecodeStep:
         return self.tokens.shape[0]
 
     def run(self) -> Outcome:
-        """Run `tokens` at `positions` and move on, all on the device."""
+        """Run `tokens` at `positions` and advance positions and slots, all on the device."""
         for part in self.parts:
             part.begin()
         hidden = self.model.body(
@@ -83,28 +83,28 @@ class DecodeStep:
         return Outcome(logits, self.parts[-1].selection, self.parts[-1].scores)
 
     def settle(self) -> None:
-        """Fix the shapes of the next step on the host."""
+        """Set the shapes of the next step, on the host."""
         for part in self.parts:
             part.settle()
 
     def advance(self) -> None:
-        """Follow on the host."""
+        """Update the lengths on the host after a step."""
         for part in self.parts:
             part.advance()
 
     def __call__(self, tokens: Tensor) -> Outcome:
-        """Run `tokens` (batch,) int64 as they are, without a graph."""
+        """Run one step on `tokens` (batch,) int64 without a CUDA graph."""
         self.tokens.copy_(tokens[:, None])
         self.settle()
         outcome = self.work()
         self.advance()
         selection = outcome.selection
-        if selection is not None:  # the selector goes on writing into its index
+        if selection is not None:  # the selector overwrites its index in later steps
             outcome = outcome._replace(selection=replace(selection, index=selection.index.clone()))
         return outcome
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Name every tensor that a step reads or writes besides weights, keys and values."""
+        """Yield, by name, every tensor that a step reads or writes besides weights, keys and values."""
         yield from (("tokens", self.tokens), ("positions", self.positions))
         for number, part in enumerate(self.parts):
             for owner in (part.plan, part.selector):
@@ -114,5 +114,5 @@ class DecodeStep:
             yield f"{number}.newest", part.newest
 
 
-# What `compiled.Compiler` does.
+# The type of `compiled.Compiler`, whose module imports this one.
 Compiled = Callable[[DecodeStep], Callable[[], Outcome]]

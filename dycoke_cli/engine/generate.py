@@ -1,4 +1,4 @@
-"""The loop: prompts in, steps out. No clock and no print here; whoever iterates may time or show each step."""
+"""The generation loop: prefill prompts and yield one `Step` per new token. Timing and output are the caller's."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from dycoke_cli.tokens import Prompt
 
 @dataclass(frozen=True)
 class Stop:
-    """When an answer ends: at one of the token ids, or after so many tokens."""
+    """When an answer ends: after one of the token ids, or after `max_new_tokens` tokens."""
 
     ids: frozenset[int]
     max_new_tokens: int
@@ -31,19 +31,19 @@ class Stop:
 
 @dataclass(frozen=True)
 class Step:
-    """One new token a row. Step 0 comes out of the prefill, each later one out of a decode step."""
+    """One new token per row, computed by the prefill (step 0) or by a decode step."""
 
     number: int
-    tokens: tuple[int | None, ...]  # (batch,); None for rows whose answer has ended
-    logits: Tensor  # (batch, vocabulary), what the tokens were drawn from
-    selection: Selection | None  # what the pruned layers read; None: every visual token
-    scores: Tensor | None  # (batch, tokens) float32, what the selector saw
-    pruned: PrunedPrefill | None  # what the prefill dropped on the way; selection and scores are then of what it kept
-    rows: tuple[int, ...]  # the rows that the tensors hold, in their order; those that have ended may be gone
-    visual: tuple[int, ...]  # how many visual tokens each of `rows` has that the selector chose from
+    tokens: tuple[int | None, ...]  # (batch,); None in rows whose answer has ended
+    logits: Tensor  # (rows, vocabulary), from which the tokens were sampled
+    selection: Selection | None  # visual tokens that the pruned layers read; None: all
+    scores: Tensor | None  # (rows, tokens) float32, input of the selector
+    pruned: PrunedPrefill | None  # tokens the prefill kept; selection and scores index into these
+    rows: tuple[int, ...]  # row numbers of the tensors, in order; rows that have ended may be missing
+    visual: tuple[int, ...]  # number of visual tokens that the selector chose from, for each of `rows`
 
     def row(self, number: int) -> "Step":
-        """Give one running row's part, as a step of a batch of one."""
+        """Return the part of one running row, as a step with a batch of 1."""
         at = self.rows.index(number)
         own, selection = slice(at, at + 1), self.selection
         if selection is not None:
@@ -63,7 +63,7 @@ class Step:
 
 @torch.inference_mode()
 def share(model: LanguageModel, prompt: Prompt, buffer: KVBuffer) -> None:
-    """Prefill what several questions have in common into an empty buffer of one row."""
+    """Prefill the shared prefix of several questions into an empty buffer of one row."""
     with attached(model.body):
         prefill(model, buffer, [prompt])
 
@@ -78,13 +78,13 @@ def generate(
     buffer: KVBuffer | None = None,
     graphs: GraphStore | None = None,
 ) -> Iterator[Step]:
-    """Answer `prompts` side by side, greedily or by sampling.
+    """Answer `prompts` as one batch and yield each step, until every row has met `stop`.
 
-    `buffer` may hold what came before the prompts, one row each; without it a new one is made. A method that acts
-    inside the prefill needs whole prompts and takes none. `graphs` makes steps run as CUDA graphs and keeps them for
-    the next run. The steps end when every row has met `stop`.
+    buffer: may contain earlier positions, one row per prompt; None allocates one. A method that acts inside the prefill
+    needs whole prompts: with a buffer it raises ValueError. graphs: captures steps as CUDA graphs and keeps them for
+    the next run.
 
-    On CUDA the host is one step behind: a step is given once its tokens have arrived, and the next one runs already.
+    On CUDA the next step is already running when a step is yielded, which happens once its tokens are on the host.
     """
     room = stop.max_new_tokens
     graphs = graphs or GraphStore.of(model)
@@ -96,15 +96,15 @@ def generate(
         for number in range(room):
             tokens = sampler.pick(outcome.logits)
             arrival = TokenTransfer(tokens)
-            here = run.rows
+            rows = run.rows
             ahead = run.step(tokens) if arrival.later and 0 < number < room - 1 else None
-            picked = dict(zip(here, arrival.ids(), strict=True))
+            picked = dict(zip(rows, arrival.ids(), strict=True))
             ids = tuple(picked[row] if runs else None for row, runs in enumerate(running))
-            yield Step(number, ids, *outcome, pruned, here, tuple(len(visual[row]) for row in here))
+            yield Step(number, ids, *outcome, pruned, rows, tuple(len(visual[row]) for row in rows))
             running = [token is not None and token not in stop.ids for token in ids]
             if not any(running) or number + 1 == room:
                 return
-            if number == 0:  # the first token need not wait for what only later ones need
+            if number == 0:  # after the first token, so that it does not wait
                 run.begin(model, buffers, visual, method, room, positions)
             if (places := run.leave(running)) is not None:
                 sampler.only(places)
@@ -113,7 +113,7 @@ def generate(
 
 
 class _Run:
-    """The rows of one call of `generate` that still take part in its steps."""
+    """The decode step of one call of `generate`, and the rows that it still computes."""
 
     def __init__(self, graphs: GraphStore, batch: int) -> None:
         self.graphs, self.rows = graphs, tuple(range(batch))
@@ -127,7 +127,7 @@ class _Run:
         room: int,
         positions: Tensor,
     ) -> None:
-        """Make the step; the last of `buffers` is what the method selects from. positions: (batch,) int64."""
+        """Create the step; the method selects from the last of `buffers`. positions: (batch,) int64."""
         kernel, parts = self.graphs.kernel_for(model.head_dim), []
         for buffer in buffers:
             plan = KVPruning(visual, buffer.lengths, room, buffer.slots, self.graphs.bucket)
@@ -140,7 +140,7 @@ class _Run:
         return self.current(tokens)
 
     def leave(self, running: list[bool]) -> list[int] | None:
-        """Let rows that have ended go where that makes the others cheaper; gives the places that stay, in order."""
+        """Remove ended rows if that makes steps faster. Return the indices of the kept rows, None if all are kept."""
         alive = [place for place, row in enumerate(self.rows) if running[row]]
         count = self.graphs.fewer(len(self.rows), len(alive))
         if count == len(self.rows):
@@ -155,7 +155,7 @@ class _Run:
 
 
 def _packed(alive: list[int], ended: list[int], count: int) -> list[int]:
-    """Choose `count` places, all of `alive` among them, so that as few as possible have to move."""
+    """Return `count` row indices that include all of `alive`, in an order that moves as few rows as possible."""
     chosen = {*alive, *ended[: count - len(alive)]}
     moved = iter(sorted(place for place in chosen if place >= count))
     return [place if place in chosen else next(moved) for place in range(count)]
@@ -169,7 +169,7 @@ def _fill(
     room: int,
     graphs: GraphStore,
 ) -> tuple[Tensor, list[KVBuffer], list[Tensor], PrunedPrefill | None]:
-    """Prefill the prompts; see `pruned_prefill` for what comes back."""
+    """Prefill the prompts; returns as `pruned_prefill`, with None as the last value if nothing was pruned."""
     prefill_pruner = method.prefill_pruner()
     if prefill_pruner is None:
         buffer = buffer or graphs.empty_buffer(model, len(prompts), max(map(len, prompts)) + room)

@@ -1,7 +1,7 @@
-"""Decode steps as CUDA graphs: captured once for each shape, replayed for every step and run that has it.
+"""Decode steps as CUDA graphs, captured once per shape and replayed for every step and run of that shape.
 
-A step of a 7B model is some thousand kernel launches, which take the host several times as long as the device needs to
-run them. A replayed graph is one launch.
+A step of a 7B model is about a thousand kernel launches, which take the host several times longer than the device takes
+to run them. A replayed graph is one launch.
 """
 
 import logging
@@ -16,15 +16,15 @@ from dycoke_cli.engine.decode import Compiled, DecodeStep, Outcome
 from dycoke_cli.engine.decode_pass import DecodePass
 from dycoke_cli.models.language_model import LanguageModel
 
-WARM_UPS = 3  # runs before a capture, in which libraries choose their algorithms and take their workspaces
+WARM_UPS = 3  # runs before a capture, in which libraries select algorithms and allocate workspaces
 
 Capture = Callable[[Callable[[], Outcome]], Callable[[], Outcome]]
 
 
 def cuda_graph(run: Callable[[], Outcome]) -> Callable[[], Outcome]:
-    """Capture `run` as a CUDA graph; the result replays it and gives its outcome, which the next replay overwrites."""
+    """Capture `run` as a CUDA graph. Return its replay, whose outcome the next replay overwrites."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on using the device
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device
         outcome = run()
 
     def replay() -> Outcome:
@@ -35,10 +35,9 @@ def cuda_graph(run: Callable[[], Outcome]) -> Callable[[], Outcome]:
 
 
 class CapturedStep(DecodeStep):
-    """A decode step that runs as a graph, one for each extent that its parts reach.
+    """A decode step that runs as a CUDA graph, one for each extent of its parts.
 
-    capture: makes a replay of a function; with the function itself in its place, everything but the capture is tested
-    without a device.
+    capture: returns the replay of a function. An identity function runs the step without a GPU, for tests.
     """
 
     def __init__(
@@ -51,11 +50,11 @@ class CapturedStep(DecodeStep):
     ) -> None:
         super().__init__(model, parts, positions, compiled)
         self.capture = capture
-        self.refused: str | None = None  # why it runs without a graph, if it does
+        self.refused: str | None = None  # the error if the step could not be captured
         self.replays: dict[tuple[tuple[int, int], ...], Callable[[], Outcome]] = {}
 
     def __call__(self, tokens: Tensor) -> Outcome:
-        """Run `tokens` (batch,) int64; what comes back is the caller's to keep."""
+        """Run one step on `tokens` (batch,) int64. Later steps do not overwrite the outcome."""
         device = self.tokens.device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             self.tokens.copy_(tokens[:, None])
@@ -68,7 +67,7 @@ class CapturedStep(DecodeStep):
         return outcome
 
     def _captured(self) -> Callable[[], Outcome]:
-        """Warm up and capture; the state is put back each time, as if the step had not run."""
+        """Warm up and capture the step, and restore its tensors after each run."""
         before = {name: tensor.clone() for name, tensor in self.tensors()}
         device = self.tokens.device
         stream = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -85,7 +84,7 @@ class CapturedStep(DecodeStep):
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            # A model may do what no graph can hold: look at a value on the host, or reach over several devices.
+            # Some models cannot be captured: they read a value on the host, or use several devices.
             logging.getLogger(__name__).warning("decode step not captured: %s", str(error).strip().splitlines()[:1])
             self.refused = str(error)
             replay = self.work
@@ -98,7 +97,7 @@ class CapturedStep(DecodeStep):
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """What two runs must have in common for one's graphs to serve the other: memory, shapes and settings."""
+        """Memory, shapes and settings; graphs of one run can be replayed for another if these are equal."""
         signed: list[Any] = [self.model.body]
         for part in self.parts:
             store = part.buffer.store
@@ -110,10 +109,10 @@ class CapturedStep(DecodeStep):
         return tuple(signed)
 
     def reload(self, other: "CapturedStep") -> "CapturedStep":
-        """Become another run of the same signature, and keep the graphs."""
-        fresh = dict(other.tensors())
+        """Copy the state of another run with the same signature, and keep the graphs."""
+        source = dict(other.tensors())
         for name, tensor in self.tensors():
-            tensor.copy_(fresh[name])
-        for mine, its in zip(self.parts, other.parts, strict=True):
-            mine.buffer, mine.generated = its.buffer, its.generated
+            tensor.copy_(source[name])
+        for own, new in zip(self.parts, other.parts, strict=True):
+            own.buffer, own.generated = new.buffer, new.generated
         return self

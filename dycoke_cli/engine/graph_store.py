@@ -1,4 +1,4 @@
-"""What one run's captured steps leave for the next: graphs, and the buffer that they are over."""
+"""Keep captured decode steps and their key-value buffer between runs; create steps and buffers for a run."""
 
 import logging
 from collections.abc import Sequence
@@ -15,14 +15,15 @@ from dycoke_cli.engine.graph import Capture, CapturedStep, cuda_graph
 from dycoke_cli.engine.kv_pruning import round_up
 from dycoke_cli.models.language_model import LanguageModel
 
-BUCKET = 256  # shapes of captured steps are multiples of it
+BUCKET = 256  # lengths in captured steps are rounded up to a multiple of it
 
 
 @cache
 def decode_kernel(device: torch.device) -> Kernel | None:
-    """Give the decode kernel if Triton is there and it agrees with PyTorch's attention on `device`, else None.
+    """Return the decode kernel if it runs and agrees with PyTorch's attention on `device`, else None.
 
-    A driver, a compiler or a new version may fail it; steps then copy what they read, as on a CPU.
+    A missing Triton, a driver, a compiler or a new version may make it fail; steps then copy the keys and values that
+    they read, as on a CPU.
     """
     try:
         from dycoke_cli.engine.kernel import attend_in_place
@@ -36,21 +37,21 @@ def decode_kernel(device: torch.device) -> Kernel | None:
             counts = places <= newest[:, None]
             flat = torch.where(counts, places + torch.tensor([[0], [200]], device=device), -1)
             keys, values = store.transpose(2, 3)
-            wanted = grouped_attention(query, keys, values, 0.2, counts[:, None, None])
+            expected = grouped_attention(query, keys, values, 0.2, counts[:, None, None])
             for table in (None, flat):
                 torch.testing.assert_close(
-                    attend_in_place(query, store, newest, table, 0.2), wanted, atol=1e-2, rtol=1e-2
+                    attend_in_place(query, store, newest, table, 0.2), expected, atol=1e-2, rtol=1e-2
                 )
-    except Exception as error:  # whatever it is, there is another way
+    except Exception as error:  # any failure: attention works without the kernel
         logging.getLogger(__name__).warning("decode kernel not used: %s", str(error).strip().splitlines()[:1])
         return None
     return attend_in_place
 
 
 class GraphStore:
-    """Keeps one key-value buffer and the steps captured over it, for the next run that fits them.
+    """Keeps one key-value buffer and the steps captured over it, and reuses them for later runs that fit.
 
-    On a CPU, and with `replayed` off, nothing is kept: a buffer is as long as its run, and steps run as they are.
+    On a CPU, and with `replayed` off, nothing is kept: a buffer is as long as its run, and steps are not captured.
     """
 
     def __init__(
@@ -63,23 +64,23 @@ class GraphStore:
         compiled: Compiled | None = None,
     ) -> None:
         self.capture = capture or (cuda_graph if device.type == "cuda" and replayed else None)
-        self.bucket = bucket if self.capture else 1  # what lengths are rounded up to
+        self.bucket = bucket if self.capture else 1  # lengths are rounded up to a multiple of it
         self.device, self.kernel, self.compiled = device, kernel, compiled
         self.buffer: KVBuffer | None = None
         self.steps: list[CapturedStep] = []
 
     @classmethod
     def of(cls, model: LanguageModel, compiled: bool = False) -> "GraphStore":
-        """Make the store for a model; a step over several devices is no single graph, and runs as it is.
+        """Create the store for a model; steps of a model on several devices are not captured.
 
-        compiled: steps go through torch.compile, and on CUDA what comes out of that is captured.
+        compiled: steps are compiled by torch.compile, and on CUDA captured after that.
         """
         return cls(
             model.device, replayed=len(set(model.layer_devices)) == 1, compiled=_compiler() if compiled else None
         )
 
     def kernel_for(self, head_dim: int) -> Kernel | None:
-        """Give the kernel where it can serve heads of this width."""
+        """Return the kernel if it supports heads of width `head_dim`, else None."""
         if head_dim < 16 or head_dim.bit_count() != 1 or self.capture is None:
             return None
         kernel = self.kernel or (decode_kernel(self.device) if self.device.type == "cuda" else None)
@@ -91,11 +92,11 @@ class GraphStore:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes that are kept for the next run."""
+        """Bytes of the buffer kept for the next run."""
         return 0 if self.buffer is None else self.buffer.nbytes
 
     def empty_buffer(self, model: LanguageModel, batch: int, slots: int) -> KVBuffer:
-        """Give a buffer with at least `slots` slots for each of `batch` rows; the one that is kept, if it fits."""
+        """Return an empty buffer of `batch` rows with at least `slots` slots, the kept one if it fits."""
         if self.capture is None:
             return KVBuffer.empty(model, batch, slots)
         slots = round_up(slots, self.bucket)
@@ -107,24 +108,25 @@ class GraphStore:
         return part
 
     def grown(self, buffer: KVBuffer, slots: int) -> KVBuffer:
-        """Copy a one-row buffer into one with at least `slots` slots, which is kept in its place."""
+        """Copy a one-row buffer into one with at least `slots` slots, which replaces it if it was kept."""
         larger = buffer.fork(1, round_up(slots, self.bucket))
         if self.buffer is not None and buffer.begins_at(self.buffer):
             self.buffer, self.steps = larger, []
         return larger
 
     def fewer(self, rows: int, running: int) -> int:
-        """Say with how many rows a batch of `rows` should go on when `running` of them still do.
+        """Return how many of `rows` rows to keep while `running` of them still run.
 
-        Every number of rows needs graphs of its own, so it is halved; without graphs it is just those that run.
+        Each number of rows needs its own graphs, so it is `running` rounded up to a power of two; without graphs it is
+        `running`.
         """
         if self.capture is None:
             return running
-        half = 1 << max(running - 1, 0).bit_length()
-        return min(half, rows)
+        power = 1 << max(running - 1, 0).bit_length()
+        return min(power, rows)
 
     def step(self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor) -> DecodeStep:
-        """Make the step of a run, from a captured one where its shapes are the same."""
+        """Return the step of a run, a kept captured one if its signature is the same."""
         if self.capture is None:
             return DecodeStep(model, parts, positions, self.compiled)
         step = CapturedStep(model, parts, positions, self.capture, self.compiled)
@@ -137,7 +139,7 @@ class GraphStore:
 
 
 def _compiler() -> Compiled:
-    """Make the compiler; torch._dynamo takes a second to import, which only who wants it shall pay for."""
+    """Create the compiler; imported here because torch._dynamo takes a second to import."""
     from dycoke_cli.engine.compiled import Compiler
 
     return Compiler()

@@ -1,8 +1,8 @@
-"""Attention of one new token a row that reads the buffer where it lies: only the slots that count, none copied.
+"""Triton attention of one new token per row, reading only the selected slots of the buffer in place.
 
-A Triton kernel, imported only where there is CUDA. How many slots are read is known to the device alone, so a captured
-step needs no mask and serves every length. Each row's slots are split among many programs, because one token has too
-few heads to fill a device; a second kernel puts their parts together (as in flash-decoding; Dao et al., 2023).
+It is imported only with CUDA. The number of slots is a value on the device, so that a captured step needs no mask and
+is valid for every length. Each row's slots are split among many programs, because one token has too few heads to occupy
+a GPU; a second kernel combines the parts (as in flash-decoding; Dao et al., 2023).
 """
 
 import torch
@@ -10,18 +10,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK_BYTES = 16 * 2**10  # of keys that a program reads at once; two blocks of keys and of values fit any device
-PROGRAMS = 512  # to have in flight: a few for each multiprocessor of a large device
-LEAST_QUERIES = 16  # rows of the smallest matrix product that tensor cores take
+BLOCK_BYTES = 16 * 2**10  # keys per block; two blocks of keys and of values fit the shared memory of any device
+PROGRAMS = 512  # programs to launch: a few for each multiprocessor of a large device
+LEAST_QUERIES = 16  # rows of the smallest matrix product on tensor cores
 
 
 def attend_in_place(query: Tensor, store: Tensor, newest: Tensor, table: Tensor | None, scaling: float) -> Tensor:
-    """Attend from the newest token of each row.
+    """Compute attention of the newest token of each row. Returns (batch, 1, heads, head_dim).
 
     query: (batch, heads, 1, head_dim); store: (2, batch, slots, kv_heads, head_dim), keys and values of one layer;
-    newest: (batch,) int64, the last slot that counts; table: (batch, chosen) int64, places row * slots + slot to read
-    instead of all slots, -1 for none. Heads' width is a power of two, 16 or more. Softmax and sums in float32.
-    Returns (batch, 1, heads, head_dim).
+    newest: (batch,) int64, the last filled slot; table: (batch, chosen) int64, row * slots + slot of the slots to read
+    instead of all, -1 for padding. head_dim is a power of two, at least 16. Softmax and sums in float32.
     """
     batch, heads, _, head_dim = query.shape
     slots, kv_heads = store.shape[2:4]
@@ -38,7 +37,7 @@ def attend_in_place(query: Tensor, store: Tensor, newest: Tensor, table: Tensor 
         CHOSEN=table is not None, num_stages=2,
     )  # fmt: skip
     out = torch.empty(batch, 1, heads, head_dim, dtype=query.dtype, device=query.device)
-    _join[(batch * heads,)](mixed, peaks, totals, out, WIDTH=head_dim, SPLITS=splits)
+    _combine[(batch * heads,)](mixed, peaks, totals, out, WIDTH=head_dim, SPLITS=splits)
     return out
 
 
@@ -49,7 +48,7 @@ def _read(  # type: ignore[no-untyped-def]
     KV_HEADS: tl.constexpr, GROUP: tl.constexpr, QUERIES: tl.constexpr, WIDTH: tl.constexpr,
     BLOCK: tl.constexpr, SPLITS: tl.constexpr, CHOSEN: tl.constexpr,
 ):  # fmt: skip
-    """Read one split of one row's slots for the query heads that share one key head."""
+    """Compute attention over one split of one row's slots, for the query heads that share one key head."""
     row, kv_head, split = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     member, dim = tl.arange(0, QUERIES), tl.arange(0, WIDTH)
     head = row * KV_HEADS * GROUP + kv_head * GROUP + member
@@ -76,7 +75,7 @@ def _read(  # type: ignore[no-untyped-def]
         logits = tl.dot(q, k, input_precision="ieee") * scaling
         logits = tl.where(counts[None, :], logits, float("-inf"))
         higher = tl.maximum(peak, tl.max(logits, axis=1))
-        safe = tl.where(higher == float("-inf"), 0.0, higher)  # nothing counted yet
+        safe = tl.where(higher == float("-inf"), 0.0, higher)  # no slot read yet
         weight = tl.exp(logits - safe[:, None])
         shrink = tl.exp(peak - safe)
         v = tl.load(values + at[:, None] + dim[None, :], mask=counts[:, None], other=0.0)
@@ -90,8 +89,8 @@ def _read(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _join(mixed, peaks, totals, out, WIDTH: tl.constexpr, SPLITS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Put the splits of one head of one row together; a split that read nothing weighs nothing."""
+def _combine(mixed, peaks, totals, out, WIDTH: tl.constexpr, SPLITS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Combine the splits of one head of one row; a split without slots has weight 0."""
     head = tl.program_id(0).to(tl.int64)
     split, dim = tl.arange(0, SPLITS), tl.arange(0, WIDTH)
     part = head * SPLITS + split

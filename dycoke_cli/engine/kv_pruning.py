@@ -1,4 +1,4 @@
-"""Which slots of the buffer the pruned layers read."""
+"""The table of buffer slots that pruned layers read at a decode step."""
 
 from copy import copy
 
@@ -9,13 +9,13 @@ from dycoke_cli.methods.protocol import Selection
 
 
 class KVPruning:
-    """The selected visual tokens, all text, and what was generated: a table of slots of fixed width.
+    """A slot table of fixed width for each row: selected visual tokens, all text, and generated tokens.
 
-    visual: one (tokens,) int64 a row, the slots of its visual tokens; lengths: slots filled by the prompts;
-    room: how many tokens may be generated; slots: how many a row of the buffer has; bucket: widths are rounded up to a
-    multiple of it, so that runs of nearly the same length have tables of the same shape.
+    visual: (tokens,) int64 per row, slots of its visual tokens; lengths: slots filled by the prompts; room: maximum
+    number of generated tokens; slots: slots per row of the buffer; bucket: widths are rounded up to a multiple of it,
+    so that runs of similar length have tables of the same shape.
 
-    What depends on the run lies in tensors: `reload` makes a captured step read another run's.
+    All values that depend on the run are tensors, which `CapturedStep.reload` replaces by another run's.
     """
 
     def __init__(self, visual: list[Tensor], lengths: list[int], room: int, slots: int, bucket: int) -> None:
@@ -31,24 +31,24 @@ class KVPruning:
         place = torch.arange(self.tail.shape[1], device=device)
         self.exists = (place < text_counts[:, None]) | (place >= self.text_width)
         self.offset = torch.arange(len(visual), device=device)[:, None] * slots
-        self.exact = bucket == 1 and len({len(own) for own in others}) == 1  # every place of the tail holds something
+        self.exact = bucket == 1 and len({len(own) for own in others}) == 1  # the tail has no padding
 
     @property
     def width(self) -> int:
-        """Places for visual tokens in a row of scores."""
+        """Visual tokens per row of scores, including padding."""
         return self.visual.shape[1]
 
     def score(self, row: Tensor) -> Tensor:
-        """Take the visual tokens' share (batch, width) out of an attention row (batch, read); 0 where none is."""
+        """Gather the visual tokens' scores (batch, width) from attention rows (batch, read); 0 for padding."""
         exists = torch.arange(self.width, device=self.visual.device) < self.counts[:, None]
-        # The layer that is watched may lie on another device than the first.
+        # The scored layer may be on another device than the first layer.
         return row.to(self.visual.device).gather(1, self.visual) * exists
 
     def slots(self, selection: Selection, generated: int, newest: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Give the places to read and a mask (batch, 1, 1, chosen), or None where all of them count.
+        """Return the buffer slots to read and their mask.
 
-        generated: how many generated tokens the table has room for; those after the slot `newest` (batch,) int64 do
-        not count. Returns places (batch, chosen) int64 as `KVBuffer.gather` takes them.
+        generated: number of generated tokens in the table; those after slot `newest` (batch,) int64 are masked. Returns
+        (batch, chosen) int64 as `KVBuffer.gather` takes them, and (batch, 1, 1, chosen) bool, None if all are valid.
         """
         until = self.text_width + generated
         tail, exists = self.tail[:, :until], self.exists[:, :until]
@@ -61,15 +61,15 @@ class KVPruning:
         return flat, torch.cat([chosen, exists & (tail <= newest[:, None])], dim=1)[:, None, None]
 
     def only(self, rows: Tensor) -> "KVPruning":
-        """Give the plan for `rows` (kept,) int64 alone, which the buffer has moved to its front."""
-        left = copy(self)
-        left.counts, left.visual, left.tail = self.counts[rows], self.visual[rows], self.tail[rows]
-        left.exists, left.offset = self.exists[rows], self.offset[: len(rows)].clone()
-        return left
+        """Return the table for `rows` (kept,) int64, which the buffer has moved to its front."""
+        subset = copy(self)
+        subset.counts, subset.visual, subset.tail = self.counts[rows], self.visual[rows], self.tail[rows]
+        subset.exists, subset.offset = self.exists[rows], self.offset[: len(rows)].clone()
+        return subset
 
 
 def round_up(number: int, bucket: int) -> int:
-    """Give the smallest multiple of `bucket` that is not below `number`."""
+    """Return `number` rounded up to a multiple of `bucket`."""
     return -(-number // bucket) * bucket
 
 
@@ -80,7 +80,7 @@ def _complement(slots: Tensor, length: int) -> Tensor:
 
 
 def _stack(rows: list[Tensor], bucket: int) -> Tensor:
-    """Stack int64 rows of different length; surplus places hold 0 and are masked by whoever reads them."""
+    """Stack int64 rows of different length, padded with 0; the caller masks the padding."""
     width = round_up(max(len(row) for row in rows), bucket)
     stacked = torch.zeros(len(rows), width, dtype=torch.int64, device=rows[0].device)
     for place, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Prompts go in, side by side; each row's next-token logits come out."""
+"""Prefill: append prompts to the buffer as a padded batch and return each row's next-token logits."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from dycoke_cli.engine.deepstack import stock_arguments
 from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.tokens import Prompt
 
-# Positions that pass the model together, over all rows: enough to fill the device, few enough that a layer's
-# intermediate values stay small beside the weights.
+# Positions per forward pass, over all rows: enough to occupy the device, few enough that a layer's intermediate values
+# are small compared with the weights.
 TOGETHER = {"cpu": 4096, "cuda": 8192}
-QUERIES = 512  # of a chunk that follows another, attended at once: their mask is a block and never a square
+QUERIES = 512  # queries per attention call after the first chunk; bounds the size of the mask
 
 
 class PrefillPass:
-    """A pass that appends prompts to the buffer; each position reads what is before it.
+    """A pass that appends prompts to the buffer with causal attention.
 
-    Shorter prompts are padded at the end: causality alone keeps real positions from seeing the padding, so a
-    batch needs no mask and a single prompt runs exactly as the stock model does.
+    Shorter prompts are padded at the end. Causality alone prevents attention to the padding, so a batch needs no mask,
+    and a single prompt runs exactly as in the stock model.
     """
 
     def __init__(self, buffer: KVBuffer, new: int) -> None:
@@ -36,7 +36,7 @@ class PrefillPass:
         return self.buffer.read(layer, max(self.starts) + self.new) if self.follows else (key, value)
 
     def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attend causally; see `Pass.attend`."""
+        """Compute causal attention; see `Pass.attend`."""
         if not self.follows:
             out: Tensor = sdpa_attention_forward(module, query, key, value, None, scaling=scaling)[0]
             return out
@@ -52,27 +52,26 @@ class PrefillPass:
         return torch.cat(blocks, dim=1)
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """Part of the cache interface of transformers."""
+        """Return the filled length; part of the cache interface of transformers."""
         return max(self.starts)
 
 
 def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Tensor:
-    """Append one prompt to each row of `buffer` and return the logits of each one's last position.
+    """Append one prompt to each row of `buffer`. Return the logits of the last positions, (batch, vocabulary).
 
-    Works on an empty buffer and after earlier prompts alike. Rows that are long enough to fill the device pass one by
-    one, and a longer one in chunks; neither changes what a row computes.
-    Returns (batch, vocabulary) in the model's dtype.
+    The buffer may be empty or contain earlier prompts. Rows run in groups of at most TOGETHER positions, and a longer
+    row in chunks; the grouping does not change the result. Logits have the model's dtype.
     """
     together, logits, row = TOGETHER[model.device.type], [], 0
     while row < len(prompts):
-        count = _fitting(prompts[row:], together)
+        count = _group_size(prompts[row:], together)
         logits.append(_append(model, buffer, prompts[row : row + count], row, together))
         row += count
     return logits[0] if len(logits) == 1 else torch.cat(logits)
 
 
-def _fitting(prompts: list[Prompt], together: int) -> int:
-    """Count how many prompts from the first on pass together, padded to the longest; at least one does."""
+def _group_size(prompts: list[Prompt], together: int) -> int:
+    """Return how many prompts, padded to the longest, run in one pass of `together` positions; at least 1."""
     longest = 0
     for count, prompt in enumerate(prompts):
         longest = max(longest, len(prompt))
@@ -82,7 +81,7 @@ def _fitting(prompts: list[Prompt], together: int) -> int:
 
 
 def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: int, together: int) -> Tensor:
-    """Run prompts, the first of them at `row`, through the model; returns their last positions' logits."""
+    """Run prompts for the rows from `row` on, in chunks. Return the logits of their last positions."""
     part = buffer.part(row, row + len(prompts))
     embeds, positions = stack_prompts(prompts)
     step = max(1, together // len(prompts))
@@ -102,16 +101,16 @@ def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: 
     buffer.lengths[row : row + len(prompts)] = [
         length + len(prompt) for length, prompt in zip(before, prompts, strict=True)
     ]
-    # Several prompts fit into one chunk, and of a single one the last chunk holds the end.
+    # Several prompts run as one chunk; the last chunk of a single prompt contains its end.
     ends = [len(prompt) - 1 - first for prompt in prompts]
     logits: Tensor = model.head(at_rows(hidden, ends))[:, 0]
     return logits.to(model.device)
 
 
 def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
-    """Lay prompts side by side, shorter ones padded at the end.
+    """Stack prompts into a batch, shorter ones padded at the end.
 
-    Returns embeds (batch, new, hidden) and positions as transformers takes them: (batch, new), or (3, batch, new).
+    Returns embeds (batch, new, hidden) and positions in the layout of transformers: (batch, new), or (3, batch, new).
     """
     new = max(map(len, prompts))
     embeds = torch.stack([_pad(prompt.embeds, new) for prompt in prompts])
@@ -120,13 +119,13 @@ def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
 
 
 def at_rows(hidden: Tensor, places: list[int]) -> Tensor:
-    """Take one position of each row out of (batch, new, hidden): (batch, 1, hidden)."""
+    """Select one position of each row of (batch, new, hidden): (batch, 1, hidden)."""
     index = torch.tensor(places, device=hidden.device)
     return hidden[torch.arange(len(places), device=hidden.device), index][:, None]
 
 
 def _pad(tensor: Tensor, length: int) -> Tensor:
-    """Repeat the last entry of (n, ...) up to `length`; repeats stay finite, which zeros in all layers need not."""
+    """Repeat the last entry of (n, ...) up to `length`: repeats are finite in all layers, zeros may not be."""
     return (
         tensor
         if len(tensor) == length

@@ -1,7 +1,7 @@
-"""The prefill of a method that drops tokens on the way: the later layers run on fewer rows and store fewer keys.
+"""Prefill with pruning: later layers compute and store only the visual tokens that the method keeps.
 
-The stock text model runs all its layers in one call. Here its own layers are called in two runs, with the rows between
-them taken out. Nothing is masked: what was dropped is not computed.
+The stock text model runs all its layers in one call. Here its layers are called in two runs, and the dropped tokens are
+removed in between instead of masked, so that they are not computed.
 """
 
 from dataclasses import replace
@@ -20,14 +20,14 @@ from dycoke_cli.tokens import Prompt
 
 
 class PrunedPrefill(NamedTuple):
-    """Which visual tokens are left from a layer on."""
+    """The visual tokens that layers from `layer` on keep."""
 
     layer: int
-    kept: tuple[Tensor, ...]  # for each row (kept,) int64, into its prompt's visual tokens
+    kept: tuple[Tensor, ...]  # (kept,) int64 per row, indices into its prompt's visual tokens
 
 
-class WatchedPass(PrefillPass):
-    """A prefill pass into an empty buffer that sees how each prompt's last position attends at one layer."""
+class ScoredPass(PrefillPass):
+    """A prefill pass into an empty buffer that records the attention of each prompt's last position at one layer."""
 
     def __init__(self, buffer: KVBuffer, prompts: list[Prompt], layer: int) -> None:
         super().__init__(buffer, max(map(len, prompts)))
@@ -36,50 +36,50 @@ class WatchedPass(PrefillPass):
         self.row: Tensor | None = None  # (batch, length) float32, see `attention_row`
 
     def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attend causally, and note the last positions' rows at the watched layer; see `Pass.attend`."""
+        """Compute causal attention, and record the last positions' attention at `layer`; see `Pass.attend`."""
         if module.layer_idx == self.layer:
             last = self.last.to(query.device)
             newest = query[torch.arange(len(last), device=query.device), :, last, None]
-            seen = torch.arange(key.shape[2], device=key.device) <= last[:, None]
-            self.row = attention_row(newest, key, scaling, seen[:, None, None]).to(self.last.device)
+            mask = torch.arange(key.shape[2], device=key.device) <= last[:, None]
+            self.row = attention_row(newest, key, scaling, mask[:, None, None]).to(self.last.device)
         return super().attend(module, query, key, value, scaling)
 
 
 def pruned_prefill(
     model: LanguageModel, prompts: list[Prompt], prefill_pruner: PrefillPruner, room: int
 ) -> tuple[Tensor, list[KVBuffer], list[Tensor], PrunedPrefill]:
-    """Run prompts through the model, dropping visual tokens before layer `prefill_pruner.layer`.
+    """Prefill prompts, dropping visual tokens before layer `prefill_pruner.layer`.
 
-    room: how many tokens may be generated. Returns the logits of each prompt's last position (batch, vocabulary), one
-    buffer for the layers before the cut and one for those after it, the slots of the visual tokens in the latter, and
-    what was kept.
+    room: maximum number of generated tokens. Returns the logits of each prompt's last position (batch, vocabulary); one
+    buffer for the layers before the cut and one for those from it on; per row the slots of the visual tokens in the
+    latter; and the kept tokens.
     """
-    shallow, left, pruned = _run_until_cut(model, prompts, prefill_pruner, room)
-    deep = KVBuffer.empty(model, len(left), max(map(len, left)) + room, range(prefill_pruner.layer, model.layers))
-    hidden = _run_layers(model, left, PrefillPass(deep, max(map(len, left))))
-    logits: Tensor = model.head(model.body.norm(at_rows(hidden, [len(prompt) - 1 for prompt in left])))[:, 0]
-    return logits.to(model.device), [shallow, deep], [prompt.visual for prompt in left], pruned
+    shallow, reduced, pruned = _run_until_cut(model, prompts, prefill_pruner, room)
+    deep = KVBuffer.empty(model, len(reduced), max(map(len, reduced)) + room, range(prefill_pruner.layer, model.layers))
+    hidden = _run_layers(model, reduced, PrefillPass(deep, max(map(len, reduced))))
+    logits: Tensor = model.head(model.body.norm(at_rows(hidden, [len(prompt) - 1 for prompt in reduced])))[:, 0]
+    return logits.to(model.device), [shallow, deep], [prompt.visual for prompt in reduced], pruned
 
 
 def _run_until_cut(
     model: LanguageModel, prompts: list[Prompt], prefill_pruner: PrefillPruner, room: int
 ) -> tuple[KVBuffer, list[Prompt], PrunedPrefill]:
-    """Run the layers that see everything; what is left then is a prompt again, of hidden states."""
+    """Run the layers before the cut. Return their buffer, prompts of the kept hidden states, and the kept tokens."""
     cut = prefill_pruner.layer
     buffer = KVBuffer.empty(model, len(prompts), max(map(len, prompts)) + room, range(cut))
-    watched = WatchedPass(buffer, prompts, cut - 1)
-    hidden = _run_layers(model, prompts, watched)
-    assert watched.row is not None
-    kept = tuple(prefill_pruner.choose(row[prompt.visual]) for prompt, row in zip(prompts, watched.row, strict=True))
-    left = [
+    scored = ScoredPass(buffer, prompts, cut - 1)
+    hidden = _run_layers(model, prompts, scored)
+    assert scored.row is not None
+    kept = tuple(prefill_pruner.choose(row[prompt.visual]) for prompt, row in zip(prompts, scored.row, strict=True))
+    reduced = [
         replace(prompt, embeds=states[: len(prompt)]).only(chosen)
         for prompt, states, chosen in zip(prompts, hidden, kept, strict=True)
     ]
-    return buffer, left, PrunedPrefill(cut, kept)
+    return buffer, reduced, PrunedPrefill(cut, kept)
 
 
 def _run_layers(model: LanguageModel, prompts: list[Prompt], current: PrefillPass) -> Tensor:
-    """Run the layers that the pass's buffer stores, and no others; returns (batch, length, hidden)."""
+    """Run only the layers that the pass's buffer stores. Returns (batch, length, hidden)."""
     hidden, positions = stack_prompts(prompts)
     rotary = model.body.rotary_emb(hidden, positions)
     for layer in current.buffer.layers:

@@ -1,4 +1,4 @@
-"""From logits to the next token."""
+"""Sample the next token from logits: greedy, temperature, top-p, repetition penalty."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn.
+    """Sampling parameters.
 
-    temperature: 0 takes the likeliest token. top_p: draw from the fewest tokens that hold this probability.
-    seed: the same seed gives the same answer, alone or in a batch. repetition_penalty: above 1 makes tokens that were
-    already generated less likely.
+    temperature: 0 is greedy. top_p: sample from the fewest tokens whose probabilities sum to at least this. seed: the
+    same seed reproduces an answer, alone or in a batch. repetition_penalty: above 1 makes generated tokens less likely
+    to be repeated.
     """
 
     temperature: float = 0.0
@@ -22,7 +22,7 @@ class Sampling:
 
 
 class Sampler:
-    """Draws one token a row. Each row has a generator of its own, so its draws do not depend on its neighbours."""
+    """Samples one token per row, with one generator per row, so that rows do not influence each other."""
 
     def __init__(self, sampling: Sampling, batch: int, device: torch.device) -> None:
         self.sampling = sampling
@@ -30,7 +30,7 @@ class Sampler:
         self.history: list[Tensor] = []  # each (batch,) int64
 
     def pick(self, logits: Tensor) -> Tensor:
-        """Choose from `logits` (batch, vocabulary); returns (batch,) int64."""
+        """Sample from `logits` (batch, vocabulary). Returns (batch,) int64."""
         logits = self._penalized(logits.float())
         tokens = self._draw(logits) if self.sampling.temperature > 0 else logits.argmax(dim=-1)
         if self.sampling.repetition_penalty != 1:
@@ -38,17 +38,17 @@ class Sampler:
         return tokens
 
     def only(self, rows: list[int]) -> None:
-        """Go on with `rows` of the batch alone."""
+        """Keep the state of only `rows` of the batch."""
         self.generators = [self.generators[row] for row in rows]
         self.history = [tokens[rows] for tokens in self.history]
 
     def _penalized(self, logits: Tensor) -> Tensor:
         if not self.history:
             return logits
-        seen = torch.stack(self.history, dim=1)
-        picked = logits.gather(1, seen)
+        generated = torch.stack(self.history, dim=1)
+        picked = logits.gather(1, generated)
         penalty = self.sampling.repetition_penalty
-        return logits.scatter(1, seen, torch.where(picked < 0, picked * penalty, picked / penalty))
+        return logits.scatter(1, generated, torch.where(picked < 0, picked * penalty, picked / penalty))
 
     def _draw(self, logits: Tensor) -> Tensor:
         probabilities = (logits / self.sampling.temperature).softmax(dim=-1)

@@ -1,4 +1,4 @@
-"""Token ids become text that can be shown at once."""
+"""Decode token ids to text incrementally, for streaming."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,9 +6,9 @@ INCOMPLETE = "\ufffd"
 
 
 class TextStream:
-    """Gives the text that each new token adds, holding back characters that are not complete yet.
+    """Returns the text that each new token adds, and withholds incomplete characters.
 
-    decode: token ids to text, special tokens left out.
+    decode: converts token ids to text without special tokens.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
@@ -22,13 +22,13 @@ class TextStream:
         return self.decode(self.ids)
 
     def push(self, token: int) -> str:
-        """Take one more token and give what can be shown now."""
+        """Add one token. Return the new text, empty while a character is incomplete."""
         self.ids.append(token)
         text = self.text
         return "" if text.endswith(INCOMPLETE) else self._advance(text)
 
     def finish(self) -> str:
-        """Give what was held back."""
+        """Return the withheld text."""
         return self._advance(self.text)
 
     def _advance(self, text: str) -> str:

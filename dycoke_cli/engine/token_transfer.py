@@ -1,11 +1,11 @@
-"""New tokens on their way from the device to the host."""
+"""Asynchronous copy of new token ids from the device to the host."""
 
 import torch
 from torch import Tensor
 
 
 class TokenTransfer:
-    """Brings `tokens` (batch,) int64 to the host without waiting for what the device is given to do after them."""
+    """A copy of `tokens` (batch,) int64 to the host that does not wait for later work on the device."""
 
     def __init__(self, tokens: Tensor) -> None:
         self.later = tokens.device.type == "cuda"
@@ -16,7 +16,7 @@ class TokenTransfer:
             self.event = torch.cuda.current_stream(tokens.device).record_event()
 
     def ids(self) -> list[int]:
-        """Wait for them, and for nothing else."""
+        """Wait for the copy only, and return the ids."""
         if self.later:
             self.event.synchronize()
         ids: list[int] = self.tokens.tolist()

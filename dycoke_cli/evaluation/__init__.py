@@ -1,1 +1,1 @@
-"""Accuracy on a question file: reading, matching, answering, statistics. Only `run` runs a model."""
+"""Accuracy on a question file: parse it, answer its questions, match the answers, compute statistics."""

@@ -1,4 +1,4 @@
-"""The entries of a question file as they stand there, each with its place: YAML or JSONL in, text and lists out."""
+"""Parse the entries of a YAML or JSONL question file into texts and lists, each entry with its position."""
 
 import difflib
 import json
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import yaml
 
 from dycoke_cli.errors import InputError, UsageError
-from dycoke_cli.system.text_file import read_text
+from dycoke_cli.system.files import read_text
 
 KEYS = ("video", "question", "answer", "options", "type", "match")
 REQUIRED = ("video", "question", "answer")
@@ -21,20 +21,20 @@ _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 @dataclass(frozen=True)
 class Item:
-    """One entry of a file, as it was read, and where it stands."""
+    """One entry of a question file."""
 
-    where: str
+    where: str  # file and line or number, for error messages
     values: dict[str, Any]
 
-    def fail(self, what: str, remedy: str) -> NoReturn:
-        """Refuse the item. Raises UsageError naming file and place."""
-        raise UsageError(f"{self.where}: {what}", remedy)
+    def fail(self, problem: str, remedy: str) -> NoReturn:
+        """Raise UsageError naming file, position and problem."""
+        raise UsageError(f"{self.where}: {problem}", remedy)
 
 
 def read_items(path: Path) -> list[Item]:
-    """Read the entries of a YAML or JSONL file, with known keys only and none of the required ones missing.
+    """Parse the entries of a YAML or JSONL file, and check that keys are known and required ones present.
 
-    Raises InputError where the file cannot be read, UsageError with file, place and key for what is wrong in it.
+    Raises InputError where the file cannot be read, UsageError naming file, position and key for an invalid entry.
     """
     try:
         text = read_text(path, "utf-8-sig")
@@ -47,7 +47,7 @@ def read_items(path: Path) -> list[Item]:
 
 
 def _jsonl_items(path: Path, text: str) -> Iterator[Item]:
-    # Not `splitlines`: JSON strings may hold the other characters that end lines in Unicode.
+    # Not `splitlines`: JSON strings may contain other Unicode line separators.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -87,11 +87,11 @@ def _yaml_items(path: Path, text: str) -> Iterator[Item]:
 
 
 class _Pairs(list[Any]):
-    """A mapping before anybody has looked whether a key comes twice."""
+    """Key-value pairs of a mapping, duplicate keys included."""
 
 
 def _item(where: str, pairs: Any) -> Item:
-    """Check the keys of one entry."""
+    """Check the keys of one entry and return its item."""
     item = Item(where, {})
     if not isinstance(pairs, _Pairs):
         item.fail("this is no question", EXAMPLE)

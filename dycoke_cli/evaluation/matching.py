@@ -1,4 +1,4 @@
-"""Whether a model's answer is the right one: pure functions over text."""
+"""Decide whether a model's answer is correct: pure functions over text."""
 
 import re
 import string
@@ -12,8 +12,8 @@ Match = Literal["exact", "contains"]
 
 LETTERS = string.ascii_uppercase
 ARTICLES = {"a", "an", "the"}
-# What may stand around a word without changing it. No sign of a number is in here: -3 is not 3, and 5% is not 5.
-AROUND = ".,;:!?…'\"`*_()[]{}<>“”‘’«»¿¡。，、；：！？（）「」"
+# Stripped from the ends of words. Signs of numbers are not included: -3 is not 3, and 5% is not 5.
+PUNCTUATION = ".,;:!?…'\"`*_()[]{}<>“”‘’«»¿¡。，、；：！？（）「」"
 
 _LEAD_IN = re.compile(
     r"\W*(the\s+)?((best|correct|right)\s+)?(answer|option|choice)\b[\s:*]*(is\b)?[\s:*]*(?=\S)", re.IGNORECASE
@@ -25,7 +25,7 @@ _OTHER_LETTER = re.compile(r"\b([B-Z]|A(?!\s+[a-z]))\b")
 
 
 def checked_match(text: str) -> Match:
-    """Read the name of a way to compare. Raises UsageError."""
+    """Parse the name of a match mode. Raises UsageError."""
     for name in get_args(Match):
         if text == name:
             return name
@@ -33,17 +33,17 @@ def checked_match(text: str) -> Match:
 
 
 def normalised(text: str) -> str:
-    """Fold case, and leave out articles, punctuation around words, and surplus whitespace.
+    """Fold case, and remove articles, punctuation around words, and surplus whitespace.
 
     A text of articles alone keeps them: the answer to "which letter?" may be "A".
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    words = [word for word in (raw.strip(AROUND) for raw in folded.split()) if word]
+    words = [word for word in (raw.strip(PUNCTUATION) for raw in folded.split()) if word]
     return " ".join([word for word in words if word not in ARTICLES] or words)
 
 
 def matches(answer: str, accepted: Sequence[str], match: Match) -> bool:
-    """Say whether an open answer equals one of the accepted ones, or contains its words one after another."""
+    """Return whether an open answer equals an accepted one ("exact") or contains its words in sequence ("contains")."""
     given, wanted = normalised(answer), map(normalised, accepted)
     if match == "exact":
         return given in set(wanted)
@@ -51,9 +51,10 @@ def matches(answer: str, accepted: Sequence[str], match: Match) -> bool:
 
 
 def chosen_option(answer: str, options: Sequence[str], match: Match = "exact") -> int | None:
-    """Say which option an answer names: by letter ("B", "(B)", "B. text") or by its text; None where it is unclear.
+    """Return the index of the option that an answer names, by letter ("B", "(B)", "B. text") or by text.
 
-    With `contains` an answer without a letter may also hold the text of exactly one option among other words.
+    None where it names none or several. With "contains" an answer without a letter may also contain the text of exactly
+    one option among other words.
     """
     text = answer.strip()
     bare = text[lead_in.end() :] if (lead_in := _LEAD_IN.match(text)) else text
@@ -66,7 +67,7 @@ def chosen_option(answer: str, options: Sequence[str], match: Match = "exact") -
 
 
 def _by_letter(text: str, options: Sequence[str]) -> list[int]:
-    """Give the options that an answer names by their letter; two where it contradicts itself."""
+    """Return the options that an answer names by letter; several where it contradicts itself."""
     if alone := _LETTER.fullmatch(text):
         number = LETTERS.index(alone[1].upper())
         return [number] if number < len(options) else []
@@ -82,5 +83,5 @@ def _by_letter(text: str, options: Sequence[str]) -> list[int]:
 
 
 def _within(part: str, whole: str) -> bool:
-    """Say whether the words of `part` stand in `whole`, in order and next to each other."""
+    """Return whether the words of `part` occur in `whole` consecutively and in order."""
     return f" {part} " in f" {whole} "

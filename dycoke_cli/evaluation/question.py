@@ -1,43 +1,43 @@
-"""One question about one video, with its right answer."""
+"""A question about a video, with its accepted answers and their scoring."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from dycoke_cli.evaluation.matching import LETTERS, Match, chosen_option, matches
 
-# The words of Video-MME and most benchmarks after it; models of the LLaVA line were trained on them.
-CHOOSE = "Answer with the option's letter from the given choices directly."
+# The instruction of Video-MME and most later benchmarks; models of the LLaVA line were trained on it.
+INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 
 @dataclass(frozen=True)
 class Question:
     """A question, open or with options to choose from."""
 
-    video: str  # as the file names it
-    path: Path  # where it lies
+    video: str  # as written in the question file
+    path: Path  # of the video file
     text: str
-    accepted: tuple[str, ...]  # any of these is right; with options the one that is
+    accepted: tuple[str, ...]  # any of these is correct; with options, the single correct one
     options: tuple[str, ...] = ()
     type: str | None = None
     match: Match = "exact"
 
     @property
     def prompt(self) -> str:
-        """What the model is asked: the question, and its options with letters."""
+        """The text that the model receives: the question, and its options with letters and an instruction."""
         if not self.options:
             return self.text
         lettered = [f"{letter}. {option}" for letter, option in zip(LETTERS, self.options, strict=False)]
-        return "\n".join([self.text, *lettered, CHOOSE])
+        return "\n".join([self.text, *lettered, INSTRUCTION])
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """The right answers as people read them."""
+        """The accepted answers for display: texts, or the letter and text of the correct option."""
         if not self.options:
             return self.accepted
         return (f"{LETTERS[self.options.index(self.accepted[0])]}. {self.accepted[0]}",)
 
     def judge(self, answer: str) -> bool:
-        """Say whether an answer is right; one that could mean two options is wrong."""
+        """Return whether an answer is correct; one that names several options is not."""
         if not self.options:
             return matches(answer, self.accepted, self.match)
         chosen = chosen_option(answer, self.options, self.match)

@@ -1,4 +1,4 @@
-"""The question file of `eval`: YAML or JSONL in, checked questions out."""
+"""Parse the YAML or JSONL question file of `dycoke eval` into checked questions."""
 
 import json
 import re
@@ -18,10 +18,10 @@ _LETTERED = re.compile(r"\W?([A-Z])[).:]\s+(\S.*)", re.DOTALL)
 
 
 def read_questions(path: Path, match: Match = "exact") -> list[Question]:
-    """Read the questions of a YAML or JSONL file; video paths are relative to it.
+    """Parse the questions of a YAML or JSONL file; video paths are relative to its folder.
 
-    match: how open answers are compared where an item does not say.
-    Raises InputError where the file cannot be read, UsageError with file, place and key for what is wrong in it.
+    match: match mode of items that set none.
+    Raises InputError where the file cannot be read, UsageError naming file, position and key for an invalid item.
     """
     items = read_items(path)
     if not items:
@@ -32,11 +32,12 @@ def read_questions(path: Path, match: Match = "exact") -> list[Question]:
 def refuse_missing_videos(questions: Sequence[Question], source: Path) -> None:
     """Raise InputError naming the videos that do not exist."""
     videos = {question.video: question.path for question in questions}
-    gone = [video for video, path in videos.items() if _is_missing(path)]
-    if gone:
-        shown = ", ".join(map(repr, gone[:SHOWN])) + (f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else "")
+    missing = [video for video, path in videos.items() if _is_missing(path)]
+    if missing:
+        shown = ", ".join(map(repr, missing[:SHOWN]))
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise InputError(
-            f"{len(gone)} of the {len(videos)} videos in {str(source)!r} cannot be found: {shown}",
+            f"{len(missing)} of the {len(videos)} videos in {str(source)!r} cannot be found: {shown}{more}",
             f"Paths are relative to the question file, in {str(source.parent)!r}",
         )
 
@@ -89,7 +90,7 @@ def _text(item: Item, key: str) -> str:
 
 
 def _texts(item: Item, key: str) -> tuple[str, ...]:
-    """Read one text or several, none of which may vanish when answers are compared."""
+    """Parse one text or a list of texts, none of which may be empty after normalisation."""
     value = item.values[key]
     values = value if isinstance(value, list) else [value]
     for part in values:
@@ -101,7 +102,7 @@ def _texts(item: Item, key: str) -> tuple[str, ...]:
 
 
 def _options(item: Item) -> tuple[str, ...]:
-    """Read the options; letters that they all come with are taken off, because the prompt adds them."""
+    """Parse the options; if all begin with their letters ("A. red"), remove these, because the prompt adds them."""
     options = _texts(item, "options")
     if not 2 <= len(options) <= len(LETTERS):
         item.fail(f"'options' holds {len(options)}, not 2 to {len(LETTERS)}", "Write options: [red, green]")

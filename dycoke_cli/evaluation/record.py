@@ -1,4 +1,4 @@
-"""What one method made of one question: a line of the output file."""
+"""The record of one method's answer to one question: a JSON line of the output file of `dycoke eval`."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,23 +12,23 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Record:
-    """An answer and whether it is right, or why there is none."""
+    """A scored answer, or the error that prevented one."""
 
-    key: str  # what the answer depends on, as a digest
+    key: str  # digest of what the answer depends on
     video: str
     question: str
     type: str | None
-    method: str  # the arm's label
+    method: str  # label of the arm
     expected: tuple[str, ...]
     answer: str | None  # None: not answered
     correct: bool | None
     error: str | None
     tokens: dict[str, int] | None  # visual, visual_prefill, generated
-    read_per_step: float | None  # share of all visual tokens, mean over the decode steps; None without any
+    read_per_step: float | None  # share of all visual tokens, mean over decode steps; None without steps
 
     @classmethod
     def of(cls, key: str, method: str, question: Question, answer: Answer) -> "Record":
-        """Score an answer."""
+        """Build the record of an answer, scored."""
         tokens, steps = answer.tokens, answer.steps[1:]
         counts = {
             "visual": tokens.visual,
@@ -36,22 +36,21 @@ class Record:
             "generated": tokens.generated,
         }
         read = sum(step.retained for step in steps) / len(steps) if steps else None
-        said = answer.answer
         return cls(
             key, question.video, question.text, question.type, method, question.expected,
-            said, question.judge(said), None, counts, read,
+            answer.answer, question.judge(answer.answer), None, counts, read,
         )  # fmt: skip
 
     @classmethod
     def failed(cls, key: str, method: str, question: Question, error: str) -> "Record":
-        """Say why a question was not answered."""
+        """Build the record of a question that was not answered."""
         return cls(
             key, question.video, question.text, question.type, method, question.expected,
             None, None, error, None, None,
         )  # fmt: skip
 
     def about(self, question: Question, method: str) -> "Record":
-        """Score a kept answer against the question as its file has it now."""
+        """Return the record with its answer scored again, against the question as its file contains it now."""
         return replace(
             self,
             video=question.video,
@@ -63,14 +62,14 @@ class Record:
 
     @classmethod
     def from_json(cls, values: Any) -> "Record":
-        """Read a line's object. Raises ValueError or TypeError for any other."""
+        """Parse the object of a line. Raises ValueError or TypeError for any other object."""
         if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
             raise ValueError("no record")
         record = cls(**values)
         return replace(record, expected=tuple(record.expected))
 
     def as_json(self) -> dict[str, Any]:
-        """The line's object; its first keys mark a line of ours that was cut short."""
+        """Return the object of a line; its first keys identify a truncated line as one of this program."""
         return {"schema": SCHEMA, **asdict(self)}
 
 

@@ -1,4 +1,4 @@
-"""A question file before several methods of one model: what is done, what is left, and the answering."""
+"""Answer a question file with several methods of one model, resuming from the answers of earlier runs."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from dycoke_cli.evaluation.question import Question
 from dycoke_cli.evaluation.record import Record
 from dycoke_cli.evaluation.task import Task, tasks_of
 from dycoke_cli.methods.arm import Arm
-from dycoke_cli.models import checkpoints, loading
-from dycoke_cli.session.pipeline import load_model, sampling_of, shortfalls, start_reading
+from dycoke_cli.session.frame_request import sampling_of, shortfalls, start_decoding
+from dycoke_cli.session.load import choose_checkpoint, load_model, notice_demo
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.system.device import choose_device, choose_dtype, out_of_memory_explained
+from dycoke_cli.system.device import choose_device, choose_dtype
 from dycoke_cli.system.jsonl_output import JsonlOutput
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
@@ -28,29 +28,28 @@ CHOOSING = ("frames", "fps", "max_frames", "start", "end", "sample")  # the sett
 
 
 class Evaluation:
-    """Asks every question with every arm; each video is decoded and encoded once.
+    """Answers every question with every arm; each video is decoded and encoded once.
 
     Raises a DyCokeError for a model or a setting that cannot be used.
     """
 
     def __init__(self, questions: Sequence[Question], arms: Sequence[Arm], settings: Settings) -> None:
         self.settings = settings
-        self.told: set[str] = set()  # notices
-        self.name = checkpoints.choose() if settings.model == "auto" else settings.model
-        self.checkpoint = checkpoints.locate(self.name)
+        self.told: set[str] = set()  # notices printed so far
+        self.checkpoint = choose_checkpoint(settings)
         self.device = choose_device(settings.device)
         self.dtype = str(choose_dtype(settings.dtype, self.device)).removeprefix("torch.")
         self.tasks = tasks_of(questions, arms, self.checkpoint, self.dtype, self._sampling, settings)
 
     @property
     def described(self) -> dict[str, Any]:
-        """The model and the frames in records; a run with nothing left to do never loads the model."""
-        model = {"name": self.name, "dtype": self.dtype, "device": str(self.device)}
+        """Model and frame settings as plain values for JSON, found without loading the model."""
+        model = {"name": self.checkpoint.name, "dtype": self.dtype, "device": str(self.device)}
         frames = {name: getattr(self.settings, name) for name in CHOOSING}
         return {"model": model, "frames": {"default": self.checkpoint.default_frames, **frames}}
 
     def records(self, output: JsonlOutput[Record]) -> dict[tuple[int, str], Record]:
-        """Give what is known, by item and arm, in the order of the file, scored by the answers that it has now."""
+        """Return known records by item and arm label, in file order, scored against the file's present answers."""
         known = ((task, output.records.get(task.key)) for task in self.tasks)
         return {
             (task.item, task.arm.label): record.about(task.question, task.arm.label)
@@ -59,7 +58,7 @@ class Evaluation:
         }
 
     def left(self, output: JsonlOutput[Record]) -> list[Task]:
-        """Give the tasks without an answer; those whose video could not be read come again."""
+        """Return the tasks without an answer, those whose video could not be read included."""
         left: dict[str, Task] = {}
         for task in self.tasks:
             record = output.records.get(task.key)
@@ -68,9 +67,9 @@ class Evaluation:
         return list(left.values())
 
     def run(self, output: JsonlOutput[Record], callbacks: Callbacks) -> None:
-        """Answer what is left and keep it. Interrupted at any point, the output holds all that was answered."""
+        """Answer the remaining tasks. Interrupted at any point, the output contains all answers made so far."""
         tasks = self.left(output)
-        missing = {task.key for task in tasks}  # an item that is there twice is asked once
+        missing = {task.key for task in tasks}  # duplicate items are answered once
         if kept := sum(task.key not in missing for task in self.tasks):
             callbacks.notice(f"{kept} of {len(self.tasks)} answers are kept from before")
         self._rescore(output)
@@ -81,14 +80,14 @@ class Evaluation:
             callbacks.progress("Answering", done, len(tasks))
 
     def _rescore(self, output: JsonlOutput[Record]) -> None:
-        """Note in the file where its questions have other right answers, types or labels than when it was written."""
+        """Update records whose accepted answers, type or arm label have changed since they were written."""
         for key, task in {task.key: task for task in reversed(self.tasks)}.items():
             record = output.records.get(key)
             if record is not None and (scored := record.about(task.question, task.arm.label)) != record:
                 output.add(scored)
 
     def _answered(self, tasks: Sequence[Task], callbacks: Callbacks) -> Iterator[Record]:
-        """Answer tasks grouped by video, while the next video is being read."""
+        """Answer tasks grouped by video, while the next video is decoded."""
         groups: dict[Path, list[Task]] = {}
         for task in tasks:
             groups.setdefault(task.question.path, []).append(task)
@@ -104,59 +103,53 @@ class Evaluation:
                 yield from self._answer_video(model, now, group, callbacks)
 
     def _sampling(self, path: Path) -> Sampling:
-        """Say which frames of a video to take; `fps` is the rate of the pictures of a folder."""
+        """Return how to sample the frames of a video; for a folder of pictures, `fps` is their frame rate."""
         return sampling_of(self.settings, self.checkpoint.default_frames, rated=path.is_dir())
 
     def _settings_of(self, arm: Arm) -> Settings:
-        """Give an arm's settings: a budget is for what compresses, not for the baseline beside it."""
+        """Return the settings of an arm; the baseline has no budget."""
         return self.settings.model_copy(update={"retain": None}) if arm.baseline else self.settings
 
     def _submit(self, reader: VideoReader, path: Path) -> PendingFrames | VideoError:
         try:
-            return start_reading(reader, str(path), self.settings, self.checkpoint.default_frames)
+            return start_decoding(reader, str(path), self.settings, self.checkpoint.default_frames)
         except VideoError as error:
             return error
 
     def _load(self, tasks: Sequence[Task], callbacks: Callbacks) -> "Family":
-        if self.name == "demo" and self.settings.model == "auto":
-            callbacks.notice(checkpoints.DEMO_NOTICE)
+        notice_demo(self.checkpoint, self.settings, callbacks)
         callbacks.progress("Loading the model", 0, 0)
-        loading.refuse_broken_torchvision()
-        with out_of_memory_explained():
-            arms = dict.fromkeys(task.arm for task in tasks)
-            model = load_model(self.checkpoint, self.settings, [arm.method for arm in arms])
-        for arm in arms:
-            arm.method.check(model.facts)
-        return model
+        arms = dict.fromkeys(task.arm for task in tasks)
+        return load_model(self.checkpoint, self.settings, [arm.method for arm in arms])
 
     def _answer_video(
         self, model: "Family", pending: PendingFrames | VideoError, tasks: Sequence[Task], callbacks: Callbacks
     ) -> Iterator[Record]:
-        """Answer every task of one video; one that cannot be read gives each of them its error."""
+        """Answer every task of one video; if it cannot be read, each gets an error record."""
         try:
             if isinstance(pending, VideoError):
                 raise pending
             frames = pending.result()
-        except (VideoError, UsageError) as error:  # a decoder that the user insists on may not fit a video
+        except (VideoError, UsageError) as error:  # UsageError: the decoder chosen by the user cannot open this video
             for task in tasks:
                 yield Record.failed(task.key, task.arm.label, task.question, error.message)
             return
         for warning in frames.info.warnings:
             callbacks.notice(f"{tasks[0].question.video}: {warning}")
-        clip = Clip.of(frames, self.settings.start, self.settings.end, pending.seconds)
+        video = Video.of(frames, self.settings.start, self.settings.end, pending.seconds)
         sampling = self._sampling(tasks[0].question.path)
-        for line in shortfalls(frames, self.settings, sampling, clip.duration_s):
-            if line not in self.told:  # once, and not for every video
+        for line in shortfalls(video.clip, self.settings, sampling):
+            if line not in self.told:  # once per run, not per video
                 callbacks.notice(f"{tasks[0].question.video}: {line}")
                 self.told.add(line)
-        yield from self._ask(model, clip, tasks)
+        yield from self._ask(model, video, tasks)
 
-    def _ask(self, model: "Family", clip: Clip, tasks: Sequence[Task]) -> Iterator[Record]:
-        """Ask what fits the model's context; what does not is told before anything is encoded."""
+    def _ask(self, model: "Family", video: Video, tasks: Sequence[Task]) -> Iterator[Record]:
+        """Answer the tasks that fit the model's context; the others get error records, before anything is encoded."""
         from dycoke_cli.session.session import Session
 
         arms = dict.fromkeys(task.arm for task in tasks)
-        sessions = {arm: Session(model, clip, arm.method, self._settings_of(arm)) for arm in arms}
+        sessions = {arm: Session(model, video, arm.method, self._settings_of(arm)) for arm in arms}
         fitting: dict[Arm, list[Task]] = {}
         for task in tasks:
             arm = task.arm

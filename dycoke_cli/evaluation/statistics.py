@@ -1,4 +1,4 @@
-"""How sure an accuracy is: intervals for shares, and for differences between methods on the same questions."""
+"""Confidence intervals for accuracies, and for paired differences between methods on the same questions."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -9,27 +9,27 @@ import numpy.typing as npt
 
 Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 RESAMPLES = 10_000
-CELLS = 4_000_000  # of one piece of the table of resamples, to bound its memory
+CELLS = 4_000_000  # of one block of the table of resamples, to bound its memory
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more often one method is right than another on the same questions."""
+    """Difference in accuracy of a method to a reference on the same questions; above 0 the method is better."""
 
-    difference: float  # of the shares of right answers, -1 to 1
+    difference: float  # of the accuracies, -1 to 1
     interval: Interval | None  # 95 %, over videos; None for fewer than two
     videos: int
     questions: int
-    better: int  # questions that only this method answers rightly
-    worse: int  # questions that only the other one does
+    better: int  # questions that only the method answers correctly
+    worse: int  # questions that only the reference answers correctly
 
 
 def wilson_interval(right: int, number: int) -> Interval:
-    """Give the 95 % interval of a share, right of `number`. Source: Wilson 1927, the score interval.
+    """Return the 95 % score interval of the accuracy right / number. Source: Wilson 1927.
 
-    Raises ValueError where there is no share.
+    Raises ValueError unless 0 <= right <= number and number > 0.
     """
     if not 0 <= right <= number or number == 0:
         raise ValueError(f"{right} of {number} is no share")
@@ -49,8 +49,8 @@ def paired_difference(
 ) -> Difference:
     """Compare two methods question by question, with a 95 % percentile interval from a bootstrap over videos.
 
-    videos, right, reference: (questions,), the video of each question and whether each method answers it rightly.
-    Questions of one video stand or fall together, so whole videos are drawn, with replacement.
+    videos, right, reference: (questions,), the video of each question and whether each method answers it correctly.
+    Answers about one video are correlated, so whole videos are drawn, with replacement.
     Source: Efron & Tibshirani 1993, the percentile interval of a cluster bootstrap.
     Raises ValueError where the three differ in length or are empty.
     """

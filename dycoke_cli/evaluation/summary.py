@@ -1,4 +1,4 @@
-"""What the records of an evaluation come to: shares with their intervals, differences, and what was not answered."""
+"""Summary of an evaluation: accuracies with intervals, differences, retention and unanswered questions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from dycoke_cli.evaluation.statistics import Difference, Interval, paired_differ
 
 @dataclass(frozen=True)
 class Score:
-    """How often one method is right, of the questions that it answered."""
+    """Accuracy of one method on the questions that it answered."""
 
     method: str
-    type: str | None  # of the questions; None where they have none, and for all of them together
+    type: str | None  # of the questions; None: questions without a type, or all questions
     n: int  # answered
     correct: int
     accuracy: float | None  # None where nothing was answered
-    interval: Interval | None  # 95 %, as if questions were independent
+    interval: Interval | None  # 95 %, treating questions as independent
     unanswered: int  # questions whose video could not be read, or does not fit the context
 
 
 @dataclass(frozen=True)
 class Retained:
-    """How much of the videos one method read, as shares of all visual tokens."""
+    """Retention of one method, as shares of all visual tokens."""
 
     method: str
     prefill: float  # that entered the language model, mean over questions
-    per_step: float | None  # read at a decode step, mean over questions that had any
+    per_step: float | None  # read per decode step, mean over questions with decode steps
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A video that could not be read or does not fit the context, and how many answers that cost."""
+    """A video that could not be read or does not fit the context, and the number of missing answers."""
 
     video: str
     error: str
@@ -52,20 +52,23 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether every question was put to every method."""
+        """Whether every question has a record of every method."""
         return len(self.records) == self.expected
 
     @property
     def unanswered(self) -> int:
-        """Answers that failures cost."""
+        """Number of answers that are missing because of failures."""
         return sum(failure.answers for failure in self.failures)
 
 
 def summarise(records: Mapping[tuple[int, str], Record], methods: Sequence[str], expected: int) -> Summary:
-    """Sum up records of `methods`, by the item of the question file and the method, of `expected` in all."""
+    """Summarise the records of `methods`, keyed by item of the question file and method.
+
+    expected: number of records of a complete run.
+    """
     types = list(dict.fromkeys(record.type for record in records.values()))
     named: list[str | None] = [kind for kind in types if kind is not None]
-    # Questions without a type come last, and say nothing new where no question has one.
+    # Questions without a type come last; where no question has one, their table would repeat the overall one.
     kinds = [*named, None] if named and None in types else named
     tables = {
         method: {item: record for (item, name), record in records.items() if name == method} for method in methods
@@ -97,7 +100,7 @@ def _score(method: str, kind: str | None, records: Sequence[Record]) -> Score:
 
 
 def _difference(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Difference | None:
-    """Compare on the items that both answered; None where there are none."""
+    """Compare two methods on the items that both answered; None where there are none."""
     both = [item for item in ours if item in theirs and None not in (ours[item].answer, theirs[item].answer)]
     if not both:
         return None

@@ -1,4 +1,4 @@
-"""What there is to do: every question for every method, each under a key that says what its answer depends on."""
+"""Tasks of an evaluation: every question with every method, each keyed by a digest of what its answer depends on."""
 
 import hashlib
 import json
@@ -26,10 +26,10 @@ ANSWERING = (
 
 @dataclass(frozen=True)
 class Task:
-    """One question for one method."""
+    """One question to answer with one method."""
 
     key: str
-    item: int  # place of the question in its file, from 1
+    item: int  # number of the question in its file, from 1
     question: Question
     arm: Arm
 
@@ -42,10 +42,10 @@ def tasks_of(
     sampling: Callable[[Path], Sampling],
     settings: Settings,
 ) -> list[Task]:
-    """List what is to be done, question by question.
+    """Return the tasks, question by question.
 
-    A key changes with the version of dycoke, model and weights, number format, method and options, frames, settings of
-    the answer, the video's content and the question as the model reads it; not with where the files lie.
+    A key depends on the version of dycoke, model and weights, dtype, method and options, frames, settings of the
+    answer, the video's content and the prompt; not on the paths of files.
     """
     shared = {
         "version": dycoke_cli.__version__,
@@ -74,7 +74,7 @@ def tasks_of(
 
 
 def _identity(path: Path) -> str:
-    """Identify a video; one that cannot be read is told by nothing, and its failure is never kept as an answer."""
+    """Return a video's content fingerprint; "" if it cannot be read: its failure is never kept as an answer."""
     try:
         pictures = pictures_in(check_source(path))
         return file_fingerprint(path) if pictures is None else files_fingerprint(path / name for name in pictures)

@@ -1,1 +1,1 @@
-"""dycoke inside other programs, which are never its dependencies."""
+"""Integrations of dycoke into other programs, none of which is a dependency."""

@@ -1,10 +1,10 @@
-"""What lmms-eval finds under its entry point `lmms_eval.models`: the name `dycoke`, and where its class is."""
+"""Entry point `lmms_eval.models` for lmms-eval: registers the model name `dycoke` and the path of its class."""
 
 from typing import Any
 
 
 def manifest() -> Any:
-    """Describe the model to lmms-eval, which calls this each time that it starts; nothing heavy is imported."""
+    """Return the manifest of the model. lmms-eval calls this at every start, so it imports nothing heavy."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
     return ModelManifest(

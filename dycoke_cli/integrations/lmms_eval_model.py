@@ -1,6 +1,6 @@
-"""dycoke as a model of lmms-eval: its requests in, answers and what was kept of the video out.
+"""The model class of dycoke for lmms-eval: answers its requests and reports token retention.
 
-Imported by lmms-eval alone, which brings accelerate and loguru along.
+Only lmms-eval imports this module; it depends on accelerate and loguru, so they are installed.
 """
 
 import time
@@ -19,18 +19,17 @@ from dycoke_cli.errors import ContextError, DyCokeError, UsageError, VideoError
 from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
 from dycoke_cli.methods.options import make_method
-from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.session.answer import Answer
-from dycoke_cli.session.pipeline import load_model, start_reading
+from dycoke_cli.session.frame_request import start_decoding
+from dycoke_cli.session.load import choose_checkpoint, load_model
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.system.device import out_of_memory_explained
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.reader import VideoReader
 
 
 def _settings(values: dict[str, Any]) -> Settings:
-    """Check what --model_args says. Raises UsageError."""
+    """Validate --model_args. Raises UsageError."""
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -40,7 +39,7 @@ def _settings(values: dict[str, Any]) -> Settings:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request got: an answer, or none where its video could not be read or does not fit the context."""
+    """The answer to one request; None where its video cannot be read or does not fit the context."""
 
     asked: Asked
     answer: Answer | None
@@ -48,7 +47,7 @@ class Reply:
 
     @property
     def result(self) -> GenerationResult:
-        """The reply as lmms-eval takes it; the tokens in are those that entered the language model."""
+        """The reply in lmms-eval's type; its input tokens are those that entered the language model."""
         if self.answer is None:
             return GenerationResult(text="", token_counts=None)
         counts = self.answer.tokens
@@ -57,7 +56,7 @@ class Reply:
 
 
 def _unanswered(group: Sequence[Asked], error: DyCokeError) -> list[Reply]:
-    """Tell of a video that cannot be asked about."""
+    """Log why a video cannot be asked about, and return empty replies."""
     logger.error(f"{error.message} Its {len(group)} answers are empty. {error.remedy}")
     return [Reply(asked, None, "") for asked in group]
 
@@ -65,8 +64,8 @@ def _unanswered(group: Sequence[Asked], error: DyCokeError) -> list[Reply]:
 class DyCokeModel(lmms):
     """Answers lmms-eval's chat requests about videos.
 
-    pretrained: a name, folder or hub id as of `--model`. Every other argument is a setting of `dycoke ask`
-    (frames=32) or, where it is none, an option of the method (k=0.7). Raises a DyCokeError.
+    pretrained: a name, folder or hub id, as for `--model`. Every other argument is a setting of `dycoke ask`
+    (frames=32) or, if no setting has its name, an option of the method (k=0.7). Raises a DyCokeError.
     """
 
     is_simple = False
@@ -87,17 +86,13 @@ class DyCokeModel(lmms):
         device = self._share_out(device)
         self.settings = _settings({**given, "model": pretrained, "options": options, "device": device or "auto"})
         self.method = make_method(self.settings.method, self.settings.options)
-        name = checkpoints.choose() if pretrained == "auto" else pretrained
-        self.checkpoint = checkpoints.locate(name)
-        loading.refuse_broken_torchvision()
-        with out_of_memory_explained():
-            self.model = load_model(self.checkpoint, self.settings, [self.method])
-        self.method.check(self.model.facts)
+        self.checkpoint = choose_checkpoint(self.settings)
+        self.model = load_model(self.checkpoint, self.settings, [self.method])
         self.tokenizer = self.model.tokenizer
         self.batch_size = 1
 
     def _share_out(self, device: str | None) -> str | None:
-        """Take this process's part where `accelerate launch` has started several, one a GPU."""
+        """Set rank and world size, and return the GPU, where `accelerate launch` started one process per GPU."""
         from accelerate import Accelerator
 
         accelerator = Accelerator()
@@ -109,14 +104,14 @@ class DyCokeModel(lmms):
 
     @property
     def device(self) -> Any:
-        """The device that the model is on."""
+        """The device of the model."""
         return self.model.language_model.device
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
-        """Answer requests, those about one video together: it is decoded, encoded and prefilled once.
+        """Answer requests; those about one video share its decoding, encoding and prefill.
 
-        A video that cannot be read, or does not fit the model's context with its questions, gives empty answers and an
-        error in the log, and is counted in the results as unreadable.
+        Where a video cannot be read, or does not fit the model's context with its questions, the answers are empty, the
+        error is logged, and the results count them as unreadable.
         """
         began = time.perf_counter()
         groups: dict[Any, list[Asked]] = {}
@@ -132,19 +127,19 @@ class DyCokeModel(lmms):
         return [reply.result for reply in sorted(replies, key=lambda reply: reply.asked.place)]
 
     def _about_one_video(self, reader: VideoReader, group: Sequence[Asked]) -> list[Reply]:
-        """Ask all questions about one video."""
+        """Answer all requests about one video."""
         first = group[0]
         settings = settings_for(self.settings, first)
         try:
             with first.source() as source:
-                pending = start_reading(reader, source, settings, self.checkpoint.default_frames)
+                pending = start_decoding(reader, source, settings, self.checkpoint.default_frames)
                 frames = pending.result()
         except VideoError as error:
             return _unanswered(group, error)
         for warning in frames.info.warnings:
             logger.warning(f"{first.video}: {warning}")
-        clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
-        session = Session(self.model, clip, self.method, settings)
+        video = Video.of(frames, settings.start, settings.end, pending.seconds)
+        session = Session(self.model, video, self.method, settings)
         try:
             session.check_context([asked.question for asked in group])
         except ContextError as error:
@@ -158,16 +153,16 @@ class DyCokeModel(lmms):
         return replies
 
     def _log(self, replies: Sequence[Reply], seconds: float) -> None:
-        """Put times and retention into the results file, under `throughput`."""
+        """Write times and retention to the results file, under `throughput`."""
         answers = [reply.answer for reply in replies if reply.answer is not None]
         generated = sum(answer.tokens.generated for answer in answers)
         unreadable = {"unreadable": len(replies) - len(answers)}
         log_metrics(seconds, generated, generated / seconds, {**averages(answers), **unreadable})
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered: what a method saves while answering would have no part in it."""
-        raise NotImplementedError("dycoke generates answers; choose the task's variant that does, such as *_mc")
+        """Not supported: it would measure nothing of what a method saves during decoding."""
+        raise NotImplementedError("dycoke computes no likelihoods; choose a task variant that generates, such as *_mc")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not offered."""
-        raise NotImplementedError("dycoke answers tasks of one round")
+        """Not supported."""
+        raise NotImplementedError("dycoke answers single-round tasks only")

@@ -1,4 +1,4 @@
-"""One request of lmms-eval, read: which video, which question, and how it is to be answered."""
+"""Parse a request of lmms-eval: the video, the question, and the settings of its answer."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,11 +13,11 @@ from dycoke_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class Asked:
-    """A question about a video, a picture, or a list of pictures (PIL) that stand for one."""
+    """A question about a video: the path of a video or picture, or a list of PIL pictures used as frames."""
 
-    place: int  # among the requests, from 0
+    place: int  # index among the requests, from 0
     context: str
-    generation: dict[str, Any]  # the task's own settings
+    generation: dict[str, Any]  # the task's generation settings
     video: Any
     start: float | None  # seconds
     end: float | None
@@ -25,13 +25,13 @@ class Asked:
 
     @property
     def group(self) -> tuple[Any, ...]:
-        """What requests have in common that can share a prefilled video."""
+        """Key that is equal for requests that can share a prefilled video."""
         video = self.video if isinstance(self.video, str) else self.place
         return video, self.start, self.end, repr(sorted(self.generation.items()))
 
     @contextmanager
     def source(self) -> Iterator[str]:
-        """Give what the video reader can open while the block lasts."""
+        """Yield a path for the video reader; pictures are in a temporary folder, deleted after the `with` block."""
         if isinstance(self.video, str):
             yield self.video
             return
@@ -41,7 +41,7 @@ class Asked:
             yield folder
 
     def cut(self, answer: str) -> str:
-        """End an answer before the first of the task's stop strings."""
+        """Cut an answer before the first of the task's stop strings."""
         until = self.generation.get("until") or []
         for stop in [until] if isinstance(until, str) else until:
             answer = answer.split(stop)[0] if stop.strip() else answer
@@ -49,7 +49,7 @@ class Asked:
 
 
 def read_request(place: int, arguments: tuple[Any, ...], tasks: Mapping[str, Any]) -> Asked:
-    """Read the arguments of a chat request. Raises UsageError for a task that asks for what dycoke does not do."""
+    """Parse the arguments of a chat request. Raises UsageError for a task that dycoke does not support."""
     context, messages_of, generation, document, task, split = arguments
     where = f"task {task}, document {document}"
     messages = messages_of(tasks[task][split][document])
@@ -69,7 +69,7 @@ def read_request(place: int, arguments: tuple[Any, ...], tasks: Mapping[str, Any
 
 
 def _video(media: list[Any]) -> tuple[Any, float | None, float | None]:
-    """Find the one video, and the window of it; empty for what is neither that nor pictures."""
+    """Return the single video or the pictures, with start and end in seconds; an empty list for several videos."""
     if len(media) == 1 and isinstance(media[0], dict):
         entry = media[0]
         return str(entry.get("path") or entry.get("url")), entry.get("video_start"), entry.get("video_end")
@@ -79,7 +79,7 @@ def _video(media: list[Any]) -> tuple[Any, float | None, float | None]:
 
 
 def settings_for(settings: Settings, asked: Asked) -> Settings:
-    """Answer as the task says: its longest answer, its temperature, its window."""
+    """Return the settings with the task's answer length, temperature, top-p and window of the video."""
     given, changes = asked.generation, {}
     if "max_new_tokens" in given:
         changes["max_new_tokens"] = given["max_new_tokens"]

@@ -1,1 +1,1 @@
-"""Compression methods: tensor arithmetic over visual tokens, one file each, listed in `registry`."""
+"""Compression methods: tensor operations on visual tokens, one file each, listed in `registry`."""

@@ -1,4 +1,4 @@
-"""One side of a comparison: a method with its options, under the name that tables give it."""
+"""One method with its options in a comparison, and the label that tables print for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from dycoke_cli.methods.protocol import Method
 
 @dataclass(frozen=True)
 class Arm:
-    """A method to be compared with others."""
+    """One of the methods that a comparison runs."""
 
-    label: str  # what the user wrote: dycoke:k=0.5
+    label: str  # as the user wrote it: dycoke:k=0.5
     method: Method
-    baseline: bool = False  # runs without compression, whatever budget the others have
+    baseline: bool = False  # the uncompressed run, which ignores --retain
 
     @classmethod
     def of(cls, name: str, options: Mapping[str, str]) -> "Arm":
-        """Build the arm of method `name` with `options`, given as text. Raises UsageError."""
+        """Build method `name` with textual `options`. Raise UsageError if either is wrong."""
         written = ",".join(f"{key}={value}" for key, value in options.items())
         return cls(f"{name}:{written}" if written else name, make_method(name, options))
 
     @property
     def way_out(self) -> str:
-        """What to do where the arm alone cannot run, besides what goes for any."""
+        """The remedy for a prompt that is too long for this arm only; empty if there is none."""
         return "no --baseline" if self.baseline else ""
 
     @property
     def described(self) -> dict[str, Any]:
-        """The arm in records: every option, defaults included."""
+        """The arm as plain values for JSON records, with every option including defaults."""
         return {"label": self.label, "name": self.method.name, "options": method_options(self.method)}
 
 
 def refuse_twins(arms: Sequence[Arm]) -> None:
-    """Raise UsageError for a method that is there twice with the same options."""
+    """Raise UsageError if two arms have the same method and options."""
     seen: dict[Method, Arm] = {}
     for arm in arms:
         if (first := seen.setdefault(arm.method, arm)) is not arm:

@@ -1,4 +1,4 @@
-"""What methods there are, as plain values: their own names, options and docstrings, and what they answer."""
+"""Describe the compression methods as plain values for `dycoke methods`: options, budgets, docstrings, sources."""
 
 import inspect
 from dataclasses import fields
@@ -12,20 +12,20 @@ from dycoke_cli.methods.protocol import Method, ModelFacts
 from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.tokens import Grid
 
-# What budgets are quoted for: LLaVA-OneVision-7B on 32 frames.
+# Budget ranges are given for LLaVA-OneVision-7B on 32 frames.
 FACTS, GRID = ModelFacts(layers=28, newline="one_token", saliency=True), Grid(32, 14, 14)
 
 
 def describe(names: str = "") -> list[dict[str, Any]]:
-    """Describe the methods joined in `names`, or all: what `dycoke methods --json` prints of each.
+    """Describe the methods in `names`, joined by +, or all methods, as `dycoke methods --json` prints them.
 
-    Raises UsageError for a name that does not exist, with the nearest one.
+    Raise UsageError, which suggests the nearest name, for an unknown method.
     """
-    wanted = names.split("+") if names else list(METHODS)
-    for name in wanted:
+    selected = names.split("+") if names else list(METHODS)
+    for name in selected:
         if name not in METHODS:
             raise UsageError(f"no method is called {name!r}", nearest(name, METHODS))
-    return [_describe(METHODS[name]) for name in wanted]
+    return [_describe(METHODS[name]) for name in selected]
 
 
 def _describe(kind: type[Method]) -> dict[str, Any]:
@@ -45,18 +45,18 @@ def _describe(kind: type[Method]) -> dict[str, Any]:
 
 
 def _options(kind: type[Method]) -> list[dict[str, Any]]:
-    """Give each option with its default, what it takes, and its line of the docstring that explains it."""
-    explained: dict[str, str] = {}
+    """Return each option with its default, type or allowed words, and its explanation from the docstring."""
+    meanings: dict[str, str] = {}
     for ancestor in reversed(kind.__mro__):
         for name, meaning in OPTION_LINE.findall(inspect.cleandoc(ancestor.__doc__ or "")):
-            explained[name] = " ".join(meaning.split())
+            meanings[name] = " ".join(meaning.split())
     types = option_types(kind)
     return [
         {
             "name": field.name,
             "default": field.default,
             "takes": list(get_args(types[field.name])) if get_origin(types[field.name]) else types[field.name].__name__,
-            "meaning": explained.get(field.name, ""),
+            "meaning": meanings.get(field.name, ""),
         }
         for field in fields(kind)  # type: ignore[arg-type]
     ]

@@ -1,4 +1,4 @@
-"""DyCoke: temporal token merging before the prefill, dynamic pruning of what each decode step reads.
+"""DyCoke: temporal token merging before the prefill, dynamic KV cache pruning at each decode step.
 
 Source: Tao et al., "DyCoke: Dynamic Compression of Tokens for Fast Video Large Language Models", CVPR 2025,
 arXiv 2411.15024.
@@ -20,23 +20,24 @@ from dycoke_cli.methods.protocol import Method, ModelFacts, Selector
 from dycoke_cli.methods.ranges import Layer, Share
 from dycoke_cli.tokens import Grid, VisualTokens
 
-WINDOW = 4  # frames that are merged together
+WINDOW = 4  # frames per merging window
 
 
 @dataclass(frozen=True)
 class Dycoke(Method):
-    """Merge similar tokens of neighbouring frames, then read at each step only what attention asks for.
+    """Merge similar tokens of neighbouring frames, then read only the most attended tokens at each decode step.
 
-    With Qwen-VL, which makes one patch of two frames, a window of four is four patches: eight frames.
+    A window is four frames; with Qwen-VL, which merges two frames into one patch, it is four patches, or eight frames.
 
-    k: share of the tokens of a compressed frame that merge into an earlier frame, 0 to 1.
-    l: layers from this one on read only the active visual tokens; the layer before it is watched.
-    p: share of the visual tokens that a decode step leaves unread, 0 to 1; at least one is read.
-    gate: the active set is chosen anew when the attention's cosine similarity to what chose it falls below this.
-    variant: "paper", or "official" for the exact selection of the authors' released code.
-    positions: "packed" numbers the prompt without gaps, "original" keeps the numbers of the uncompressed prompt;
+    k: share of the tokens of each frame but a window's first that merge into an earlier frame, 0 to 1.
+    l: first layer that reads only the active visual tokens; attention is scored in the layer before it.
+    p: share of the visual tokens that a decode step does not read, 0 to 1; at least one is read.
+    gate: a new active set is selected when the cosine similarity of attention to the scores that selected the current
+        set is below this.
+    variant: "paper", or "official" to select exactly as the authors' released code does.
+    positions: "packed" numbers the prompt without gaps, "original" keeps the positions of the uncompressed prompt;
         Qwen-VL, whose positions count frames, rows and columns, always keeps them.
-    select: "dynamic", or "once" to choose at the first decode step and stay with it (the paper's one-shot ablation).
+    select: "dynamic", or "once" to keep the set of the first decode step (the paper's one-shot ablation).
     """
 
     name = "dycoke"
@@ -56,27 +57,29 @@ class Dycoke(Method):
         if self.variant == "official":
             for name, fixed in (("positions", "packed"), ("select", "dynamic")):
                 if getattr(self, name) != fixed:
-                    raise UsageError(f"variant=official always has {name}={fixed}", f"Leave out -o {name}")
+                    raise UsageError(f"variant=official requires {name}={fixed}", f"Leave out -o {name}")
 
     @property
     def window(self) -> int | None:
-        """Every four frames are merged by themselves; the official code treats the last window in another way."""
+        """Four frames; None for the official variant, which treats the last window differently."""
         return WINDOW if self.variant == "paper" else None
 
     def check(self, facts: ModelFacts) -> None:
-        """Refuse a layer that the network does not have, and a layout the official code cannot run."""
+        """Raise UsageError for a layer beyond the last, or where the official code has no defined behaviour."""
         check_layer(self.name, self.l, facts)
         if self.variant == "official":
             dycoke_official.check(self.l, facts)
 
     def retain_range(self, facts: ModelFacts, grid: Grid) -> tuple[float, float]:
-        """The first frame of every window stays whole: a quarter at the least, more where the last one is shorter."""
+        """Return the range; the first frame of every window is kept whole, a quarter of the frames or more."""
         return math.ceil(grid.frames / WINDOW) / grid.frames, 1.0
 
     def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
-        """Choose k: what the whole frames leave of the budget is the others' share."""
+        """Set k so that the other frames fill the budget that remains after the whole frames."""
         if self.variant == "official":
-            raise UsageError("variant=official rounds in a way that meets no budget", "Set -o k instead of --retain")
+            raise UsageError(
+                "variant=official cannot meet a budget, as it truncates token counts", "Set -o k instead of --retain"
+            )
         low, _ = self.retain_range(facts, grid)
         return self if low == 1 else replace(self, k=(1 - retain) / (1 - low))
 
@@ -90,25 +93,24 @@ class Dycoke(Method):
         return tokens.keep(kept, merged_into)
 
     def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
-        """Make the second stage; with p=0 there is none."""
+        """Return the selector of the second stage; None with p=0 in the paper variant."""
         if self.variant == "official":
             return dycoke_official.OfficialSelector(counts, self.p, self.l, width)
         return dynamic_selector(counts, self.p, self.l, self.gate, self.select, width)
 
 
 def merge_windows(features: Tensor, k: float) -> Tensor:
-    """Say for every token which token stands for it after temporal token merging.
+    """Return for every token the index of the token it merges into: (frames * per_frame,) int64, its own if kept.
 
-    features: (frames, per_frame, hidden), unpruned. Frames form windows of four, f0 f1 f2 f3, the last one may be
-    shorter. f1 is compared with f0, f3 with f2, and f2 with f0, by cosine similarity at the same position; the most
-    similar round(k * per_frame) tokens of each merge into the frame it was compared with.
-    Returns (frames * per_frame,) int64: the token's own number if it stays.
+    features: (frames, per_frame, hidden), uncompressed. Frames form windows of four, f0 f1 f2 f3; the last window may
+    be shorter. f1 is compared with f0, f2 with f0, and f3 with f2, by cosine similarity at the same position; the most
+    similar round(k * per_frame) tokens of each frame merge into the frame it is compared with.
     """
     frames, per_frame = features.shape[:2]
-    numbers = torch.arange(frames * per_frame, device=features.device).unflatten(0, (frames, per_frame))
-    merged_into = numbers.clone()
+    indices = torch.arange(frames * per_frame, device=features.device).unflatten(0, (frames, per_frame))
+    merged_into = indices.clone()
     merges = math.floor(k * per_frame + 0.5)
-    # f2 first, so that what f3 hands to a token of f2 that is itself gone goes on to f0.
+    # f2 first: a token of f3 whose counterpart in f2 is merged must merge into f0.
     for offset, back in ((2, 2), (1, 1), (3, 1)):
         later = torch.tensor(range(offset, frames, WINDOW), dtype=torch.int64, device=features.device)
         similarity = F.cosine_similarity(features[later].float(), features[later - back].float(), dim=-1)

@@ -1,12 +1,13 @@
-"""DyCoke exactly as its authors' released code selects, departures from the paper included.
+"""DyCoke's token selection exactly as in the authors' released code (KD-TAO/DyCoke, commit dd74634).
 
-For reproducing published numbers (KD-TAO/DyCoke, commit dd74634). What differs from the paper:
+It reproduces published numbers. Differences from the paper:
 
-- keep counts are cut, not rounded, in binary floating point: 25 tokens at k=0.8 keep 4;
-- kept tokens of a compressed frame come out most dissimilar first, not in raster order;
-- the third frame of the last full window stays whole; an odd number of frames loses its last one; up to 4 crash;
+- token counts are truncated, not rounded, in binary floating point: 25 tokens at k=0.8 keep 4;
+- the kept tokens of a compressed frame are ordered by increasing similarity, not in raster order;
+- the third frame of the last full window is kept whole; the last of an odd number of frames is dropped; 4 frames or
+  fewer crash;
 - the last visual token is never pruned;
-- attention is compared with the previous step, and where it is similar (0.9 or more) everything is read.
+- attention is compared with the previous step; if the cosine similarity is 0.9 or more, all tokens are read.
 """
 
 from copy import copy
@@ -22,21 +23,20 @@ GATE = 0.9
 
 
 def check(layer: int, facts: ModelFacts) -> None:
-    """Raise UsageError where the released code crashes or does nothing."""
+    """Raise UsageError where the released code crashes."""
     if layer < 1:
         raise UsageError("variant=official crashes with l=0", "Use -o l=1 or higher, or -o variant=paper")
     if facts.newline != "one_token":
         raise UsageError(
-            f"variant=official has no behaviour for models with {facts.newline!r} newlines: the released code crashes",
+            f"variant=official does not support models with {facts.newline!r} newlines: the released code crashes",
             "Use -o variant=paper",
         )
 
 
 def merge_windows(features: Tensor, k: float) -> Tensor:
-    """Name the tokens that stay, in the released code's order.
+    """Return the indices of the kept tokens, (kept,) int64 into the flattened frames, in the released code's order.
 
-    features: (frames, per_frame, hidden). Returns (kept,) int64 into the flattened frames.
-    Raises UsageError for 4 frames or fewer, on which the released code crashes.
+    features: (frames, per_frame, hidden). Raise UsageError for 4 frames or fewer, on which the released code crashes.
     """
     frames, per_frame = features.shape[:2]
     if frames <= 4:
@@ -58,7 +58,7 @@ def merge_windows(features: Tensor, k: float) -> Tensor:
 
 
 class OfficialSelector:
-    """The released code's second stage: top share of all visual tokens but the last, or everything."""
+    """The released code's second stage: read the last token and the top share of the others, or all tokens."""
 
     def __init__(self, counts: Tensor, p: float, layer: int, width: int | None = None) -> None:
         self.score_layer = layer - 1
@@ -73,12 +73,12 @@ class OfficialSelector:
         self.previous = torch.zeros(self.exists.shape, device=device)
 
     def select(self, scores: Tensor) -> Selection:
-        """Rank anew at every step; where attention resembles the previous step's, read all. See `Selector.select`."""
-        seen = scores * self.candidate
-        similarity = F.cosine_similarity(seen, self.previous, dim=-1)
-        self.previous.copy_(seen)
+        """Rank by score; read all tokens if scores are similar to the last step's. See `Selector.select`."""
+        current = scores * self.candidate
+        similarity = F.cosine_similarity(current, self.previous, dim=-1)
+        self.previous.copy_(current)
         changed = similarity < GATE
-        # First the candidates by score, then the exempt last token, then the places that do not exist.
+        # Order: candidates by score, then the exempt last token, then padding.
         order = scores.masked_fill(~self.candidate, -1.0).masked_fill(~self.exists, -2.0)
         index = order.sort(dim=-1, descending=True).indices
         exempt = ~self.candidate.gather(1, index)
@@ -87,7 +87,7 @@ class OfficialSelector:
 
     def only(self, rows: Tensor) -> "OfficialSelector":
         """See `Selector.only`."""
-        left = copy(self)
-        left.keep, left.exists = self.keep[rows], self.exists[rows]
-        left.candidate, left.previous = self.candidate[rows], self.previous[rows]
-        return left
+        subset = copy(self)
+        subset.keep, subset.exists = self.keep[rows], self.exists[rows]
+        subset.candidate, subset.previous = self.candidate[rows], self.previous[rows]
+        return subset

@@ -1,4 +1,4 @@
-"""No compression: what every other method is compared with."""
+"""No compression: the baseline of every other method."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,6 @@ from dycoke_cli.methods.protocol import Method
 
 @dataclass(frozen=True)
 class Full(Method):
-    """Every visual token enters the language model and is read at every step."""
+    """Keep every visual token and read it at every step."""
 
     name = "full"

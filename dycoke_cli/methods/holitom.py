@@ -1,7 +1,7 @@
-"""HoliTom's outer stage: still places of a segment become one frame's, then attention and density thin what is left.
+"""HoliTom's outer stage: merge still positions over time, then keep tokens by attention and by density.
 
 Source: Shao et al., "HoliTom: Holistic Token Merging for Fast Video Large Language Models", NeurIPS 2025,
-arXiv 2505.21334; constants as in the released code. Its inner stage, merging inside the language model, is not here.
+arXiv 2505.21334; constants as in the released code. The inner stage, merging inside the language model, is missing.
 """
 
 import math
@@ -20,18 +20,19 @@ from dycoke_cli.tokens import VisualTokens
 
 @dataclass(frozen=True)
 class Holitom(FirstStage):
-    """Cut the video into segments that merge most still tokens over time, then spend the budget evenly on the rest.
+    """Split the video into segments, merge still positions over time, and divide the budget evenly among the rest.
 
-    A place is still in a segment where every step of one frame has a cosine similarity above tau. It becomes one token
-    of the segment's first frame, the mean over its frames. Of each segment's still tokens the density peaks stay, and
-    the others merge into the nearest one; of each frame's moving tokens the most attended stay, the others are dropped.
+    A position is still in a segment if its cosine similarity between all successive frames is above tau. It merges into
+    one token of the segment's first frame, the mean over the segment. Segments are chosen so that most tokens merge.
+    Of each segment's still tokens the density peaks are kept, and the others merge into the nearest peak. Of each
+    frame's moving tokens the most attended are kept, and the others are dropped.
 
-    Taken here: where merging over time alone would leave less than the budget, tau is raised until it does not, so
-    that the budget is met. Equal densities are told apart by place, where the released code adds noise.
+    Choices of this implementation: if merging over time alone would leave fewer tokens than the budget, tau is raised
+    until the budget is met. Ties in density are resolved by position, where the released code adds noise.
 
-    tau: similarity above which a place is still, -1 to 1.
-    beta: weight of a density peak in the mean with what merges into it, 0 to 1.
-    neighbours: how many nearest tokens a token's density is measured by, itself included, at least 1.
+    tau: cosine similarity above which a position is still, -1 to 1.
+    beta: weight of a density peak in the mean with the tokens that merge into it, 0 to 1.
+    neighbours: number of nearest tokens, itself included, that determine a token's density, at least 1.
     """
 
     name = "holitom"
@@ -43,12 +44,12 @@ class Holitom(FirstStage):
     neighbours: Count = 7
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
-        """Segment, part still from moving, share out the budget, merge."""
+        """Split into segments, separate still from moving tokens, divide the budget, merge."""
         features, saliency = tokens.by_frame().float(), tokens.saliency_by_frame()
         frames, per_frame = features.shape[:2]
         budget = rounded(self.retain, len(tokens))
-        likeness = F.cosine_similarity(features[1:], features[:-1], dim=-1)
-        segments, still = segment(likeness, self.tau, frames * per_frame - budget)
+        similarity = F.cosine_similarity(features[1:], features[:-1], dim=-1)
+        segments, still = segment(similarity, self.tau, frames * per_frame - budget)
         groups = [group for first, last in segments for group in _groups(first, last, still)]
         sizes = [len(group.places) for group in groups]
         merged_into = torch.full((frames, per_frame), -1, device=features.device)
@@ -58,8 +59,8 @@ class Holitom(FirstStage):
                 self._merge_still(features, group, count, merged_into, weights)
             elif count:
                 ranked = saliency[group.first, group.places].sort(descending=True, stable=True).indices
-                stays = group.places[ranked[:count]]
-                merged_into[group.first, stays] = group.first * per_frame + stays
+                kept = group.places[ranked[:count]]
+                merged_into[group.first, kept] = group.first * per_frame + kept
         flat = merged_into.flatten()
         return tokens.merge(flat[flat >= 0].unique(), flat, weights.flatten())
 
@@ -68,7 +69,7 @@ class Holitom(FirstStage):
         rows = slice(group.first, group.last + 1)
         means = features[rows, group.places].mean(dim=0)
         peaks, nearest = density_peaks(means, count, self.neighbours)
-        members = torch.bincount(nearest, minlength=count) - 1  # that a peak takes in
+        members = torch.bincount(nearest, minlength=count) - 1  # tokens that merge into each peak, without itself
         shares = torch.where(members > 0, (1 - self.beta) / members.clamp(min=1), 0.0)[nearest]
         shares[peaks] = torch.where(members > 0, self.beta, 1.0)
         merged_into[rows, group.places] = group.first * features.shape[1] + group.places[peaks[nearest]]
@@ -76,48 +77,48 @@ class Holitom(FirstStage):
 
 
 class Group(NamedTuple):
-    """Tokens that share one part of the budget: a segment's still places, or a frame's moving ones."""
+    """Tokens that share one part of the budget: a segment's still positions, or one frame's moving positions."""
 
-    first: int  # frame
-    last: int  # frame; of moving ones the same
-    places: Tensor  # (places,) int64 within a frame
+    first: int  # frame number
+    last: int  # frame number; equal to `first` if moving
+    places: Tensor  # (places,) int64, positions within a frame
     still: bool
 
 
-def segment(likeness: Tensor, tau: float, most: int) -> tuple[list[tuple[int, int]], Tensor]:
-    """Cut a video where merging still places over time removes most tokens, but no more than `most`.
+def segment(similarity: Tensor, tau: float, most: int) -> tuple[list[tuple[int, int]], Tensor]:
+    """Split a video into the segments whose merging over time removes most tokens, but at most `most`.
 
-    likeness: (frames - 1, per_frame), cosine similarity of each place to the frame before. Of all thresholds from `tau`
-    on the lowest that removes few enough is used. Returns the first and last frame of every segment, and what is still
-    (frames - 1, per_frame) bool.
+    similarity: (frames - 1, per_frame), cosine similarity of each position to the frame before. The threshold is the
+    lowest one from `tau` on that removes at most `most`. Returns the first and last frame of every segment, and which
+    positions are still, (frames - 1, per_frame) bool.
     """
-    higher = likeness[likeness > tau].unique()
+    higher = similarity[similarity > tau].unique()
     thresholds = [tau, *higher.tolist()]
-    low, high = 0, len(thresholds) - 1  # nothing is above the last one: it removes nothing
+    low, high = 0, len(thresholds) - 1  # no similarity is above the last one, so it removes nothing
     while low < high:
         middle = (low + high) // 2
-        if _best_cut(likeness > thresholds[middle])[1] <= most:
+        if _best_segments(similarity > thresholds[middle])[1] <= most:
             high = middle
         else:
             low = middle + 1
-    still = likeness > thresholds[low]
-    return _best_cut(still)[0], still
+    still = similarity > thresholds[low]
+    return _best_segments(still)[0], still
 
 
-def _best_cut(still: Tensor) -> tuple[list[tuple[int, int]], int]:
-    """Find the segments that remove most tokens, by dynamic programming, and how many they remove."""
+def _best_segments(still: Tensor) -> tuple[list[tuple[int, int]], int]:
+    """Return the segments that remove most tokens, by dynamic programming, and the number removed."""
     steps = len(still)
-    best, start = [0], [0]  # with the frames up to each one: tokens removed, first frame of the last segment
+    best, start = [0], [0]  # per last frame: tokens removed up to it, first frame of its segment
     gains = [still[first:].cumprod(dim=0).sum(dim=1).tolist() for first in range(steps)]
     for last in range(1, steps + 1):
-        most, begins = best[-1], last
+        most, begin = best[-1], last
         for first in range(last - 1, -1, -1):
             removed = gains[first][last - 1 - first] * (last - first)
             removed += best[first - 1] if first else 0
             if removed > most:
-                most, begins = removed, first
+                most, begin = removed, first
         best.append(most)
-        start.append(begins)
+        start.append(begin)
     segments, last = [], steps
     while last >= 0:
         segments.append((start[last], last))
@@ -126,20 +127,21 @@ def _best_cut(still: Tensor) -> tuple[list[tuple[int, int]], int]:
 
 
 def _groups(first: int, last: int, still: Tensor) -> list[Group]:
-    """Part a segment into its still places and each frame's moving ones."""
+    """Divide a segment into one group of still positions and one group of moving positions for each frame."""
     per_frame = still.shape[1]
-    calm = still[first:last].all(dim=0) if last > first else torch.zeros(per_frame, dtype=torch.bool).to(still.device)
-    moving = (~calm).nonzero().squeeze(1)
+    none = torch.zeros(per_frame, dtype=torch.bool, device=still.device)
+    constant = still[first:last].all(dim=0) if last > first else none
+    moving = (~constant).nonzero().squeeze(1)
     groups = [Group(frame, frame, moving, False) for frame in range(first, last + 1)]
-    return [Group(first, last, calm.nonzero().squeeze(1), True), *groups]
+    return [Group(first, last, constant.nonzero().squeeze(1), True), *groups]
 
 
 def density_peaks(features: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
-    """Find cluster centres by density peaks: dense tokens that are far from every denser one.
+    """Return `count` density peaks, dense tokens far from every denser one, and the nearest peak of each token.
 
-    features: (tokens, hidden) float32. Density is exp(-mean squared distance to the nearest tokens), itself among
-    them; distances are divided by the root of hidden. Returns the peaks (count,) int64, increasing, and for each token
-    the number of its nearest peak (tokens,) int64.
+    features: (tokens, hidden) float32. Density is exp(-mean squared distance to the nearest tokens, itself included);
+    distances are divided by sqrt(hidden). Returns peaks (count,) int64, increasing, and (tokens,) int64, the index into
+    the peaks for each token.
     """
     distance = torch.cdist(features, features) / math.sqrt(features.shape[1])
     near = distance.topk(min(neighbours, count), dim=1, largest=False).values

@@ -1,12 +1,12 @@
-"""Spherical k-means over the whole video, with each token's place turned into its feature.
+"""Spherical k-means over the whole video, with each token's position encoded into its feature.
 
-Source: the SimpleCluster preprint (2026), from a description of it; neither its text nor code was at hand. Taken here:
-base 10,000 for the rotary frequencies; the first centres lie evenly spread in raster order; ten rounds at most; a
-cluster that loses all its tokens gets the token that fits worst where it is.
+Source: the SimpleCluster preprint (2026), implemented from a description; neither its text nor code was available.
+Choices of this implementation: base 10,000 for the rotary frequencies; initial centres evenly spaced in raster order;
+at most ten rounds; an empty cluster takes the token with the lowest similarity to its centre.
 
-A CPU and a GPU add the terms of a float32 product in another order, and one choice made another way moves centres and
-with them every later choice. So that both keep the same tokens, what float32 cannot tell apart is decided in float64,
-and what float64 cannot tell apart either, in favour of what comes first.
+A CPU and a GPU add the terms of a float32 product in different orders, and one different assignment changes centres and
+every later assignment. To select the same tokens on both, float32 near-ties are resolved in float64, and float64
+near-ties in favour of the first.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from dycoke_cli.methods.ranges import Count
 from dycoke_cli.tokens import VisualTokens, sum_by_group
 
 BASE = 10_000.0
-ROWS = 1024  # tokens whose likeness to every centre is held in float64 at once
-CLOSE = 1e-5  # cosine similarities nearer than this may change their order with the order of a float32 sum
-EQUAL = 2.0**-30  # those nearer than this count as equal: float64 sums differ by less, whatever their order
+ROWS = 1024  # tokens per float64 block of similarities to all centres; bounds memory
+CLOSE = 1e-5  # float32 cosine similarities closer than this may swap with the summation order
+EQUAL = 2.0**-30  # float64 similarities closer than this are equal: rounding errors are smaller
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Kmeans(FirstStage):
     """Group all tokens of the video into as many clusters as the budget has tokens, and keep the mean of each.
 
     Tokens are compared by cosine similarity of their features after a rotary embedding of frame, row and column, a
-    third of the channels each. The mean is of the features as they were. It takes the place of the cluster's medoid,
-    the token that is most like its centre.
+    third of the channels each. The mean is over the original features. It is placed at the cluster's medoid, the token
+    most similar to its centre.
 
-    rounds: how often centres are moved at most, at least 1.
+    rounds: maximum number of centre updates, at least 1.
     """
 
     name = "kmeans"
@@ -43,7 +43,7 @@ class Kmeans(FirstStage):
     rounds: Count = 10
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
-        """Cluster and merge."""
+        """Cluster all tokens and merge each cluster into its medoid."""
         count = rounded(self.retain, len(tokens))
         if count == len(tokens):
             return tokens
@@ -55,28 +55,28 @@ class Kmeans(FirstStage):
 
 
 def rotate(units: Tensor, places: Tensor) -> Tensor:
-    """Turn each third of the channels by the angles of one coordinate.
+    """Apply a rotary embedding: rotate each third of the channels by the angles of one coordinate.
 
     units: (tokens, hidden) float64; places: (3, tokens). Channel i of the first half of a third pairs with channel
-    i of its second half; channels that do not divide by six stay as they are.
+    i of its second half; the remainder of hidden modulo six is unchanged.
     """
     half = units.shape[1] // 6
     if half == 0:
         return units
     frequency = BASE ** (-torch.arange(half, device=units.device, dtype=torch.float64) / half)
-    turned = []
+    rotated = []
     for axis, place in enumerate(places):
         first, second = units[:, 2 * half * axis : 2 * half * (axis + 1)].split(half, dim=1)
         angle = place[:, None] * frequency
-        turned += [first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()]
-    return torch.cat([*turned, units[:, 6 * half :]], dim=1)
+        rotated += [first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()]
+    return torch.cat([*rotated, units[:, 6 * half :]], dim=1)
 
 
 def cluster(units: Tensor, count: int, rounds: int) -> tuple[Tensor, Tensor]:
-    """Assign unit vectors (tokens, hidden) float64 to `count` clusters, none empty.
+    """Assign unit vectors (tokens, hidden) float64 to `count` non-empty clusters.
 
-    Returns the cluster of each token (tokens,) int64, and its cosine similarity to the centre (tokens,) as a float64
-    multiple of EQUAL.
+    Returns the cluster of each token, (tokens,) int64, and its cosine similarity to the centre, (tokens,) float64,
+    rounded to a multiple of EQUAL.
     """
     centres = units[torch.arange(count, device=units.device) * len(units) // count]
     owner = nearest(units, centres)
@@ -92,16 +92,16 @@ def cluster(units: Tensor, count: int, rounds: int) -> tuple[Tensor, Tensor]:
 
 
 def nearest(units: Tensor, centres: Tensor) -> Tensor:
-    """Find the centre that each unit vector is most like, the first of equal ones.
+    """Return the most similar centre of each unit vector, the first of equal ones.
 
     units: (tokens, hidden) float64; centres: (clusters, hidden) float64. Returns (tokens,) int64.
     """
     similarity = units.float() @ centres.float().T
     owner = similarity.argmax(dim=1)
     best = similarity.gather(1, owner[:, None])
-    unsettled = ((similarity > best - CLOSE).sum(dim=1) > 1).nonzero()[:, 0]
-    for some in unsettled.split(ROWS):
-        owner[some] = _rounded(units[some] @ centres.T).argmax(dim=1)
+    ambiguous = ((similarity > best - CLOSE).sum(dim=1) > 1).nonzero()[:, 0]
+    for rows in ambiguous.split(ROWS):
+        owner[rows] = _rounded(units[rows] @ centres.T).argmax(dim=1)
     return owner
 
 
@@ -110,7 +110,7 @@ def _rounded(similarity: Tensor) -> Tensor:
 
 
 def _fill_empty(owner: Tensor, fit: Tensor, count: int) -> Tensor:
-    """Give every empty cluster the worst-fitting token of a cluster that can spare one."""
+    """Move into every empty cluster the worst-fitting token of a cluster with several tokens."""
     sizes = torch.bincount(owner, minlength=count).tolist()
     empty = [number for number, size in enumerate(sizes) if size == 0]
     owners = owner.tolist()
@@ -124,7 +124,7 @@ def _fill_empty(owner: Tensor, fit: Tensor, count: int) -> Tensor:
 
 
 def find_medoids(owner: Tensor, fit: Tensor, count: int) -> Tensor:
-    """Name the best-fitting token of every cluster: (count,) int64."""
+    """Return the best-fitting token of every cluster: (count,) int64."""
     best_first = fit.sort(descending=True, stable=True).indices
     by_cluster = best_first[owner[best_first].sort(stable=True).indices]
     sizes = torch.bincount(owner, minlength=count)

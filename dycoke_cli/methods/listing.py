@@ -1,6 +1,7 @@
-"""Which methods there are and which options they take, read from their source: importing them needs torch.
+"""List the methods, their options and docstrings by parsing their source, without importing torch.
 
-A shell that completes a command line cannot wait seconds for that. `methods/catalogue.py` asks the methods themselves.
+Shell completion and early checks of the command line cannot wait seconds for the import. `catalogue.py` describes the
+imported classes.
 """
 
 import ast
@@ -13,34 +14,34 @@ from typing import get_args
 from dycoke_cli.methods import moments, ranges
 
 FOLDER = Path(__file__).parent
-# A line of a method's docstring that explains an option, with the indented lines that continue it.
+# A docstring line that explains an option, with its indented continuation lines.
 OPTION_LINE = re.compile(r"^(\w+): (.*(?:\n    .*)*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class OptionOutline:
-    """An option of a method as its source has it."""
+    """An option of a method, as parsed from the source."""
 
     name: str
-    takes: str  # its type
-    limits: ranges.Range | None  # the numbers it may have, where not all will do
-    default: str  # empty where the source computes it
-    words: tuple[str, ...]  # what it takes, where only certain words will do
+    takes: str  # name of its type
+    limits: ranges.Range | None  # None: any number
+    default: str  # empty if it is not a constant
+    words: tuple[str, ...]  # the allowed words of a Literal, else empty
     meaning: str
 
 
 @dataclass(frozen=True)
 class MethodOutline:
-    """A method as its source has it."""
+    """A method, as parsed from the source."""
 
     name: str
     summary: str
-    acts: tuple[str, ...]  # at which moments
+    acts: tuple[str, ...]  # moments, see `moments`
     options: tuple[OptionOutline, ...]
 
 
 def outline_methods() -> dict[str, MethodOutline]:
-    """Read all methods of the table METHODS, by name."""
+    """Parse the methods of the table METHODS, by name."""
     kinds: dict[str, ast.ClassDef] = {}
     table: dict[str, str] = {}
     for path in sorted(FOLDER.glob("*.py")):
@@ -60,25 +61,25 @@ def _outline(name: str, kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> M
     for ancestor in lineage:
         for option, meaning in OPTION_LINE.findall(ast.get_docstring(ancestor) or ""):
             meanings[option] = " ".join(meaning.split())
-    found: dict[str, OptionOutline] = {}
+    options: dict[str, OptionOutline] = {}
     acts: tuple[str, ...] = ()
     for ancestor in lineage:
-        # The root's annotations are no options: it is no dataclass.
+        # The annotations of `Method` are not options: it is not a dataclass.
         for node in ancestor.body if ancestor.decorator_list else ():
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
                 option, meaning = node.target.id, meanings.get(node.target.id, "")
                 takes, limits = _takes(node.annotation)
                 words, default = _words(node.annotation), _constant(node.value)
-                found[option] = OptionOutline(option, takes, limits, default, words, meaning)
+                options[option] = OptionOutline(option, takes, limits, default, words, meaning)
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "acts":
                 assert isinstance(node.value, ast.Tuple)
                 acts = tuple(getattr(moments, ast.unparse(moment)) for moment in node.value.elts)
     summary = (ast.get_docstring(kind) or "").split("\n\n")[0]
-    return MethodOutline(name, " ".join(summary.split()), acts, tuple(found.values()))
+    return MethodOutline(name, " ".join(summary.split()), acts, tuple(options.values()))
 
 
 def _lineage(kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
-    """Name a class after those that it extends."""
+    """Yield the base classes of a class, then the class itself."""
     for base in kind.bases:
         if (ancestor := kinds.get(ast.unparse(base))) is not None:
             yield from _lineage(ancestor, kinds)
@@ -86,7 +87,7 @@ def _lineage(kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> Iterator[ast
 
 
 def _takes(annotation: ast.expr) -> tuple[str, ranges.Range | None]:
-    """Give an option's type, and its range where the annotation is a name of `ranges`."""
+    """Return the name of an option's type, and its range if the annotation is defined in `ranges`."""
     text = ast.unparse(annotation)
     limits = ranges.range_of(named := getattr(ranges, text, None))
     return (text if limits is None else get_args(named)[0].__name__), limits
@@ -97,7 +98,7 @@ def _constant(value: ast.expr) -> str:
 
 
 def _words(annotation: ast.expr) -> tuple[str, ...]:
-    """Give what a Literal allows, none for any other type."""
+    """Return the allowed words of a Literal, none for any other type."""
     if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal"):
         return ()
     words = ast.literal_eval(annotation.slice)

@@ -1,4 +1,4 @@
-"""The moments of a run at which a method can act, at each of them one at most."""
+"""The moments of a run at which methods act; at most one method acts at each."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,13 +10,13 @@ EACH_STEP = "at each step"
 
 
 def refuse_clash(acts: Mapping[str, Sequence[str]]) -> None:
-    """Raise UsageError where two methods, by name in `acts`, would act at the same moment."""
-    busy: dict[str, str] = {}
+    """Raise UsageError if two methods act at the same moment; acts: method name to moments."""
+    owners: dict[str, str] = {}
     for name, moments in acts.items():
         for moment in moments:
-            if moment in busy:
+            if moment in owners:
                 raise UsageError(
-                    f"{busy[moment]} and {name} both act {moment}",
+                    f"{owners[moment]} and {name} both act {moment}",
                     "Join methods that act at different moments: see `dycoke methods`",
                 )
-            busy[moment] = name
+            owners[moment] = name

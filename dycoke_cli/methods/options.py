@@ -1,4 +1,4 @@
-"""From `-M NAME -o key=value` to a method, checked once."""
+"""Build a method from its name and textual options, as in `-M NAME -o key=value`."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,11 +11,10 @@ from dycoke_cli.methods.registry import METHODS
 
 
 def make_method(name: str, options: Mapping[str, str]) -> Method:
-    """Build the method `name` with `options`, given as text.
+    """Build the method `name` with textual `options`; names joined by + build a `Chain`.
 
-    Several names joined by + make one method of stages that act at different moments. An option belongs to the stage
-    that has it; `stage.option` says which one where several have it.
-    Raises UsageError for a name, an option or a value that does not exist, with the nearest one.
+    An option is assigned to the stage that has it; if several have it, it must be written `stage.option`.
+    Raise UsageError, which suggests the nearest match, for an unknown name, option or value.
     """
     values = read_method(name, options, {known: _takes(kind) for known, kind in METHODS.items()})
     stages = [METHODS[stage](**given) for stage, given in values.items()]
@@ -23,16 +22,16 @@ def make_method(name: str, options: Mapping[str, str]) -> Method:
 
 
 def option_types(kind: type[Method]) -> dict[str, Any]:
-    """Give the type of every option of a method."""
+    """Return the type of every option of a method."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}  # type: ignore[arg-type]
 
 
 def method_options(method: Method) -> dict[str, Any]:
-    """Give the options of a method as plain values, for records."""
+    """Return the options of a method as plain values for records."""
     return method.options()
 
 
 def _takes(kind: type[Method]) -> dict[str, Kind]:
-    """Give what each option of a method takes: a type, or certain words."""
+    """Return the type or the allowed words of every option of a method."""
     return {name: get_args(hint) or hint for name, hint in option_types(kind).items()}

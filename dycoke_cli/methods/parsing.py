@@ -1,7 +1,4 @@
-"""How methods and their options are written, and the nearest name to a wrong one. Needs no torch.
-
-`-M NAME`, `-M NAME+NAME`, `-M NAME:key=value` and `-o key=value` are read here, against what methods there are.
-"""
+"""Parse `-M NAME+NAME`, `-M NAME:key=value` and `-o key=value` without torch; suggest names for wrong ones."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -12,20 +9,20 @@ from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.listing import MethodOutline, OptionOutline, outline_methods
 from dycoke_cli.methods.moments import refuse_clash
 
-STOCK = "generate"  # in the place of a method: transformers' own, where a command can run that
-# What an option takes: a type, or certain words.
+STOCK = "generate"  # given as a method where a command supports it: transformers' own `generate`
+# The type of an option, or its allowed words.
 Kind = type | tuple[str, ...]
 KINDS: dict[str, type] = {"float": float, "int": int}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name, or list them all."""
+    """Return a remedy: the nearest known name, or all of them if none is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(sorted(known))}"
 
 
 def parse_options(pairs: list[str]) -> dict[str, str]:
-    """Read `key=value` pairs. Raises UsageError for anything else."""
+    """Parse `key=value` pairs. Raise UsageError for anything else."""
     options = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -36,20 +33,20 @@ def parse_options(pairs: list[str]) -> dict[str, str]:
 
 
 def split_arm(text: str) -> tuple[str, dict[str, str]]:
-    """Read `NAME` or `NAME:key=value,key=value`. Raises UsageError."""
+    """Parse `NAME` or `NAME:key=value,key=value` into name and options. Raise UsageError for anything else."""
     name, colon, written = text.partition(":")
     if not name or (colon and not written):
-        raise UsageError(f"{text!r} is no method", "Write it like -M dycoke or -M dycoke:k=0.5,p=0.9")
+        raise UsageError(f"{text!r} is not a method", "Write it like -M dycoke or -M dycoke:k=0.5,p=0.9")
     return name, parse_options(written.split(",")) if written else {}
 
 
 def check_method(name: str, options: Mapping[str, str]) -> None:
-    """Raise UsageError for a method, an option or a value that does not exist, from the methods' source alone.
+    """Raise UsageError for an unknown method or option, or a wrong value, by the methods' source alone.
 
-    Whether the options fit each other and the model only the method itself can say.
+    Not checked: whether options fit each other and the model, which needs the imported method.
     """
     methods = _methods()
-    values = read_method(name, options, _outlined())
+    values = read_method(name, options, _option_kinds())
     for stage, given in values.items():
         for option in methods[stage].options:
             if option.limits is not None and option.name in given:
@@ -60,11 +57,11 @@ def check_method(name: str, options: Mapping[str, str]) -> None:
 def read_method(
     name: str, options: Mapping[str, str], known: Mapping[str, Mapping[str, Kind]]
 ) -> dict[str, dict[str, Any]]:
-    """Read the name of a method, and options given as text, as the values of each of its stages.
+    """Parse a method name and textual options into option values for each stage (names joined by +).
 
-    known: what each option takes, by method. Several names joined by + are stages; an option belongs to the stage that
-    has it, and `stage.option` says which one where several have it. Raises UsageError for a name, an option or a value
-    that does not exist, with the nearest one.
+    known: type or allowed words of each option, by method. An option is assigned to the stage that has it; if several
+    have it, it must be written `stage.option`. Raise UsageError, which suggests the nearest match, for an unknown name,
+    option or value.
     """
     stages = name.split("+")
     for stage in stages:
@@ -74,13 +71,13 @@ def read_method(
         raise UsageError(f"method {name!r} names a stage twice", "Name each stage once")
     values: dict[str, dict[str, Any]] = {stage: {} for stage in stages}
     for key, text in options.items():
-        stage, option = _address(name, {stage: known[stage] for stage in stages}, key)
-        values[stage][option] = _value(f"{stage} option {option}", text, known[stage][option])
+        stage, option = _find_option(name, {stage: known[stage] for stage in stages}, key)
+        values[stage][option] = _parse_value(f"{stage} option {option}", text, known[stage][option])
     return values
 
 
-def _address(name: str, stages: Mapping[str, Mapping[str, Kind]], key: str) -> tuple[str, str]:
-    """Find the stage and the option that `key` means."""
+def _find_option(name: str, stages: Mapping[str, Mapping[str, Kind]], key: str) -> tuple[str, str]:
+    """Return the stage and the option that `key` refers to."""
     known = {f"{stage}.{option}": (stage, option) for stage, options in stages.items() for option in options}
     if key in known:
         return known[key]
@@ -91,23 +88,23 @@ def _address(name: str, stages: Mapping[str, Mapping[str, Kind]], key: str) -> t
         raise UsageError(f"method {name} has no option {key!r}", remedy)
     if len(owners) > 1:
         choices = " or ".join(f"{stage}.{key}" for stage, _ in owners)
-        raise UsageError(f"option {key!r} belongs to several stages of {name}", f"Say which one: {choices}")
+        raise UsageError(f"option {key!r} belongs to several stages of {name}", f"Write {choices}")
     return owners[0]
 
 
-def _value(what: str, text: str, kind: Kind) -> Any:
-    """Read one option's value; `what` names it in the error."""
+def _parse_value(label: str, text: str, kind: Kind) -> Any:
+    """Parse one option's value; `label` names it in the error."""
     if isinstance(kind, tuple):
         if text not in kind:
-            meant = difflib.get_close_matches(text, kind, n=1)
-            hint = f"Did you mean {meant[0]!r}? " if meant else ""
-            raise UsageError(f"{what} is {text!r}", f"{hint}There are {', '.join(kind)}")
+            close = difflib.get_close_matches(text, kind, n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            raise UsageError(f"{label} is {text!r}", f"{hint}Choose from {', '.join(kind)}")
         return text
     try:
         return kind(text)
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{what} is {text!r}, not {wanted}", f"Write it like {what.split()[-1]}=1") from None
+        expected = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{label} is {text!r}, not {expected}", f"Write it like {label.split()[-1]}=1") from None
 
 
 @cache
@@ -115,7 +112,7 @@ def _methods() -> dict[str, MethodOutline]:
     return outline_methods()
 
 
-def _outlined() -> dict[str, dict[str, Kind]]:
+def _option_kinds() -> dict[str, dict[str, Kind]]:
     return {name: {option.name: _kind(option) for option in method.options} for name, method in _methods().items()}
 
 

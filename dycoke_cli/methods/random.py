@@ -1,4 +1,4 @@
-"""Random tokens: what a choice has to beat."""
+"""Random tokens, a baseline for methods that select tokens."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from dycoke_cli.tokens import VisualTokens
 
 @dataclass(frozen=True)
 class Random(FirstStage):
-    """Keep random tokens of the whole video, the others are dropped.
+    """Keep random tokens of the whole video and drop the others.
 
     With dynamic pruning (`random+dynamic`) this is the ablation "random tokens instead of temporal token merging" of
     the DyCoke paper.
 
-    seed: the same seed keeps the same tokens, on every device.
+    seed: the same seed keeps the same tokens on every device.
     """
 
     name = "random"
@@ -25,7 +25,7 @@ class Random(FirstStage):
     seed: int = 0
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
-        """Draw without replacement, every token equally likely."""
+        """Sample uniformly without replacement."""
         order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(self.seed))
         kept = order[: rounded(self.retain, len(tokens))].sort().values
         return tokens.keep(kept.to(tokens.index.device))

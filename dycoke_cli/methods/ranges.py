@@ -1,6 +1,6 @@
-"""Which numbers an option of a method may have: told before the method itself, and torch, is imported.
+"""Ranges of numeric method options, as annotations such as `k: Share = 0.7`.
 
-A method says it in the annotation of its option, as in `k: Share = 0.7`.
+This module needs no torch, so that a wrong value is refused before torch is imported.
 """
 
 import math
@@ -12,21 +12,21 @@ from dycoke_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; `above`: without `low` itself."""
+    """Numbers from `low` to `high`, both included; `above` excludes `low`."""
 
     low: float
     high: float = math.inf
     above: bool = False
 
     def check(self, method: str, option: str, value: float, default: object) -> None:
-        """Raise UsageError for a value outside, or one that is no number; `default` is one that would do."""
+        """Raise UsageError if `value` is outside the range or NaN; the remedy suggests `default`."""
         if self.low < value <= self.high or (value == self.low and not self.above):
             return
-        raise UsageError(f"{method} option {option}={value} is {self._missed}", f"Try -o {option}={default}")
+        raise UsageError(f"{method} option {option}={value} is {self._violation}", f"Try -o {option}={default}")
 
     @property
-    def _missed(self) -> str:
-        """What is wrong with a value outside."""
+    def _violation(self) -> str:
+        """The error text for a value outside the range."""
         if math.isinf(self.high):
             return f"not above {self.low:g}" if self.above else f"below {self.low:g}"
         if self.above:
@@ -35,7 +35,7 @@ class Range:
 
 
 Share = Annotated[float, Range(0, 1)]
-SomeShare = Annotated[float, Range(0, 1, above=True)]
+PositiveShare = Annotated[float, Range(0, 1, above=True)]
 Similarity = Annotated[float, Range(-1, 1)]
 Positive = Annotated[float, Range(0, above=True)]
 Layer = Annotated[int, Range(0)]
@@ -43,5 +43,5 @@ Count = Annotated[int, Range(1)]
 
 
 def range_of(annotation: Any) -> Range | None:
-    """Give the range that an annotation names, if any."""
+    """Return the range in an annotation, None if it has none."""
     return next((part for part in get_args(annotation) if isinstance(part, Range)), None)

@@ -1,4 +1,4 @@
-"""All compression methods by name. A new method is one file and one line here."""
+"""The table METHODS of all compression methods by name. A new method is one file and one line here."""
 
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.dynamic import Dynamic

@@ -1,4 +1,4 @@
-"""Fewer frames: what a choice of tokens has to beat."""
+"""Uniform frame subsampling, a baseline for methods that select tokens."""
 
 import math
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from dycoke_cli.tokens import VisualTokens
 
 @dataclass(frozen=True)
 class Uniform(FirstStage):
-    """Keep every n-th frame, the other frames are dropped.
+    """Keep every n-th frame and drop the others.
 
-    A budget is seldom a whole number of frames. The kept frames are whole but for the last one, which gives every n-th
-    of its tokens to fill the budget; so a budget below one frame still shows something, and none is missed.
+    If the budget is not a whole number of frames, every n-th token of the last kept frame fills the rest of it, so that
+    budgets below one frame are met too.
     """
 
     name = "uniform"
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
-        """Spread the kept frames evenly from the first one on."""
+        """Keep evenly spaced frames, starting with the first."""
         frames, per_frame = tokens.by_frame().shape[:2]
         budget = rounded(self.retain, len(tokens))
         count = math.ceil(budget / per_frame)

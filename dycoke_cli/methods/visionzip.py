@@ -1,4 +1,4 @@
-"""VisionZip: the most attended tokens as they are, and the rest merged into a few that carry the context.
+"""VisionZip: keep the most attended tokens, and merge the rest into a few contextual tokens.
 
 Source: Yang et al., "VisionZip: Longer is Better but Not Necessary in Vision Language Models", CVPR 2025,
 arXiv 2412.04467.
@@ -11,23 +11,22 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.methods.budget import rounded
-from dycoke_cli.methods.first_stage import FirstStage
-from dycoke_cli.methods.nearest_kept import nearest_kept
+from dycoke_cli.methods.first_stage import FirstStage, nearest_kept
 from dycoke_cli.methods.ranges import Share
 from dycoke_cli.tokens import VisualTokens
 
 
 @dataclass(frozen=True)
 class Visionzip(FirstStage):
-    """Keep in each frame the tokens that the vision tower attends to most; merge all others into a few at even steps.
+    """Keep in each frame the tokens that the vision tower attends to most; merge the others into evenly spaced ones.
 
-    A contextual token is the plain mean of itself and the tokens most similar to it.
+    Such a contextual token is the unweighted mean of itself and the tokens most similar to it.
 
-    Taken here: similar means by cosine similarity of the features; the paper compares keys of the tower, before
-    pooling and projection. For SigLIP attention is the mean over queries, as there is no class token.
+    Choices of this implementation: similarity is cosine similarity of the features; the paper compares keys of the
+    tower, before pooling and projection. For SigLIP attention is the mean over queries, as there is no class token.
 
-    contextual: share of the kept tokens that are contextual, 0 to 1; 10 of 64 as in the paper. With 0 the rest is
-        dropped.
+    contextual: share of the kept tokens that are contextual, 0 to 1; 10 of 64 as in the paper. With 0 all tokens that
+        are not kept are dropped.
     """
 
     name = "visionzip"
@@ -37,7 +36,7 @@ class Visionzip(FirstStage):
     contextual: Share = 0.15625
 
     def compress(self, tokens: VisualTokens) -> VisualTokens:
-        """Work on each frame by itself."""
+        """Select and merge within each frame."""
         features, saliency = tokens.by_frame(), tokens.saliency_by_frame()
         per_frame = features.shape[1]
         count = rounded(self.retain, per_frame)
@@ -56,6 +55,6 @@ class Visionzip(FirstStage):
 
 
 def split(attention: Tensor, dominant: int) -> tuple[Tensor, Tensor]:
-    """Part the tokens of one frame into the `dominant` most attended ones and the rest, both in raster order."""
+    """Split the tokens of one frame into the `dominant` most attended ones and the rest, both in raster order."""
     ranked = attention.sort(descending=True, stable=True).indices
     return ranked[:dominant].sort().values, ranked[dominant:].sort().values

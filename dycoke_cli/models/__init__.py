@@ -1,1 +1,1 @@
-"""Models: names and where their files are, checking and loading them, their sizes, and one file a model family."""
+"""Models: names, checkpoint validation and loading, parameter counts and FLOPs, model families, hub downloads."""

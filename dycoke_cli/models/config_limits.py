@@ -1,4 +1,4 @@
-"""What a config.json may ask for: no more layers and no more numbers than the weights hold, and no code."""
+"""Limits on a checkpoint's config.json: sizes within what the weights hold, supported parts, no code."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -8,7 +8,7 @@ from dycoke_cli.errors import ModelError
 from dycoke_cli.models.weight_files import FLOATS, StoredWeight
 
 LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth")
-# What each part of a model has at least one of.
+# Fields whose value must be at least 1, in every part of a model.
 SIZES = (
     *LAYERS,
     "hidden_size",
@@ -23,9 +23,10 @@ SIZES = (
     "temporal_patch_size",
     "vocab_size",
 )
-# The vision towers of models that transformers would build with any.
+# The only supported vision tower of families that transformers would build with any.
 TOWERS = {"llava_onevision": "siglip_vision_model", "llava_next_video": "clip_vision_model"}
-# Names of code and of other files, and a classifier's labels, each of which would be made. No answer takes any of it.
+# Fields that name code or other files, and a classifier's labels, for each of which transformers would create an entry.
+# Answering a question needs none of them.
 LEFT_OUT = {
     "auto_map",
     "attn_implementation",
@@ -39,40 +40,40 @@ LEFT_OUT = {
     "per_layer_config",
     "transformers_weights",
 }
-SPARE = 2  # times as many numbers may be missing as are there; which ones they are is found out while they are loaded
-WIDEST = 512  # visual tokens along a side of a vision tower's window: every frame is padded to whole windows
-PACKED = 8  # numbers in the smallest that a quantised checkpoint stores
+SPARE = 2  # allowed ratio of parameters in the model to numbers in the files; loading reports which are missing
+WIDEST = 512  # visual tokens along a side of a vision tower's window, at most: frames are padded to whole windows
+PACKED = 8  # parameters per stored number in a quantised checkpoint, at most
 
 
-def harmless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what would make transformers load code or other files, here and in the parts."""
+def without_code(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration, nested parts included, without fields that make transformers load code or files."""
     return {
-        key: harmless(value) if isinstance(value, dict) else value
+        key: without_code(value) if isinstance(value, dict) else value
         for key, value in config.items()
         if key not in LEFT_OUT and not key.startswith("_")
     }
 
 
 def refuse_sizes(config: Mapping[str, Any], weights: Mapping[str, StoredWeight]) -> None:
-    """Raise ModelError where a part of a config.json has none of something, or more layers than there are weights."""
+    """Raise ModelError if a size in a config.json is below 1, or a number of layers exceeds the number of weights."""
     for key, value in _numbers(config):
         if key in SIZES and value < 1:
-            raise ModelError(f"config.json has {key}={_shown(value)}, and no model has so few")
+            raise ModelError(f"config.json has {key}={_shown(value)}, which must be at least 1")
         if key in LAYERS and value > len(weights):
             raise _too_much(f"{key}={_shown(value)}", f"{len(weights)} weights")
 
 
-def refuse_other_numbers(config: Mapping[str, Any], weights: Mapping[str, StoredWeight]) -> None:
-    """Raise ModelError for weights that are whole numbers in a checkpoint that is not quantised."""
+def refuse_integer_weights(config: Mapping[str, Any], weights: Mapping[str, StoredWeight]) -> None:
+    """Raise ModelError for integer weights in a checkpoint that is not quantised."""
     if config.get("quantization_config"):
         return
     for name, weight in weights.items():
         if weight.dtype not in FLOATS and not name.endswith("position_ids"):
-            raise ModelError(f"{weight.file} holds {name!r} as {weight.dtype}, which are no weights' numbers")
+            raise ModelError(f"{weight.file} holds {name!r} as {weight.dtype}, which is not floating point")
 
 
-def refuse_other_parts(config: Any) -> None:
-    """Raise ModelError where the parts of a transformers configuration are none that dycoke runs."""
+def refuse_unsupported_parts(config: Any) -> None:
+    """Raise ModelError if a transformers configuration has parts that dycoke does not support, or that do not fit."""
     tower, text = config.vision_config.model_type, config.text_config
     if tower != TOWERS.get(config.model_type, tower):
         raise ModelError(
@@ -81,40 +82,41 @@ def refuse_other_parts(config: Any) -> None:
         )
     heads, shared = text.num_attention_heads, text.num_key_value_heads
     if heads % shared:
-        raise ModelError(f"config.json has num_attention_heads={heads}, which share num_key_value_heads={shared}")
+        raise ModelError(f"config.json has num_attention_heads={heads}, no multiple of num_key_value_heads={shared}")
     layers = getattr(config.vision_config, "num_hidden_layers", 0)
     chosen = getattr(config, "vision_feature_layer", -1)
     if any(not -1 - layers <= layer <= layers for layer in (chosen if isinstance(chosen, list) else [chosen])):
         raise ModelError(f"config.json has vision_feature_layer={chosen} of a vision tower with {layers} layers")
     width, heads = config.vision_config.hidden_size, getattr(config.vision_config, "num_heads", None)
-    if heads is not None and width % (4 * heads):  # each pair of a head's numbers turns with a row, or with a column
+    if heads is not None and width % (4 * heads):  # 2-D rotary: half of a head's pairs rotate with the row
         raise ModelError(f"config.json has num_heads={heads} in a vision tower with hidden_size={width}")
     window = getattr(config.vision_config, "window_size", None)
     if window is not None:
         side = config.vision_config.spatial_merge_size * config.vision_config.patch_size
         if not side <= window <= WIDEST * side:
-            told = f"config.json has window_size={_shown(window)}, and visual tokens are {side} pixels wide"
-            raise ModelError(f"{told}: a window holds 1 to {WIDEST} in a row")
+            message = f"config.json has window_size={_shown(window)}, and visual tokens are {side} pixels wide"
+            raise ModelError(f"{message}: a window must be 1 to {WIDEST} tokens wide")
 
 
-def refuse_larger(architecture: Any, config: Any, weights: Mapping[str, StoredWeight]) -> None:
-    """Raise ModelError where a model takes far more numbers than the weights hold.
+def refuse_oversized(architecture: Any, config: Any, weights: Mapping[str, StoredWeight]) -> None:
+    """Raise ModelError if a model has far more parameters than the files hold numbers.
 
-    architecture: a transformers class, config: its configuration; built without memory for its numbers, and counted.
+    architecture: a transformers class; config: its configuration. The model is built on the meta device, so that
+    counting its parameters allocates no memory for them.
     """
     import torch
 
     with torch.device("meta"):
         model = architecture(deepcopy(config))
-    wanted = sum(weight.numel() for weight in model.parameters())
+    parameters = sum(weight.numel() for weight in model.parameters())
     held = sum(weight.numbers for weight in weights.values())
     spare = SPARE * (PACKED if getattr(config, "quantization_config", None) else 1)
-    if wanted > spare * held:
-        raise _too_much(f"{wanted} numbers", f"{held}")
+    if parameters > spare * held:
+        raise _too_much(f"{parameters} parameters", f"{held}")
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Yield every whole number of a configuration and of its parts."""
+    """Yield the key and value of every integer in a configuration and its nested parts."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from _numbers(value)

@@ -1,11 +1,11 @@
-"""How much arithmetic a language model does for one answer: two ways to count it. Computed, never measured."""
+"""FLOPs of the vision tower and the language model, computed from shapes: the paper's formula and exact counts."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
 class TextShape(NamedTuple):
-    """The sizes of a decoder that its arithmetic and its memory depend on."""
+    """The sizes of a decoder that determine its FLOPs and its memory."""
 
     layers: int
     hidden: int
@@ -17,7 +17,7 @@ class TextShape(NamedTuple):
 
     @classmethod
     def of(cls, config: Any) -> "TextShape":
-        """Read them from the text configuration of a model."""
+        """Read the sizes from a model's text configuration."""
         return cls(
             config.num_hidden_layers,
             config.hidden_size,
@@ -30,20 +30,21 @@ class TextShape(NamedTuple):
 
     @property
     def kv_numbers(self) -> int:
-        """Count the numbers that the keys and values of one position are, over all layers."""
+        """Return how many numbers the keys and values of one position hold, over all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim
 
     @property
     def working_numbers(self) -> int:
-        """Count the numbers alive at once for one position while a layer works.
+        """Return the peak number of activations of one position inside a layer.
 
-        Three of the feed-forward part's widest, the residual stream before and after, queries, keys, values and output.
+        Three of width `intermediate` in the feed-forward network, and six of width `hidden`: the residual stream before
+        and after, queries, keys, values and output.
         """
         return 3 * self.intermediate + 6 * self.hidden
 
 
 class VisionShape(NamedTuple):
-    """The sizes of a vision tower and its projector that their arithmetic depends on."""
+    """The sizes of a vision tower and its projector that determine their FLOPs."""
 
     layers: int
     hidden: int
@@ -54,7 +55,7 @@ class VisionShape(NamedTuple):
 
     @classmethod
     def of(cls, config: Any) -> "VisionShape":
-        """Read them from the configuration of a loaded model, vision and text."""
+        """Read the sizes from the configuration of a loaded model, vision and text."""
         vision = config.vision_config
         return cls(
             vision.num_hidden_layers,
@@ -67,10 +68,10 @@ class VisionShape(NamedTuple):
 
 
 def vision_flops(shape: VisionShape, frames: int) -> int:
-    """Count the floating-point operations of tower and projector on some frames, a multiply-add as two.
+    """Return the FLOPs of the vision tower and the projector on `frames` frames; a multiply-add counts as two.
 
-    Counted are the embedding of patches, projections, attention and feed-forward of every layer, and the projector's
-    two matrices. Not counted: norms, activations, softmax, pooling.
+    Counted: patch embedding, projections, attention and feed-forward of every layer, and the projector's two matrices.
+    Not counted: norms, activations, softmax, pooling.
     """
     d, n = shape.hidden, shape.patches
     layer = 4 * 2 * n * d * d + 4 * n * n * d + 2 * 2 * n * d * shape.intermediate
@@ -79,11 +80,12 @@ def vision_flops(shape: VisionShape, frames: int) -> int:
 
 
 def paper_flops(shape: TextShape, prefill: Sequence[float], decode: float, generated: int) -> float:
-    """Compute the formula of the DyCoke paper: T(4nd² + 2n²d + 2ndm) + TR(4d² + 2dm + 2(d n_dec + d(R + 1)/2)).
+    """Return the FLOPs by the DyCoke paper's formula: T(4nd² + 2n²d + 2ndm) + TR(4d² + 2dm + 2(d n_dec + d(R + 1)/2)).
 
-    prefill: (layers,) n, the visual tokens that each layer works on; decode: n_dec, the visual tokens read at a decode
-    step, taken for all layers; generated: R. As published it counts visual tokens alone, a multiply-add as one, full
-    heads for keys and values, and two matrices in the feed-forward network. Source: Tao et al., arXiv 2411.15024.
+    prefill: (layers,) n, the visual tokens that each layer processes; decode: n_dec, the visual tokens read per decode
+    step, the same in all layers; generated: R, the answer tokens. The published formula counts visual tokens alone, a
+    multiply-add as one, as many key and value heads as query heads, and two feed-forward matrices.
+    Source: Tao et al., arXiv 2411.15024.
     """
     d, m = shape.hidden, shape.intermediate
     before = sum(4 * n * d**2 + 2 * n**2 * d + 2 * n * d * m for n in prefill)
@@ -92,12 +94,12 @@ def paper_flops(shape: TextShape, prefill: Sequence[float], decode: float, gener
 
 
 def true_flops(shape: TextShape, prefill: Sequence[int], reads: Sequence[Sequence[int]]) -> int:
-    """Count the floating-point operations of the matrices that really run, a multiply-add as two.
+    """Return the FLOPs of the matrix products that are executed; a multiply-add counts as two.
 
-    prefill: (layers,) positions that each layer works on, text included, each attending to itself and what is before
-    it; reads: (decode steps, layers) keys that the new token attends to. Counted are the projections of queries, keys,
-    values (fewer heads: GQA) and output, attention, the three matrices of SwiGLU, and the output layer once for each
-    new token. Not counted: norms, activations, softmax, rotary embedding, and what a method itself computes.
+    prefill: (layers,) positions that each layer processes, text included, with causal attention; reads: (decode steps,
+    layers) keys that the new token attends to. Counted: the projections of queries, keys and values (fewer heads: GQA)
+    and output, attention, the three SwiGLU matrices, and the output layer once for each new token. Not counted: norms,
+    activations, softmax, rotary embedding, and the compression method's own arithmetic.
     """
     row, pair = _row_flops(shape), 4 * shape.heads * shape.head_dim
     before = sum(n * row + n * (n + 1) // 2 * pair for n in prefill)
@@ -106,6 +108,6 @@ def true_flops(shape: TextShape, prefill: Sequence[int], reads: Sequence[Sequenc
 
 
 def _row_flops(shape: TextShape) -> int:
-    """Operations of one layer's matrices for one position, attention itself apart."""
+    """Return the FLOPs of one layer's matrices for one position, without attention."""
     projections = 2 * shape.hidden * shape.head_dim * (2 * shape.heads + 2 * shape.kv_heads)
     return projections + 3 * 2 * shape.hidden * shape.intermediate

@@ -1,4 +1,4 @@
-"""The stock text model and its head, with the sizes that the engine needs."""
+"""LanguageModel: a transformers decoder and its output layer, with the sizes that the engine needs."""
 
 import inspect
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from torch import nn
 
 from dycoke_cli.models.flops import TextShape
 
-# Ways to stretch rotary positions after which a config.json may still name the positions from before.
-STRETCHED = ("linear", "dynamic", "yarn")
+# Rotary scaling types for which max_position_embeddings may still be the number of positions before scaling.
+SCALED = ("linear", "dynamic", "yarn")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class LanguageModel:
 
     @property
     def shape(self) -> TextShape:
-        """The sizes that its arithmetic and its memory depend on."""
         return TextShape.of(self.body.config)
 
     @property
@@ -37,7 +36,7 @@ class LanguageModel:
 
     @property
     def layer_devices(self) -> tuple[torch.device, ...]:
-        """The device of each layer; they differ where a model is spread over several."""
+        """Return the device of each layer; they differ if the model is spread over several."""
         return tuple(next(layer.parameters()).device for layer in self.body.layers)
 
     @property
@@ -47,18 +46,18 @@ class LanguageModel:
 
     @cached_property
     def cache_argument(self) -> str:
-        """By which name `body` and its layers take their cache."""
+        """Return the name of the argument by which `body` and its layers take their cache."""
         return cache_argument(self.body)
 
     @property
     def context(self) -> int:
-        """How many rotary positions the model knows: more than it was first trained on where they are stretched."""
+        """Return how many rotary positions the model supports, rotary scaling included."""
         config = self.body.config
-        known, rope = int(config.max_position_embeddings), getattr(config, "rope_parameters", None) or {}
-        if rope.get("rope_type") not in STRETCHED:
-            return known
-        trained = rope.get("original_max_position_embeddings") or known
-        return max(known, int(trained * (rope.get("factor") or 1.0)))
+        configured, rope = int(config.max_position_embeddings), getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") not in SCALED:
+            return configured
+        trained = rope.get("original_max_position_embeddings") or configured
+        return max(configured, int(trained * (rope.get("factor") or 1.0)))
 
     @property
     def kv_heads(self) -> int:
@@ -70,14 +69,14 @@ class LanguageModel:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes that one prompt position takes in the buffer, over all layers."""
+        """Return the bytes of one slot of the key-value buffer, over all layers."""
         return self.shape.kv_numbers * self.dtype.itemsize
 
 
 def cache_argument(decoder: nn.Module) -> str:
-    """Give the name by which a transformers decoder takes its cache: `cache` from transformers 5.24 on.
+    """Return the name of the cache argument of a transformers decoder: `cache` from transformers 5.24 on.
 
-    The name is read from the signature of its `forward`: earlier versions accept `cache` among their other arguments,
-    ignore it, and run without a cache.
+    The name is read from the signature of `forward`: earlier versions accept `cache` as an extra keyword, ignore it,
+    and run without a cache.
     """
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"

@@ -1,4 +1,4 @@
-"""Files become a loaded model: of the right family, in the right place, whole or not at all."""
+"""Load a checkpoint: pick the family, place the weights, check that every weight found its place."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import DyCokeError, ModelError, OutOfMemoryError, UsageError
 from dycoke_cli.models.checkpoints import Checkpoint, architecture, family_class, not_loaded, quiet, video_layout
-from dycoke_cli.models.model_folder import again, remedied
+from dycoke_cli.models.model_folder import adding_remedy, restore_remedy
 
 if TYPE_CHECKING:
     import torch
@@ -27,23 +27,23 @@ def load(
     spread: bool = False,
     **layout: Any,
 ) -> "Family":
-    """Load a model of any family, LLaVA in either format.
+    """Load a model of any family; LLaVA in transformers or lmms-lab format.
 
     quantize: int8 or int4, for the language model's matrices. spread: over all CUDA devices. layout: fields of
-    VideoLayout to use instead of the checkpoint's own. All three are for LLaVA alone.
-    Raises ModelError for an unsupported architecture, and for any weight missing or left over, naming them.
+    VideoLayout that override the checkpoint's own. All three are for LLaVA only; other families raise UsageError.
+    Raises ModelError for an unsupported architecture, and for missing or unused weights, with their names.
     """
     if checkpoint.family is None:
-        return _llava(checkpoint, device, dtype, quantize, spread, **layout)
-    _refuse_what_is_for_llava(checkpoint.name, quantize, spread, layout)
+        return _load_llava(checkpoint, device, dtype, quantize, spread, **layout)
+    _refuse_llava_options(checkpoint.name, quantize, spread, layout)
     kind = family_class(checkpoint)
-    model, tokenizer = _read(checkpoint, dtype, config=checkpoint.model_config)
-    with remedied(checkpoint.folder):
-        family: Family = kind.opened(model.to(device), tokenizer, checkpoint.folder)
+    model, tokenizer = _load_files(checkpoint, dtype, config=checkpoint.model_config)
+    with adding_remedy(checkpoint.folder):
+        family: Family = kind.from_model(model.to(device), tokenizer, checkpoint.folder)
     return family
 
 
-def _llava(
+def _load_llava(
     checkpoint: Checkpoint,
     device: "torch.device",
     dtype: "torch.dtype",
@@ -51,7 +51,7 @@ def _llava(
     spread: bool,
     **layout: Any,
 ) -> "Llava":
-    """Load a LLaVA-OneVision or LLaVA-Video model in either format; see `load`."""
+    """Load a LLaVA-OneVision or LLaVA-Video model; see `load`."""
     from dycoke_cli.models.families import original_llava
     from dycoke_cli.models.families.llava import Llava
     from dycoke_cli.models.quantization import quantization_config
@@ -61,8 +61,8 @@ def _llava(
         options["key_mapping"] = original_llava.KEY_MAPPING
     if quantize is not None:
         options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
-    options |= _placing(device, quantize, spread)
-    model, tokenizer = _read(checkpoint, dtype, **options)
+    options |= _device_map(device, quantize, spread)
+    model, tokenizer = _load_files(checkpoint, dtype, **options)
     if spread:
         _refuse_spill(checkpoint.name, model)
     elif "device_map" not in options:
@@ -70,21 +70,24 @@ def _llava(
     return Llava(model, tokenizer, replace(video_layout(checkpoint), **layout))
 
 
-def _refuse_what_is_for_llava(name: str, quantize: str | None, spread: bool, layout: dict[str, Any]) -> None:
-    """Nobody has tried the first two with other families, and these have no choice of layouts."""
+def _refuse_llava_options(name: str, quantize: str | None, spread: bool, layout: dict[str, Any]) -> None:
+    """Raise UsageError for options that only LLaVA supports.
+
+    Quantisation and several devices are untested with other families, and these have a single layout.
+    """
     flags = {"quantize": quantize is not None, "device-map": spread, **dict.fromkeys(layout, True)}
     for flag in (flag.replace("_", "-") for flag, given in flags.items() if given):
         raise UsageError(f"--{flag} is for LLaVA-OneVision and LLaVA-Video, which {name!r} is not", "Leave it out")
 
 
-def _read(checkpoint: Checkpoint, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
-    """Load model and tokenizer of a folder, whole or not at all."""
+def _load_files(checkpoint: Checkpoint, dtype: "torch.dtype", **options: Any) -> tuple[Any, Any]:
+    """Load the model and the tokenizer of a folder. Raises ModelError unless every weight is loaded and used."""
     import transformers
 
-    remedy = "Try it without --quantize" if "quantization_config" in options else again(checkpoint.folder)
-    with quiet(), _explained(checkpoint.name, remedy):
+    remedy = "Try it without --quantize" if "quantization_config" in options else restore_remedy(checkpoint.folder)
+    with quiet(), _as_model_error(checkpoint.name, remedy):
         tokenizer = _tokenizer(checkpoint.folder)
-        # Weights of another shape are let through here, to be refused by name below.
+        # Weights of another shape raise no error here; `_refuse_mismatches` reports them by name.
         model, report = getattr(transformers, architecture(checkpoint)).from_pretrained(
             checkpoint.folder,
             dtype=dtype,
@@ -94,14 +97,14 @@ def _read(checkpoint: Checkpoint, dtype: "torch.dtype", **options: Any) -> tuple
             ignore_mismatched_sizes=True,
             **options,
         )
-    _refuse_gaps(checkpoint, report)
-    _refuse_windows(checkpoint.name, model.config.text_config)
+    _refuse_mismatches(checkpoint, report)
+    _refuse_sliding_windows(checkpoint.name, model.config.text_config)
     return model.eval(), tokenizer
 
 
 @contextmanager
-def _explained(name: str, remedy: str) -> Iterator[None]:
-    """Turn what reading a model's files raises into a ModelError, but for memory that runs out."""
+def _as_model_error(name: str, remedy: str) -> Iterator[None]:
+    """Convert errors from loading a model's files to ModelError, and failed allocations to OutOfMemoryError."""
     from dycoke_cli.system.device import out_of_memory_explained
 
     try:
@@ -109,12 +112,15 @@ def _explained(name: str, remedy: str) -> Iterator[None]:
             yield
     except DyCokeError:
         raise
-    except Exception as error:  # whatever transformers, safetensors and tokenizers raise for files that are damaged
+    except Exception as error:  # transformers, safetensors and tokenizers raise many types for damaged files
         raise not_loaded(name, error, remedy) from error
 
 
-def _refuse_windows(name: str, config: Any) -> None:
-    """The engine lets every layer read everything; a model trained to read a window would answer something else."""
+def _refuse_sliding_windows(name: str, config: Any) -> None:
+    """Raise ModelError for layers with a sliding window.
+
+    In the engine every layer attends to all positions, so a model trained with a window would give wrong answers.
+    """
     kinds = getattr(config, "layer_types", None)
     windowed = any(kind != "full_attention" for kind in kinds) if kinds else getattr(config, "sliding_window", None)
     if windowed:
@@ -123,8 +129,8 @@ def _refuse_windows(name: str, config: Any) -> None:
         )
 
 
-def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict[str, Any]:
-    """Say where the weights go while they are loaded; without a word they go through the host's memory."""
+def _device_map(device: "torch.device", quantize: str | None, spread: bool) -> dict[str, Any]:
+    """Return the `device_map` option of `from_pretrained`; empty where the weights are loaded to the host first."""
     if spread:
         from dycoke_cli.models.quantization import require_accelerate
 
@@ -138,16 +144,16 @@ def _placing(device: "torch.device", quantize: str | None, spread: bool) -> dict
 
 
 def _refuse_spill(name: str, model: Any) -> None:
-    """Raise OutOfMemoryError where layers were put aside on the host or the disk: each step would fetch them again."""
+    """Raise OutOfMemoryError if layers were offloaded to the host or the disk: every step would transfer them again."""
     places = {str(place) for place in model.hf_device_map.values()}
     if places & {"cpu", "disk"}:
         raise OutOfMemoryError(f"{name!r} does not fit the CUDA devices together", "Use --quantize int8, or int4")
 
 
 def _tokenizer(folder: Path) -> Any:
-    """Load the tokenizer exactly as its file says; the family's own class would put Qwen2's rules in place of it.
+    """Load the tokenizer as its files define it; the family's own class would replace its rules by Qwen2's.
 
-    It is tried, because some of its settings are looked at only when it is used.
+    One encode and decode follow, because invalid settings can raise only on use.
     """
     from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
@@ -157,26 +163,28 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _refuse_gaps(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
-    """A layer left at random, or a weight left unused, would answer nonsense without a word."""
+def _refuse_mismatches(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
+    """Raise ModelError for missing, unused or wrongly shaped weights, which would give wrong answers without an error.
+
+    report: the loading info of `from_pretrained`.
+    """
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        # Mismatched ones come with their shapes.
+        # A mismatched key is a tuple: name, shapes.
         keys = sorted(key if isinstance(key, str) else key[0] for key in report.get(kind) or ())
         if keys:
             shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            what = kind.replace("_keys", "")
-            told = f"{checkpoint.name!r} does not fit its config.json, {what} weights: {shown}"
-            raise ModelError(told, again(checkpoint.folder))
+            message = f"{checkpoint.name!r} does not fit its config.json, {kind.removesuffix('_keys')} weights: {shown}"
+            raise ModelError(message, restore_remedy(checkpoint.folder))
 
 
 def refuse_broken_torchvision() -> None:
-    """Raise ModelError for a torchvision that does not fit torch: transformers' models cannot be imported beside it."""
+    """Raise ModelError for a torchvision that does not fit torch: transformers' models fail to import with it."""
     if find_spec("torchvision") is None:
         return
     try:
         import_module("torchvision")
     except (ImportError, RuntimeError, OSError) as error:
         raise ModelError(
-            "the installed torchvision does not fit torch, and keeps transformers from working",
+            "the installed torchvision does not fit torch, so transformers cannot be imported",
             "dycoke does not need it: run `pip uninstall torchvision`, or install the build made for your torch",
         ) from error

@@ -1,4 +1,4 @@
-"""The models that have names: where their files come from, how large they are, and where they are on this disk."""
+"""Model names: their hub ids, sizes and folders on this disk; find or fetch a model by name."""
 
 import difflib
 import os
@@ -25,21 +25,21 @@ NAMES = ("demo", *HUB_IDS)
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model with a name."""
+    """A model that dycoke has a short name for."""
 
     name: str
     hub_id: str | None  # None: bundled
-    sizes: Sizes | None  # None: nobody knows before it is on this disk
+    sizes: Sizes | None  # None: unknown until it is on this disk
     folder: Path | None  # None: not on this disk
 
     @property
     def revision(self) -> str | None:
-        """The commit that is on this disk."""
+        """Return the commit that is on this disk."""
         return self.folder.name if self.folder is not None and self.hub_id is not None else None
 
 
 def known_models() -> list[NamedModel]:
-    """List all models with names, smallest first."""
+    """Return all named models, smallest first."""
     models = [NamedModel("demo", None, _sizes_of(DEMO), DEMO)]
     for name, hub_id in HUB_IDS.items():
         folder = cached_folder(hub_id)
@@ -49,7 +49,7 @@ def known_models() -> list[NamedModel]:
 
 
 def _sizes_of(folder: Path) -> Sizes | None:
-    """Count what is on this disk; None where it is damaged, which whoever loads it is told."""
+    """Return the sizes of a folder's weights; None if they are damaged, for which loading the model raises."""
     try:
         return stored_sizes(folder)
     except ModelError:
@@ -63,12 +63,12 @@ def address(name: str) -> tuple[str, str | None]:
     possible = re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id) and not name.startswith((".", "/", "~"))
     if not possible or (at and not re.fullmatch(r"[\w./-]+", revision)) or ".." in revision:
         choose = f"Choose {', '.join(NAMES)}, a folder, or a hub id owner/name"
-        raise ModelError(f"no model is called {name!r}", _meant(plain, (*NAMES, *_models_beside(name))) or choose)
+        raise ModelError(f"no model is called {name!r}", _suggestion(plain, (*NAMES, *_models_beside(name))) or choose)
     return hub_id, revision or None
 
 
 def find(name: str) -> Path | None:
-    """Find a model's folder without a download; None for one that is not on this disk. Raises ModelError."""
+    """Return a model's folder without a download; None if it is not on this disk. Raises ModelError."""
     if name == "demo":
         return DEMO
     if os.path.isdir(folder := os.path.expanduser(name)):
@@ -77,25 +77,25 @@ def find(name: str) -> Path | None:
 
 
 def fetch(name: str, notice: Callable[[str], None] = lambda line: None) -> Pulled:
-    """Fetch a model from the hub; see `pull`. Raises ModelError, with the known id that a hub id may have meant."""
+    """Fetch a model from the hub; see `pull`. Raises ModelError, whose remedy suggests a similar known hub id."""
     hub_id, revision = address(name)
     try:
         return pull(hub_id, revision, notice)
     except ModelError as error:
-        meant = None if hub_id in HUB_IDS.values() else _meant(hub_id, HUB_IDS.values())
-        if meant is None:
+        suggestion = None if hub_id in HUB_IDS.values() else _suggestion(hub_id, HUB_IDS.values())
+        if suggestion is None:
             raise
-        raise ModelError(error.message, f"{meant} {error.remedy}") from error
+        raise ModelError(error.message, f"{suggestion} {error.remedy}") from error
 
 
-def _meant(name: str, known: Iterable[str]) -> str | None:
-    """Ask whether the nearest known name was meant; None where none is near."""
+def _suggestion(name: str, known: Iterable[str]) -> str | None:
+    """Return "Did you mean ...?" with the closest known name; None if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     return f"Did you mean {close[0]!r}?" if close else None
 
 
 def _models_beside(name: str) -> list[str]:
-    """Name the models in the folder that a path leads to, as one would have to write them."""
+    """Return the paths of the models in the parent folder of a path, written relative as `name` is."""
     parent, _ = os.path.split(name)
     try:
         with os.scandir(os.path.expanduser(parent) or ".") as entries:

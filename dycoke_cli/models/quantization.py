@@ -1,4 +1,4 @@
-"""Weights in fewer bits: which library does it, on what, and what it leaves alone."""
+"""Quantised weights, int8 and int4: the libraries, the modules they leave unquantised, and bytes of parameters."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,17 +9,18 @@ from torch import nn
 
 from dycoke_cli.errors import ModelError
 
-# What is small, or what every answer depends on, keeps its format; patterns over module names.
+# Modules that keep their format, because they are small or every answer depends on them; patterns over module names.
 KEPT = [r".*vision_tower", r".*visual", r".*multi_modal_projector", r".*lm_head"]
-LIBRARY = {"int8": "torchao", "int4": "bitsandbytes"}  # as transformers calls them too
+LIBRARY = {"int8": "torchao", "int4": "bitsandbytes"}  # the names are also transformers' quantisation methods
 INSTALL = "Install it with: pip install 'dycoke[quant]'"
 
 
 def quantization_config(name: str, config: dict[str, Any], dtype: torch.dtype) -> Any:
-    """Make what transformers needs to quantise while it loads the model that `config` (its config.json) describes.
+    """Build the transformers configuration that quantises a model while it is loaded.
 
-    int8: torchao, one scale a row, computed in `dtype`. int4: bitsandbytes' nf4, one scale for 64 weights. Both run on
-    CUDA and on a CPU. Raises ModelError where a library is missing or the checkpoint is quantised already.
+    name: int8 (torchao, one scale per row, computed in `dtype`) or int4 (bitsandbytes' nf4, one scale per 64 weights);
+    both run on CUDA and on a CPU. config: the checkpoint's config.json.
+    Raises ModelError if a library is missing or the checkpoint is quantised already.
     """
     if config.get("quantization_config"):
         kind = config["quantization_config"].get("quant_method", "unknown")
@@ -43,16 +44,16 @@ def quantization_config(name: str, config: dict[str, Any], dtype: torch.dtype) -
 
 
 def quantized(model: Any) -> str | None:
-    """Say how a loaded model is quantised, by the name of the flag; None: it is not."""
+    """Return the quantisation of a loaded model, int8 or int4; None if it has none of these."""
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return None
-    # Equal to the library's name; as text it is the name of an enumeration's member, which is spelt differently.
+    # quant_method is an enumeration's member that equals the library's name; str() of it would differ.
     return next((name for name, library in LIBRARY.items() if config.quant_method == library), None)
 
 
 def require_accelerate(flag: str) -> None:
-    """Raise ModelError where accelerate is missing."""
+    """Raise ModelError if accelerate is missing."""
     _require("accelerate", flag, "Install it with: pip install 'dycoke[multi]'")
 
 
@@ -63,18 +64,18 @@ def _require(library: str, flag: str, remedy: str = INSTALL) -> None:
         import_module(library)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{flag} needs {library}, which does not work here: {reason}", remedy) from error
+        raise ModelError(f"{flag} needs {library}, which cannot be imported: {reason}", remedy) from error
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Count the bytes that all parameters really take, shared ones once, packed ones as they are packed."""
+    """Return the stored bytes of all parameters: shared ones once, quantised ones packed, with their scales."""
     return sum(_tensor_bytes(weight) for weight in model.parameters())
 
 
 def _tensor_bytes(tensor: Any) -> int:
-    if hasattr(tensor, "__tensor_flatten__"):  # torchao's: a number format of its own around plain tensors
+    if hasattr(tensor, "__tensor_flatten__"):  # torchao: a tensor subclass around plain tensors
         parts = (getattr(tensor, name) for name in tensor.__tensor_flatten__()[0])
         return sum(_tensor_bytes(part) for part in parts if part is not None)
     packed = tensor.numel() * tensor.element_size()
-    state = getattr(tensor, "quant_state", None)  # bitsandbytes': scales beside packed numbers
+    state = getattr(tensor, "quant_state", None)  # bitsandbytes: scales beside packed weights
     return packed + (state.absmax.numel() * state.absmax.element_size() if state is not None else 0)

@@ -1,4 +1,4 @@
-"""How many numbers a model holds, and how many bytes they take: arithmetic over its shape, or over its files."""
+"""Parameter counts and weight bytes of a model, computed from its shape or read from its files."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,18 +11,18 @@ BLOCK = 64  # weights that share one float32 scale in int4
 
 
 class Sizes(NamedTuple):
-    """A model's parameters, told apart by what quantisation makes smaller."""
+    """A model's parameter counts: those that quantisation packs, and the others."""
 
     linear: int  # weights of the decoder layers' matrices
-    rows: int  # output rows of these matrices, each with a scale of its own in int8
-    other: int  # embeddings, output layer, vision tower, projector, norms and biases: these keep their format
+    rows: int  # output rows of these matrices, each with its own scale in int8
+    other: int  # embeddings, output layer, vision tower, projector, norms and biases: never quantised
 
     @property
     def parameters(self) -> int:
         return self.linear + self.other
 
     def weight_bytes(self, itemsize: int, quantize: str | None = None) -> int:
-        """Give the bytes of all weights. itemsize: bytes of a number that is not quantised."""
+        """Return the bytes of all weights. itemsize: bytes of an unquantised weight."""
         if quantize == "int8":
             return self.linear + (self.rows + self.other) * itemsize
         if quantize == "int4":
@@ -30,8 +30,8 @@ class Sizes(NamedTuple):
         return self.parameters * itemsize
 
 
-class VisionShape(NamedTuple):
-    """The sizes of a SigLIP tower without its pooling head."""
+class SiglipShape(NamedTuple):
+    """The sizes of a SigLIP tower without its pooling head; image and patch: pixels of a side."""
 
     layers: int
     hidden: int
@@ -41,19 +41,20 @@ class VisionShape(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """Patches and positions, then for each layer four projections, two matrices and two norms, and a last norm."""
+        """Count embeddings of patches and positions, projections, feed-forward and norms per layer, a final norm."""
         h, m = self.hidden, self.intermediate
         embeddings = 3 * self.patch**2 * h + h + (self.image // self.patch) ** 2 * h
         return embeddings + self.layers * (4 * (h * h + h) + 2 * h * m + m + h + 4 * h) + 2 * h
 
 
-SIGLIP = VisionShape(layers=26, hidden=1152, intermediate=4304, image=384, patch=14)
+SIGLIP = SiglipShape(layers=26, hidden=1152, intermediate=4304, image=384, patch=14)
 
 
-def llava_sizes(text: TextShape, vision: VisionShape, tied: bool) -> Sizes:
-    """Count a LLaVA-OneVision: SigLIP, a projector of two layers, a newline, Qwen2. tied: no output layer of its own.
+def llava_sizes(text: TextShape, vision: SiglipShape, tied: bool) -> Sizes:
+    """Return the sizes of a LLaVA-OneVision model: SigLIP, a two-layer projector, a newline embedding, Qwen2.
 
-    Source: the modules of transformers' LlavaOnevisionForConditionalGeneration; a test builds them and counts.
+    tied: the output layer shares the embeddings. Source: the modules of transformers'
+    LlavaOnevisionForConditionalGeneration, which a test builds and counts.
     """
     h, m = text.hidden, text.intermediate
     queries, keys = text.heads * text.head_dim, text.kv_heads * text.head_dim
@@ -66,7 +67,7 @@ def llava_sizes(text: TextShape, vision: VisionShape, tied: bool) -> Sizes:
 
 
 def stored_sizes(folder: Path) -> Sizes:
-    """Count what the safetensors files of a model hold, from their headers alone. Raises ModelError."""
+    """Return the sizes of a model on disk, from the headers of its safetensors files. Raises ModelError."""
     linear = rows = other = 0
     for name, weight in stored_weights(folder).items():
         if len(weight.shape) == 2 and ".layers." in name and "vis" not in name:
@@ -89,5 +90,5 @@ SHAPES = {
     "llava-ov-7b": _qwen2(28, 3584, 18944, 28, 4, 152128),
     "llava-ov-72b": _qwen2(80, 8192, 29568, 64, 8, 152128),
 }
-TIED = ("llava-ov-0.5b",)  # no output layer of their own
+TIED = ("llava-ov-0.5b",)  # the output layer shares the embeddings
 KNOWN = {name: llava_sizes(shape, SIGLIP, name in TIED) for name, shape in SHAPES.items()}

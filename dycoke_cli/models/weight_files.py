@@ -1,6 +1,6 @@
-"""Which files hold a model's weights, and what their headers say: safetensors alone, read before anything is built.
+"""Find a model's safetensors files, and read and validate their headers before the model is built.
 
-Nothing is allocated by a size that a file claims; a header's claims are held against the file's own size first.
+No allocation has a size from a file before that size has been checked against the file's own.
 """
 
 import math
@@ -15,7 +15,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 LONGEST_HEADER = 100_000_000  # bytes: the format's own limit
 LONGEST_SHAPE = 8  # dimensions
-# Bits of a number.
+# Bits of one number, by the format's dtype names.
 FLOATS = {
     "F64": 64,
     "F32": 32,
@@ -45,13 +45,13 @@ BITS = {
 }
 PLAIN_NAME = re.compile(r"[^/\\:\0]+\.safetensors")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-# What transformers would read instead of these files, or beside them.
+# Files that transformers would load instead of the weights, or in addition.
 DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 
 class StoredWeight(NamedTuple):
-    """What a header says about a tensor."""
+    """A tensor's entry in a safetensors header: dtype by the format's name, shape, and the name of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -67,10 +67,10 @@ class StoredWeight(NamedTuple):
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Name the files that hold a model's weights: model.safetensors, else the shards of its index.
+    """Return the files that hold a model's weights: model.safetensors, else the shards named in its index.
 
-    Raises ModelError where there is neither, or the index names what is no file of this folder; it says so of a folder
-    that has only pickles, which are never opened.
+    Raises ModelError if there is neither, or the index names a file outside the folder. Pickles are never opened; the
+    error names them if the folder has no other weights.
     """
     if (folder / SINGLE).exists():
         return [folder / SINGLE]
@@ -78,11 +78,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def stored_weights(folder: Path) -> dict[str, StoredWeight]:
-    """Read the headers of a model's weights, and hold them against their files.
+    """Read the headers of a model's weight files, and check them against the files: weights by name.
 
-    Raises ModelError for a file that is missing, cut short or not what its header says, naming it.
+    Raises ModelError, with the file's name, for a file that is missing, truncated or does not match its header.
     """
-    _refuse_what_would_be_read_instead(folder)
+    _refuse_other_weights(folder)
     found: dict[str, StoredWeight] = {}
     for path in weight_files(folder):
         for name, weight in _header(path).items():
@@ -92,27 +92,27 @@ def stored_weights(folder: Path) -> dict[str, StoredWeight]:
     if not (folder / SINGLE).exists():
         for name, file in _weight_map(folder).items():
             if name not in found or found[name].file != file:
-                raise damaged(folder / file, f"it does not hold {name!r}, which {INDEX} says is in it")
+                raise damaged(folder / file, f"it does not hold {name!r}, which {INDEX} lists there")
     return found
 
 
 def _weight_map(folder: Path) -> dict[str, str]:
-    """Read which shard holds which weight."""
+    """Read the index: the shard's file name by the weight's name."""
     path = folder / INDEX
     try:
         files = read_object(path).get("weight_map")
     except FileNotFoundError:
-        raise _none(folder) from None
+        raise _no_weights(folder) from None
     if not isinstance(files, dict) or not files:
         raise damaged(path, "it has no weight_map")
     for name in files.values():
         if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
-            raise damaged(path, f"it names {name!r}, which is no safetensors file of this folder")
+            raise damaged(path, f"it names {name!r}, which is not a safetensors file in this folder")
     return files
 
 
-def _none(folder: Path) -> ModelError:
-    """Say of a folder without safetensors what it has instead."""
+def _no_weights(folder: Path) -> ModelError:
+    """Build the ModelError for a folder without safetensors, with the weights in other formats that it holds."""
     other = sorted(path.name for path in folder.iterdir() if path.suffix in (*PICKLES, ".gguf"))
     if other:
         return ModelError(
@@ -123,21 +123,22 @@ def _none(folder: Path) -> ModelError:
     return ModelError(f"{str(folder)!r} holds no weights: neither {SINGLE} nor {INDEX}")
 
 
-def _refuse_what_would_be_read_instead(folder: Path) -> None:
-    """An adapter changes the weights, or has others loaded; a training run's parts are taken for the whole."""
+def _refuse_other_weights(folder: Path) -> None:
+    """Raise ModelError for an adapter or distributed shards, which transformers would load beside or instead."""
     for name in ADAPTERS:
         if (folder / name).exists():
             raise ModelError(
                 f"{str(folder)!r} has an adapter, {name}, which dycoke does not apply",
-                "Merge it into its model first, or take the adapter's files away",
+                "Merge it into its model first, or remove the adapter's files",
             )
     part = next((path.name for path in folder.iterdir() if DISTRIBUTED.fullmatch(path.name)), None)
     if part is not None:
-        raise ModelError(f"{part} of {str(folder)!r} is a part of a training run's state", f"Save it whole as {SINGLE}")
+        message = f"{part} of {str(folder)!r} is one shard of a distributed training checkpoint"
+        raise ModelError(message, f"Save the model's weights as {SINGLE}")
 
 
 def _header(path: Path) -> dict[str, StoredWeight]:
-    """Read the header of one file. Raises ModelError."""
+    """Read and validate the header of one safetensors file. Raises ModelError."""
     try:
         size = file_size(path)
         with path.open("rb") as file:
@@ -151,14 +152,14 @@ def _header(path: Path) -> dict[str, StoredWeight]:
         raise ModelError(f"{path.name} of {str(path.parent)!r} is missing") from None
     except OSError as error:
         raise unreadable(path, error) from None
-    words = entries.pop("__metadata__", {})
-    if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
-        raise damaged(path, f"its header says of '__metadata__' what cannot be: {str(words)[:80]}")
+    metadata = entries.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise damaged(path, f"its header has an invalid '__metadata__': {str(metadata)[:80]}")
     return _checked(path, entries, size - 8 - length)
 
 
 def _checked(path: Path, entries: dict[str, Any], held: int) -> dict[str, StoredWeight]:
-    """Hold what a header says against the bytes that follow it: tensor after tensor, no gap, nothing left over."""
+    """Check header entries against the `held` bytes that follow the header: contiguous tensors, no bytes left over."""
     weights, ranges = {}, {}
     for name, entry in entries.items():
         try:
@@ -168,7 +169,7 @@ def _checked(path: Path, entries: dict[str, Any], held: int) -> dict[str, Stored
         except (KeyError, TypeError, ValueError):
             whole = known = False
         if not (whole and known):
-            raise damaged(path, f"its header says of {name!r} what cannot be: {str(entry)[:80]}")
+            raise damaged(path, f"its header has an invalid entry for {name!r}: {str(entry)[:80]}")
         weights[name] = StoredWeight(dtype, tuple(shape), path.name)
         ranges[name] = (begin, end)
         if (end - begin) * 8 != weights[name].bits:
@@ -177,10 +178,10 @@ def _checked(path: Path, entries: dict[str, Any], held: int) -> dict[str, Stored
     for name in sorted(ranges, key=ranges.__getitem__):
         begin, end = ranges[name]
         if begin != place:
-            raise damaged(path, f"{name!r} starts at byte {begin}, where the one before it ends at {place}")
+            raise damaged(path, f"{name!r} starts at byte {begin}, and the tensor before it ends at {place}")
         place = end
     if place > held:
-        raise damaged(path, f"it was cut short: {held} of {place} bytes of weights are there")
+        raise damaged(path, f"it was cut short: it has {held} of {place} bytes of weights")
     if place < held:
-        raise damaged(path, f"{held - place} bytes follow its last weight")
+        raise damaged(path, f"{held - place} bytes follow its last tensor")
     return weights

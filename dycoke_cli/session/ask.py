@@ -1,4 +1,4 @@
-"""Ask a video questions: the whole story, and the library's front door."""
+"""Ask a video questions: open it, answer with a method, and with an uncompressed baseline if wanted."""
 
 import time
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from dycoke_cli.cache.store import open_cache
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.session.answer import Answer
-from dycoke_cli.session.pipeline import FEW_FRAMES, Opened, describe, opening_video
+from dycoke_cli.session.frame_request import FEW_FRAMES
+from dycoke_cli.session.load import describe
+from dycoke_cli.session.pipeline import Opened, opening_video
 from dycoke_cli.session.question import check_question
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.timeline import Span, StartUp, Timeline
-from dycoke_cli.video.frame_buffer import FramesReplacedError
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.path import readable_path
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that a run has to say."""
+    """The result of a run."""
 
     frames: Frames
     model: dict[str, str]  # name, family, dtype, device
@@ -45,49 +46,43 @@ def ask(
     trace: bool = False,
     callbacks: Callbacks | None = None,
 ) -> Outcome:
-    """Answer questions about one video: a file, a folder of pictures, or `-` for what is piped in.
+    """Answer questions about one video: a file, a folder of images, or `-` for stdin.
 
     baseline: run once more without compression, on the same engine, frames and dtype. trace: record which tokens.
     Raises a DyCokeError for whatever a user can act on.
     """
-    video = readable_path(video)
+    path = readable_path(video)
     for question in questions:
         check_question(question)
-    spans = Timeline()
-    callbacks = spans.recording(callbacks or Callbacks())
+    timeline = Timeline()
+    callbacks = timeline.recording(callbacks or Callbacks())
 
     # What is measured is not read from a cache.
     cache = None if baseline else open_cache(settings)
-    with opening_video(video, settings, callbacks, partial(_methods, settings, baseline), cache) as opened:
-        try:
-            # The baseline shall find the same state of things as the method: nothing on its way.
-            ready = opened.complete(settings, callbacks) if baseline else opened
-            method, answers, plain = _answers(ready, questions, settings, baseline, trace, callbacks)
-        except FramesReplacedError:
-            spans.forget()
-            ready = opened.complete(settings, callbacks)
-            method, answers, plain = _answers(ready, questions, settings, baseline, trace, callbacks)
+    with opening_video(path, settings, callbacks, partial(_methods, settings, baseline), cache) as opened:
+        if baseline:
+            opened.complete(callbacks)  # both runs start from the same state: all frames decoded
+        method, answers, plain = _answers(opened, questions, settings, baseline, trace, callbacks)
     from dycoke_cli.methods.options import method_options
 
-    pending, look = opened.pending, opened.look
-    if look is not None and (trouble := look.keep(pending.result())) is not None:
-        callbacks.notice(trouble)
-    spans.add("decode_video", pending.began, pending.began + pending.seconds)
+    pending = opened.video.pending
+    opened.video.save(callbacks.notice)
+    timeline.add("decode_video", pending.began, pending.began + pending.seconds)
     return Outcome(
         frames=pending.result(),
-        model=describe(opened.name, opened.model),
+        model=describe(opened.checkpoint.name, opened.model),
         method={"name": method.name, "options": method_options(method)},
         answers=answers,
         baseline=plain,
         load_model_s=opened.load_model_s,
-        timeline=spans.known(ready.clip.waited_s, pending.cpu_s),
-        startup=spans.startup,
-        features="computed" if look is None or look.tokens is None else "cache",
+        timeline=timeline.known(pending.waited_s, pending.cpu_s),
+        startup=timeline.startup,
+        features=opened.video.features,
     )
 
 
 def _methods(settings: Settings, baseline: bool) -> "list[Method]":
-    """Make what is to run; the baseline comes last, as it takes the most memory."""
+    """Make the methods to run; the baseline comes last, as it takes the most memory."""
     from dycoke_cli.methods.full import Full
     from dycoke_cli.methods.options import make_method
 
@@ -97,17 +92,17 @@ def _methods(settings: Settings, baseline: bool) -> "list[Method]":
 def _answers(
     opened: Opened, questions: Sequence[str], settings: Settings, baseline: bool, trace: bool, callbacks: Callbacks
 ) -> "tuple[Method, tuple[Answer, ...], tuple[Answer, ...]]":
-    """Ask the method, in which a budget has become options, and the uncompressed run where it is wanted."""
+    """Return the method with its budget as options, its answers, and those of the uncompressed run if one is made."""
     from dycoke_cli.methods.full import Full
     from dycoke_cli.session.session import Session
 
-    session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
+    session = Session(opened.model, opened.video, opened.methods[0], settings)
     session.check_context(questions)
     method, full = session.method, None
     if baseline:
-        full = Session(opened.model, opened.clip, Full(), settings.model_copy(update={"retain": None}))
+        full = Session(opened.model, opened.video, Full(), settings.model_copy(update={"retain": None}))
         full.check_context(questions, "the uncompressed run", "no --baseline")
-    if len(opened.frames) < FEW_FRAMES and method.name != "full":
+    if len(opened.clip.frames) < FEW_FRAMES and method.name != "full":
         callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from {method.name}")
     _warm_up(session, settings, baseline, callbacks)
     answers = tuple(session.answers(questions, callbacks, trace))
@@ -121,7 +116,7 @@ def _answers(
 
 
 def _warm_up(session: "Session", settings: Settings, compared: bool, callbacks: Callbacks) -> None:
-    """Run a little of a session, where it is compared with another or its steps have yet to be compiled."""
+    """Warm a session up if it is compared with another, or if its decode steps are compiled."""
     if settings.compile:
         callbacks.progress("Compiling the decode step", 0, 0)
         began = time.perf_counter()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dycoke_cli.capacity.context import FEWER, answer_room, check_context
 from dycoke_cli.capacity.footprint import Footprint
@@ -14,23 +15,22 @@ from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import HD, Family
 from dycoke_cli.session.answer import Answer
-from dycoke_cli.session.encode import encode_compressed
 from dycoke_cli.session.trace import Recorder
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.free_memory import free_bytes
 from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.tokens import Prompt, VisualTokens
-from dycoke_cli.video.clip import Clip
 
 SILENT = Callbacks()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One question about one clip."""
+    """One question about one video."""
 
-    clip: Clip
+    video: Video
     question: str
 
 
@@ -73,7 +73,9 @@ class BatchSession:
             ]
             self._follow(prompts, recorders, callbacks)
             return [
-                recorder.answer(row.question, recorder.times(row.clip.decode_s, vision_s, 0.0), self.peak, trace)
+                recorder.answer(
+                    row.question, recorder.times(row.video.pending.seconds, vision_s, 0.0), self.peak, trace
+                )
                 for row, recorder in zip(rows, recorders, strict=True)
             ]
 
@@ -97,19 +99,19 @@ class BatchSession:
         tokens, prompts = [], []
         methods = [self._method(row) for row in rows]
         for method, row in zip(methods, rows, strict=True):
-            check_context(self.model, method, self.settings, row.clip, [row.question])
+            check_context(self.model, method, self.settings, row.video.clip, [row.question])
         for number, (method, row) in enumerate(zip(methods, rows, strict=True)):
             callbacks.progress("Looking at the frames", number, len(rows))
-            clip = row.clip
-            left = encode_compressed(self.model, clip.frames.pixels, method)
+            clip = row.video.clip
+            left = row.video.compress(self.model, partial(self._method, row), None, callbacks.notice)
             prompts.append(self.model.prompt_for(left, row.question, clip.seconds, clip.duration_s, method.positions))
             tokens.append(replace(left, features=left.features[:, :0], deepstack=None))
         return tokens, prompts
 
     def _method(self, row: Row) -> Method:
         """Let the method keep what the settings say of a row's video."""
-        frames, height, width, _ = row.clip.frames.pixels.shape
-        grid = self.model.grid(frames, (height, width))
+        clip = row.video.clip
+        grid = self.model.grid(len(clip.frames), clip.size)
         return with_retain(self.method, self.settings.retain, self.model.facts, grid)
 
     def _stop(self, prompt: Prompt, callbacks: Callbacks) -> Stop:

@@ -4,17 +4,15 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dycoke_cli.cache.lookup import look_up
 from dycoke_cli.cache.store import open_cache
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
-from dycoke_cli.models import checkpoints
 from dycoke_cli.session.ask import Outcome
-from dycoke_cli.session.pipeline import FEW_FRAMES, Opened, describe, opening_video, sampling_of, start_reading, tell_of
+from dycoke_cli.session.frame_request import FEW_FRAMES
+from dycoke_cli.session.load import describe
+from dycoke_cli.session.pipeline import Opened, opening_video, report_frames, request_video
 from dycoke_cli.session.question import check_question
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video.clip import Clip
-from dycoke_cli.video.frame_buffer import FramesReplacedError
 from dycoke_cli.video.path import readable_path
 from dycoke_cli.video.reader import VideoReader
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from dycoke_cli.methods.protocol import Method
     from dycoke_cli.session.conversation import Conversation, Turn
+    from dycoke_cli.session.session import Session
     from dycoke_cli.tokens import VisualTokens
 
 
@@ -50,17 +49,13 @@ class Chat:
         self.video = video = readable_path(video)
         self.callbacks = callbacks
         self.said: list[Said] = []
-        cache = open_cache(settings)
-        with opening_video(video, settings, callbacks, lambda: [_method(settings)], cache) as opened:
-            try:
-                self._begin(opened, settings)
-            except FramesReplacedError:
-                self._begin(opened.complete(settings, callbacks), settings)
+        with opening_video(video, settings, callbacks, lambda: [_method(settings)], open_cache(settings)) as opened:
+            self._begin(opened, settings)
 
     @property
     def frames(self) -> int:
         """How many frames the model looks at."""
-        return len(self.opened.frames)
+        return len(self.opened.clip.frames)
 
     def ask(self, question: str, callbacks: Callbacks, stopped: "Callable[[], bool]" = lambda: False) -> "Turn":
         """Answer a question, telling `callbacks`; see `Conversation.ask`."""
@@ -90,87 +85,90 @@ class Chat:
         method = _method(settings)
         method.check(self.opened.model.facts)
         if method.needs_saliency and self.encoded.saliency is None:
-            self._look_again(settings, method)
-        else:
-            self._converse(replace(self.opened, methods=[method], look=None), settings, self.encoded, 0.0, 0.0)
+            self._reopen(settings, method)
+            return
+        opened = replace(self.opened, methods=[method])
+        self._converse(opened, _session(opened, settings), self.encoded)
 
     def use_frames(self, text: str) -> None:
         """Look at so many frames, spread evenly."""
         if not text.isdecimal() or int(text) < 1:
             raise UsageError(f"{text!r} is no number of frames", "Write it like /frames 32")
         settings = self.settings.model_copy(update={"frames": int(text), "fps": None})
-        self._look_again(settings, _method(settings))
+        self._reopen(settings, _method(settings))
 
     def outcome(self) -> Outcome:
         """Give the turns since method or frames last changed, with which tokens their steps read."""
         method = self.conversation.session.method
         return Outcome(
-            frames=self.opened.frames,
-            model=describe(self.opened.name, self.opened.model),
+            frames=self.opened.clip.frames,
+            model=describe(self.opened.checkpoint.name, self.opened.model),
             method={"name": method.name, "options": method.options()},
             answers=tuple(turn.traced() for turn in self.conversation.turns[self.since :]),
             baseline=(),
             load_model_s=self.opened.load_model_s,
-            features=self.features,
+            features=self.opened.video.features,
         )
 
-    def _look_again(self, settings: Settings, method: "Method") -> None:
-        """Look at the video in another way, from the cache where it has that."""
-        opened, callbacks, cache = self.opened, self.callbacks, open_cache(settings)
-        checkpoint = checkpoints.locate(opened.name)
-        sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(self.video))
-        look = look_up(cache, self.video, sampling, settings, checkpoint) if cache is not None else None
+    def _reopen(self, settings: Settings, method: "Method") -> None:
+        """Sample and encode the video anew, from the cache where it has that."""
+        model, checkpoint = self.opened.model, self.opened.checkpoint
+        resampled = (settings.frames, settings.fps) != (self.settings.frames, self.settings.fps)
         with VideoReader(settings.decoder, settings.video_timeout) as reader:
-            pending = None
-            if look is not None and look.entry is not None:
-                pending = look.read(opened.model, method.needs_saliency)
-            if pending is None:
-                pending = start_reading(reader, self.video, settings, checkpoint.default_frames)
-            frames = pending.result(lambda done, total: callbacks.progress("Decoding the video", done, total))
-            clip = Clip.of(frames, settings.start, settings.end, pending.seconds)
-            if (settings.frames, settings.fps) != (self.settings.frames, self.settings.fps):
-                tell_of(frames, clip, settings, sampling, callbacks)
-            again = replace(opened, methods=[method], frames=frames, clip=clip, pending=pending, look=look)
-            self._begin(again, settings)
+            video = request_video(self.video, settings, checkpoint, reader, open_cache(settings))
+            video.prepare(model, method.needs_saliency)
+            video.wait(lambda done, total: self.callbacks.progress("Decoding the video", done, total))
+            if resampled:
+                report_frames(video, settings, checkpoint, os.path.isdir(self.video), self.callbacks)
+            else:
+                video.warn(lambda warning: None)  # known from the first time
+            self._begin(replace(self.opened, methods=[method], video=video), settings)
 
     def _begin(self, opened: Opened, settings: Settings) -> None:
-        """Encode the video, wait for what is still coming of it, and prefill it."""
-        from dycoke_cli.session.session import Session
-
-        session = Session(opened.model, opened.clip, opened.methods[0], settings, opened.look)
-        session.check_context([""])
+        """Encode the video while its last frames are decoded, and prefill it."""
+        session = _session(opened, settings)
         session.watch.restart()
         encoded = session.encode(self.callbacks)
-        vision_s = session.watch.lap() - opened.clip.waited_s
-        opened = opened.complete(settings, self.callbacks)
-        self._converse(opened, settings, encoded, opened.clip.decode_s, vision_s)
-        look = opened.look
-        self.features = "computed" if look is None or look.tokens is None else "cache"
-        if look is not None and (trouble := look.keep(opened.frames)) is not None:
-            self.callbacks.notice(trouble)
+        pending = opened.video.pending
+        vision_s = session.watch.lap() - pending.waited_s
+        opened.complete(self.callbacks)
+        self._converse(opened, session, encoded, pending.seconds, vision_s)
+        opened.video.save(self.callbacks.notice)
 
     def _converse(
-        self, opened: Opened, settings: Settings, encoded: "VisualTokens", decode_video_s: float, vision_s: float
+        self,
+        opened: Opened,
+        session: "Session",
+        encoded: "VisualTokens",
+        decode_video_s: float = 0.0,
+        vision_s: float = 0.0,
     ) -> None:
-        """Prefill the video, and take the conversation so far over."""
+        """Prefill the video, and take over the conversation so far."""
         from dycoke_cli.session.conversation import Conversation, Spent
-        from dycoke_cli.session.session import Session
 
-        model, method = opened.model, opened.methods[0]
         earlier = self.conversation.turns if hasattr(self, "conversation") else []
         self.callbacks.progress("Reading the video", 0, 0)
-        session = Session(model, opened.clip, method, settings)
-        tokens = encoded.to(model.language_model.device)
+        tokens = encoded.to(opened.model.language_model.device)
         conversation = Conversation(session, tokens, Spent(decode_video_s, vision_s), earlier)
+        name = session.method.name
         if conversation.prefills_anew:
             self.callbacks.notice(
-                f"{method.name} drops tokens depending on the question: every turn runs the whole conversation anew"
+                f"{name} drops tokens depending on the question: every turn runs the whole conversation anew"
             )
-        if len(opened.frames) < FEW_FRAMES and method.name != "full":
+        if len(opened.clip.frames) < FEW_FRAMES and name != "full":
             self.callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little of it")
-        self.opened, self.settings, self.conversation = opened, settings, conversation
+        self.opened, self.settings, self.conversation = opened, session.settings, conversation
         self.encoded = encoded.to("cpu")  # for another method; the device is for the one that runs
         self.since = len(earlier)
+
+
+def _session(opened: Opened, settings: Settings) -> "Session":
+    """Make the session of the first method. Raises ContextError where the video does not fit the model's context."""
+    from dycoke_cli.session.session import Session
+
+    session = Session(opened.model, opened.video, opened.methods[0], settings)
+    session.check_context([""])
+    return session
 
 
 def _method(settings: Settings) -> "Method":

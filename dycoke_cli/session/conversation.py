@@ -57,8 +57,8 @@ class Conversation:
     token is a candidate again. A method that acts inside the prefill drops tokens by the question: it has no buffer
     to go on from, and prefills the whole conversation every turn.
 
-    encoded: the uncompressed video. spent: what it took. earlier: turns that were made with another method or another
-    look at the video; they are prefilled as text before the next question.
+    encoded: the uncompressed video. spent: the time that took. earlier: turns made with another method or other frames;
+    they are prefilled as text before the next question. Raises ContextError if the video does not fit the context.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Conversation:
         """Make the prompt of a fresh run over the whole conversation."""
         session, model = self.session, self.session.model
         questions = [*(turn.question for turn in self.turns), question]
-        clip = session.clip
+        clip = session.video.clip
         ids = []
         for turn, following in zip(self.turns, questions[1:], strict=True):
             ids += [*turn.ids, *model.next_turn_ids(following)]

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from dycoke_cli.cache.lookup import Look
 from dycoke_cli.capacity.context import FEWER, answer_room, check_context
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.cache import KVBuffer
@@ -16,69 +15,74 @@ from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session.answer import Answer
-from dycoke_cli.session.encode import encode_compressed
 from dycoke_cli.session.trace import Recorder
+from dycoke_cli.session.video import WARM_UP_FRAMES, Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
-from dycoke_cli.tokens import Prompt, VisualTokens
-from dycoke_cli.video.clip import Clip
+from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 
-WARM_UP_FRAMES = 4
 LOOKING = "Looking at the frames"
 
 
 class Session:
-    """Runs a method over one clip: encodes and prefills it once, then answers each question from there.
+    """Runs a method over one video: encodes and prefills it once, then answers each question from there.
 
-    `method` keeps what settings.retain says, where that is set. Times and peaks are measured for every question;
-    shared work is counted in the first one's. `look` may hold what the vision tower made of the clip at another time.
+    Times and peaks are measured for every question; shared work is counted in the first one's.
     """
 
-    def __init__(self, model: Family, clip: Clip, method: Method, settings: Settings, look: Look | None = None) -> None:
+    def __init__(self, model: Family, video: Video, method: Method, settings: Settings) -> None:
         method.check(model.facts)
-        frames, *size, _ = clip.frames.pixels.shape
-        method = with_retain(method, settings.retain, model.facts, model.grid(frames, (size[0], size[1])))
-        self.model, self.clip, self.method, self.settings, self.look = model, clip, method, settings, look
+        self.model, self.video, self.settings = model, video, settings
+        self._asked = method
+        self._budgeted = self._with_budget()
+        self._fitting: set[str] = set()  # questions that are known to fit the model's context
         self.stop = Stop(model.stop_ids, settings.max_new_tokens)
         self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
         device = model.language_model.device
         self.graphs = GraphStore.of(model.language_model, settings.compile)
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
+    @property
+    def method(self) -> Method:
+        """The method, with options that keep the share of the video that `settings.retain` asks for."""
+        if self._budgeted[0] != self._grid():  # the decoder was replaced, and the other one has other frames
+            self._budgeted, self._fitting = self._with_budget(), set()
+        return self._budgeted[1]
+
+    def _with_budget(self) -> tuple[Grid, Method]:
+        grid = self._grid()
+        return grid, with_retain(self._asked, self.settings.retain, self.model.facts, grid)
+
+    def _grid(self) -> Grid:
+        clip = self.video.clip
+        return self.model.grid(len(clip.frames), clip.size)
+
     def check_context(self, questions: Sequence[str], subject: str | None = None, instead: str = "") -> None:
-        """Raise ContextError where a question does not fit the model's context; see `context.check_context`."""
-        check_context(self.model, self.method, self.settings, self.clip, questions, subject, instead)
+        """Raise ContextError if a question does not fit the model's context; see `context.check_context`."""
+        unchecked = [question for question in questions if question not in self._fitting]
+        if unchecked:
+            check_context(self.model, self.method, self.settings, self.video.clip, unchecked, subject, instead)
+            self._fitting.update(unchecked)
 
     def warm_up(self) -> None:
         """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
         with out_of_memory_explained(), self._threads():
-            prompt, stop = self._prompt(self._few(), "", WARM_UP_FRAMES), Stop(frozenset(), 2)
+            few = self.video.compress_few(self.model, self.method)
+            prompt, stop = self._prompt(few, "", WARM_UP_FRAMES), Stop(frozenset(), 2)
             for _ in generate(
                 self.model.language_model, [prompt], self.method, stop, self.sampling, graphs=self.graphs
             ):
                 pass
 
-    def _few(self) -> VisualTokens:
-        """Compress a few frames, which need no vision tower where the cache has them."""
-        known = self.look.encode(self.model) if self.look is not None else None
-        if known is None:
-            return encode_compressed(self.model, self.clip.frames.pixels[:WARM_UP_FRAMES], self.method)
-        return self.method.compress(known.first(-(-WARM_UP_FRAMES // self.model.frames_per_patch)))
-
     def encode(self, callbacks: Callbacks, saliency: bool = False) -> VisualTokens:
-        """Encode the clip; the result serves the sessions of every method over it.
+        """Encode the video; the result serves the sessions of every method over it.
 
-        saliency: with the vision tower's attention, which some of those methods need though this one may not.
+        saliency: compute it even if this session's method needs none.
         """
         with out_of_memory_explained(), self._threads():
-            looked = partial(callbacks.progress, LOOKING)
-            if self.look is not None and (known := self.look.encode(self.model)) is not None:
-                return known
-            tokens = self.model.encode(self.clip.frames.pixels, looked, saliency or self.method.needs_saliency)
-            if self.look is not None:
-                self.look.remember(tokens)
-            return tokens
+            progress = partial(callbacks.progress, LOOKING)
+            return self.video.encode(self.model, progress, saliency or self.method.needs_saliency, callbacks.notice)
 
     def answers(
         self, questions: Sequence[str], callbacks: Callbacks, trace: bool = False, encoded: VisualTokens | None = None
@@ -86,18 +90,21 @@ class Session:
         """Answer one question after the other, telling `callbacks`; `trace` records which tokens.
 
         `encoded` is what `encode` gave: decoding and encoding are then shared work that was done before, and neither
-        their time nor their memory is in these answers' figures. Raises ContextError, before anything runs, where a
-        question does not fit the model's context; an answer may have to end before its time at the end of it.
+        their time nor their memory is in these answers' figures. Raises ContextError, before anything runs, if a
+        question does not fit the model's context; an answer ends early at the end of the context.
         """
         with out_of_memory_explained(), self._threads():
             self.check_context(questions)
             self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
+            waited_s = self.video.pending.waited_s
             callbacks.phase("vision" if encoded is None else "prefill")
             if encoded is None:
-                tokens = self._compressed(callbacks)
-                # Frames may still be on their way; what was waited for them is decoding's.
-                decode_s, vision_s = self.clip.decode_s, self.watch.lap() - self.clip.waited_s
+                progress = partial(callbacks.progress, LOOKING)
+                tokens = self.video.compress(self.model, lambda: self.method, progress, callbacks.notice)
+                # Waiting for frames counts as decoding.
+                pending = self.video.pending
+                decode_s, vision_s = pending.seconds, self.watch.lap() - (pending.waited_s - waited_s)
             else:
                 tokens, decode_s, vision_s = self.method.compress(encoded), 0.0, 0.0
             callbacks.progress("Reading the video", 0, 0)
@@ -114,13 +121,6 @@ class Session:
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
                 self.peak.restart()
                 decode_s = vision_s = prefill_s = 0.0
-
-    def _compressed(self, callbacks: Callbacks) -> VisualTokens:
-        """Encode and compress the clip: window by window, unless the whole is in the cache, or is to be kept there."""
-        if self.look is not None:
-            return self.method.compress(self.encode(callbacks))
-        looked = partial(callbacks.progress, LOOKING)
-        return encode_compressed(self.model, self.clip.frames.pixels, self.method, looked)
 
     def _run(
         self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, callbacks: Callbacks
@@ -151,7 +151,7 @@ class Session:
         return suitable_threads(self.model.language_model.device, self.model.weight_bytes)
 
     def _prompt(self, tokens: VisualTokens, question: str, frames: int | None = None) -> Prompt:
-        clip = self.clip
+        clip = self.video.clip
         return self.model.prompt_for(tokens, question, clip.seconds[:frames], clip.duration_s, self.method.positions)
 
     def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer | None, list[Prompt], int]:

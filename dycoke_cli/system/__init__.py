@@ -1,1 +1,1 @@
-"""Operating-system services: devices, memory, clocks, files, locks, progress callbacks. Imports no other package."""
+"""Operating-system services: devices, memory, clocks, files, locks, progress callbacks. Imports only `errors`."""

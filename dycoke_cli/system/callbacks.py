@@ -1,4 +1,4 @@
-"""Who wants to hear how a run goes on."""
+"""Callbacks through which a run reports notices, progress, answers and phases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Callbacks of a run; all of them are optional.
+    """The callbacks of one run; each defaults to doing nothing.
 
-    notice: one line for the user. progress: what is being done, how much is done, of how much (0: unknown).
-    question: the next one's turn. text: a piece of its answer. answered: the whole of it, at its end.
-    phase: what begins now (vision, prefill, decode, ...), which ends what came before; nothing does if it is empty.
+    notice: one line for the user. progress: name of the step, units done, units in all (0: unknown).
+    question: the question whose answer begins. text: a piece of that answer. answered: the complete answer.
+    phase: name of the phase that begins (vision, prefill, decode, ...); it ends the previous one. Empty: no phase.
     """
 
     notice: Callable[[str], None] = lambda line: None

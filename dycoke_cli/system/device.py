@@ -1,4 +1,4 @@
-"""Which device a run uses, and in which number format."""
+"""Choose the device, dtype and CPU threads of a run, and turn out-of-memory errors into one error type."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ import torch
 
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 
-# Below this, dividing a matrix between threads costs more than it saves, and very much more on a busy machine.
-BYTES_WORTH_THREADS = 64 * 2**20
+# Models smaller than this run slower with several threads than with one, most of all on a busy machine.
+MULTITHREADED_BYTES = 64 * 2**20
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there. Raises UsageError."""
+    """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`. Raises UsageError if it does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -23,14 +23,14 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"device {name!r} does not exist", "Use auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {name!r} is not supported", "Use auto, cpu, cuda or cuda:N")
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= there:
-        raise UsageError(f"device {name!r} is not there: torch sees {there} CUDA devices", "Use --device cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(f"device {name!r} does not exist: torch finds {count} CUDA devices", "Use --device cpu")
     return device
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Turn `auto` or a name into a dtype: bfloat16 on CUDA, where it halves the memory, float32 on a CPU."""
+    """Return the dtype of a name; `auto` is bfloat16 on CUDA, for half the memory, and float32 on a CPU."""
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return DTYPES[name]
@@ -38,9 +38,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def suitable_threads(device: torch.device, weight_bytes: int) -> Iterator[None]:
-    """Run a small model on one CPU thread inside the block; others, and everything afterwards, as before."""
+    """Use one CPU thread inside the block for a model of less than MULTITHREADED_BYTES."""
     before = torch.get_num_threads()
-    if device.type == "cpu" and weight_bytes < BYTES_WORTH_THREADS:
+    if device.type == "cpu" and weight_bytes < MULTITHREADED_BYTES:
         torch.set_num_threads(1)
     try:
         yield
@@ -50,7 +50,7 @@ def suitable_threads(device: torch.device, weight_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def cpu_threads(threads: int | None) -> Iterator[None]:
-    """Let torch use so many CPU threads inside the block."""
+    """Set torch's number of CPU threads inside the block; None leaves it unchanged."""
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -62,7 +62,7 @@ def cpu_threads(threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def out_of_memory_explained() -> Iterator[None]:
-    """Turn the several ways in which memory runs out into one error with a remedy."""
+    """Raise OutOfMemoryError, with a remedy, for every error by which torch or Python reports exhausted memory."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

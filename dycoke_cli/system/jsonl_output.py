@@ -1,8 +1,8 @@
-"""The output file of a run over many items: a line for each, kept at once, so that a run can go on where one ended."""
+"""A JSON Lines output file, one record a line, written at once so that an interrupted run can resume."""
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,31 +10,31 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.system.atomic_write import write_atomically
 from dycoke_cli.system.file_lock import FileLock
+from dycoke_cli.system.files import write_atomically
 
 
-class Keepable(Protocol):
-    """What can stand in a line."""
+class JsonRecord(Protocol):
+    """A record that is written as one line."""
 
     def as_json(self) -> dict[str, Any]:
-        """The line's object; its first keys mark a line of ours that was cut short."""
+        """Return the line's object; by its first keys a truncated line is recognised."""
 
 
-R = TypeVar("R", bound=Keepable)
+R = TypeVar("R", bound=JsonRecord)
 
 
 @dataclass(frozen=True)
 class Format(Generic[R]):
-    """What the lines of an output file are."""
+    """The line format of one kind of output file."""
 
-    command: str  # that writes them
-    head: bytes  # how every line begins
-    parse: Callable[[Any], R]  # a line's object to its record; raises ValueError or TypeError for any other
-    name: Callable[[R], str]  # of records with the same name the last one counts
+    command: str  # the command that writes the file
+    head: bytes  # the first bytes of every line
+    parse: Callable[[Any], R]  # builds a record from a line's object; raises ValueError or TypeError
+    name: Callable[[R], str]  # the key of a record; a later record replaces an earlier one of the same name
 
     def read_line(self, line: bytes) -> R | None:
-        """Read one line; None where it is no record."""
+        """Parse one line; return None if it is no record."""
         try:
             return self.parse(json.loads(line))
         except (ValueError, TypeError):
@@ -42,20 +42,20 @@ class Format(Generic[R]):
 
 
 class JsonlOutput(Generic[R]):
-    """Keeps records by their name, in a file if there is one; the last line of a name counts.
+    """Records by name, in memory and in a file if a path is given; the last line of a name counts.
 
-    A context manager that holds the file for this run alone. Nothing that it did not write is ever changed: a file of
-    other content is refused, and only a last line of its own that was cut short is taken away.
+    A context manager that locks the file. Content in another format is never changed: it raises UsageError, and only a
+    truncated last line in this format is removed.
     """
 
     def __init__(self, path: Path | None, format: Format[R]) -> None:
         self.path, self.format = path, format
         self.records: dict[str, R] = {}
-        self.outdated = 0  # lines in the file whose name has a later one
+        self.outdated = 0  # lines that a later line of the same name replaces
         self.lock = FileLock(path) if path is not None else None
         self.descriptor: int | None = None
-        self.end = 0  # bytes of whole lines
-        self.made = False  # the file was not there before
+        self.end = 0  # length of the complete lines, in bytes
+        self.created = False  # the file did not exist before
 
     def __enter__(self) -> "JsonlOutput[R]":
         if self.path is not None and self.lock is not None:
@@ -63,7 +63,7 @@ class JsonlOutput(Generic[R]):
                 raise UsageError(f"{str(self.path)!r} is no file to write to", "Name a file, existing or new")
             try:
                 self.lock.acquire()
-                self.made = not self.path.exists()
+                self.created = not self.path.exists()
                 self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
                 self._load(self.path)
             except OSError as error:
@@ -80,22 +80,22 @@ class JsonlOutput(Generic[R]):
         self._close()
 
     def add(self, record: R) -> None:
-        """Keep a record, in the file before anything else happens. Raises UsageError where that fails."""
+        """Append a record to the file at once, then store it. Raises UsageError if the write fails."""
         if self.descriptor is not None:
             try:
                 self._append(encoded(record))
             except OSError as error:
                 with suppress(OSError):
-                    os.ftruncate(self.descriptor, self.end)  # half a line helps nobody
+                    os.ftruncate(self.descriptor, self.end)  # removes the partial line
                 raise self._refusal(error) from None
-        self._remember(record)
+        self._store(record)
 
     def compact(self) -> None:
-        """Leave one line for each name, by replacing the file as a whole. Raises UsageError where that fails."""
+        """Rewrite the file atomically with one line for each name. Raises UsageError if the write fails."""
         if self.path is None or self.descriptor is None or not self.outdated:
             return
         descriptor, self.descriptor = self.descriptor, None
-        os.close(descriptor)  # Windows replaces no file that is open
+        os.close(descriptor)  # Windows cannot replace an open file
         try:
             write_atomically(self.path, map(encoded, self.records.values()))
             self.outdated = 0
@@ -112,7 +112,7 @@ class JsonlOutput(Generic[R]):
             rest = rest[os.write(self.descriptor, rest) :]
         self.end += len(line)
 
-    def _remember(self, record: R) -> None:
+    def _store(self, record: R) -> None:
         name = self.format.name(record)
         self.outdated += name in self.records
         self.records[name] = record
@@ -120,46 +120,42 @@ class JsonlOutput(Generic[R]):
     def _load(self, path: Path) -> None:
         assert self.descriptor is not None
         lines = path.read_bytes().split(b"\n")
-        torn = lines.pop()
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                record = self.format.read_line(line)
-                if record is None:
-                    raise foreign(path, number, self.format.command)
-                self._remember(record)
+        partial = lines.pop()
+        for record in _records(path, lines, self.format):
+            self._store(record)
         self.end = sum(len(line) + 1 for line in lines)
-        if not torn:
+        if not partial:
             return
-        whole = self.format.read_line(torn)
-        if whole is not None:
-            self._remember(whole)
-            self.end += len(torn)
+        last = self.format.read_line(partial)
+        if last is not None:
+            self._store(last)
+            self.end += len(partial)
             self._append(b"\n")
-        elif torn.startswith(self.format.head) or self.format.head.startswith(torn):
+        elif partial.startswith(self.format.head) or self.format.head.startswith(partial):
             os.ftruncate(self.descriptor, self.end)
         else:
-            raise foreign(path, len(lines) + 1, self.format.command)
+            raise _foreign(path, len(lines) + 1, self.format.command)
 
     def _refusal(self, error: OSError) -> UsageError:
         return UsageError(
             f"{str(self.path)!r} cannot be written: {error.strerror}",
-            "Name a file in a folder that exists, is yours and has room",
+            "Name a file in an existing, writable folder with free space",
         )
 
     def _close(self) -> None:
         if self.descriptor is not None:
             descriptor, self.descriptor = self.descriptor, None
-            with suppress(OSError):  # a full disk was told of when it was met
+            with suppress(OSError):  # the write has already raised for a full disk
                 os.close(descriptor)
-            if self.path is not None and self.made and not self.end:
+            if self.path is not None and self.created and not self.end:
                 with suppress(OSError):
-                    self.path.unlink()  # nothing came of this run, so nothing is left of it
+                    self.path.unlink()  # an empty file that this run created
         if self.lock is not None:
             self.lock.release()
 
 
-def encoded(record: Keepable) -> bytes:
-    """Write a record as one line; names of files may hold what is no Unicode, and stay what they are."""
+def encoded(record: JsonRecord) -> bytes:
+    """Encode a record as one line; file names that are not valid Unicode are escaped, and decode unchanged."""
     values = record.as_json()
     try:
         return json.dumps(values, ensure_ascii=False).encode() + b"\n"
@@ -168,22 +164,29 @@ def encoded(record: Keepable) -> bytes:
 
 
 def read_kept(path: Path, format: Format[R]) -> dict[str, R]:
-    """Read what another run keeps, without a lock: it may be writing its last line. Raises UsageError, OSError."""
-    kept = {}
+    """Read the records of a file by name, without a lock: another run may be writing its last line.
+
+    Raises UsageError, OSError.
+    """
     *lines, last = path.read_bytes().split(b"\n")
+    records = {format.name(record): record for record in _records(path, lines, format)}
+    if (record := format.read_line(last)) is not None:
+        records[format.name(record)] = record
+    return records
+
+
+def _records(path: Path, lines: Sequence[bytes], format: Format[R]) -> Iterator[R]:
+    """Parse complete lines, skipping blank ones. Raises UsageError at a line that is no record."""
     for number, line in enumerate(lines, 1):
         if line.strip():
             record = format.read_line(line)
             if record is None:
-                raise foreign(path, number, format.command)
-            kept[format.name(record)] = record
-    if (record := format.read_line(last)) is not None:
-        kept[format.name(record)] = record
-    return kept
+                raise _foreign(path, number, format.command)
+            yield record
 
 
-def foreign(path: Path, number: int, command: str) -> UsageError:
-    """Refuse a file that holds something else."""
+def _foreign(path: Path, number: int, command: str) -> UsageError:
+    """Return the error for a line that is not in the expected format."""
     return UsageError(
         f"{str(path)!r}, line {number} is no record of {command}", "Name another --output, or move this file away"
     )

@@ -1,4 +1,4 @@
-"""What a measurement was made on and with."""
+"""Describe the machine and package versions that a measurement was made with."""
 
 import os
 import platform
@@ -12,9 +12,9 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def machine_facts(device: torch.device) -> dict[str, Any]:
-    """Describe this machine for records: processor, cores this process may use, accelerator, system, versions.
+    """Return processor, cores this process may use, the run's device, operating system and versions, for records.
 
-    device: what the run uses; `device_name` is the accelerator's name, or the processor's on a CPU.
+    `device_name` is the accelerator's name, on a CPU the processor's.
     """
     cpu = _cpu_name()
     return {
@@ -29,10 +29,10 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    """Name the processor; Python itself only knows its architecture on Linux."""
+    """Return the processor's name; on Linux Python itself returns only the architecture."""
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Clocks and peaks around the engine, from outside."""
+"""Measure wall-clock time and peak memory of work on a device."""
 
 import ctypes
 import time
@@ -9,11 +9,11 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Stopwatch:
-    """Measures wall-clock seconds of work on a device, which it waits for."""
+    """A stopwatch for wall-clock seconds; it synchronises a CUDA device before each reading."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -25,24 +25,23 @@ class Stopwatch:
         return time.perf_counter()
 
     def restart(self) -> None:
-        """Begin to count at zero."""
+        """Start counting from zero."""
         self.began = self._now()
 
     def lap(self) -> float:
-        """Give the seconds since the start or the last lap, and start the next."""
+        """Return the seconds since the start or the last lap, and start the next lap."""
         now = self._now()
         seconds, self.began = now - self.began, now
         return seconds
 
 
 def timed(steps: Iterator[T], watch: Stopwatch) -> Iterator[tuple[T, float]]:
-    """Pair each item with the seconds it took to make.
+    """Pair each item with the seconds it took to produce.
 
-    An item is there when its token has reached the host. On CUDA the device is by then busy with the next one: waiting
-    for it would slow down what is measured, so seconds count from item to item. Elsewhere what the consumer does in
-    between is not counted.
+    An item is complete when its token has reached the host. On CUDA the device then already computes the next one, and
+    synchronising would slow it down, so seconds count from item to item. On a CPU the consumer's time is not counted.
     """
-    ahead = watch.device.type == "cuda"
+    overlaps = watch.device.type == "cuda"
     watch.restart()
     began = watch.began
     while True:
@@ -52,11 +51,11 @@ def timed(steps: Iterator[T], watch: Stopwatch) -> Iterator[tuple[T, float]]:
             return
         now = time.perf_counter()
         yield item, now - began
-        began = now if ahead else time.perf_counter()
+        began = now if overlaps else time.perf_counter()
 
 
 class PeakMemory:
-    """The highest memory use since `restart`, of the CUDA allocator or of the whole process."""
+    """Peak memory since `restart`: of the CUDA allocator, or on a CPU of the whole process (resident set)."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -64,9 +63,9 @@ class PeakMemory:
         self.restart()
 
     def restart(self, own: int = 0) -> None:
-        """Forget the peak so far; `above_start` counts from here.
+        """Reset the peak; `above_start` counts from here.
 
-        own: bytes on the device that are there from an earlier run but are needed by what is now measured: they count.
+        own: bytes already on the device that the measured work needs; they count as part of it (CUDA only).
         """
         if self.of == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -76,33 +75,33 @@ class PeakMemory:
 
     @property
     def peak(self) -> int | None:
-        """Bytes at the highest point; None where the system does not tell."""
+        """Peak memory in bytes; None where the system does not report it."""
         if self.of == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         return _status_bytes("VmHWM")
 
     @property
     def above_start(self) -> int | None:
-        """Bytes by which the highest point is above what was taken at `restart`."""
+        """Peak memory in bytes above the use at `restart`; None where the system does not report it."""
         peak = self.peak
         return None if peak is None or self.start is None else max(0, peak - self.start)
 
 
 def _reset_process_peak() -> bool:
-    if not _CLEAR.exists():
+    if not _CLEAR_REFS.exists():
         return False
-    # What earlier work has freed stays with the allocator, and a run that is served from it would seem to need nothing.
+    # Return freed memory to the system: a run that reuses it would not raise the peak.
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
     try:
-        _CLEAR.write_text("5")
+        _CLEAR_REFS.write_text("5")
     except OSError:
         return False
     return True
 
 
 def _status_bytes(field: str) -> int | None:
-    """Read a memory field of this process on Linux; None elsewhere."""
+    """Return a memory field of /proc/self/status in bytes; None where it does not exist."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What ran when: the parts of a run on one clock, some of them at the same time."""
+"""Record when each part of a run begins and ends; parts may overlap."""
 
 import time
 from dataclasses import dataclass, replace
@@ -13,20 +13,20 @@ class Span:
     name: str  # decode_video, load_model, vision, prefill, decode, baseline
     begin_s: float
     end_s: float
-    busy_s: float  # without what it waited for frames
+    busy_s: float  # without the time it waited for frames
 
 
 @dataclass(frozen=True)
 class StartUp:
-    """What it took until the first frames had passed the vision tower."""
+    """Time from the start of a run until the vision tower has encoded the first frames."""
 
     wall_s: float  # since the run began
-    cpu_s: float  # processor time of this process, since it was started
-    decoder_cpu_s: float  # and of the one that decodes
+    cpu_s: float  # processor time of this process since it was started
+    decoder_cpu_s: float  # processor time of the decoder process
 
 
 class Timeline:
-    """Follows a run as a callbacks of it."""
+    """Collects the spans of one run through its callbacks."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -35,7 +35,7 @@ class Timeline:
         self._open: tuple[str, float] | None = None
 
     def recording(self, callbacks: Callbacks) -> Callbacks:
-        """Gives a callbacks that passes on what it hears and notes when a part begins."""
+        """Return callbacks that record phases and the start-up time, then call `callbacks`."""
 
         def progress(what: str, done: int, total: int) -> None:
             if done and self.startup is None and self._open is not None and self._open[0] == "vision":
@@ -45,7 +45,7 @@ class Timeline:
         return replace(callbacks, phase=self.phase, progress=progress)
 
     def phase(self, name: str) -> None:
-        """Notes that a part begins, which ends the one before; an empty name begins none."""
+        """Begin a part, which ends the previous one; an empty name begins none."""
         now = time.perf_counter()
         if self._open is not None:
             if self._open[0] == name:
@@ -53,17 +53,13 @@ class Timeline:
             self.add(self._open[0], self._open[1], now)
         self._open = (name, now) if name else None
 
-    def forget(self) -> None:
-        """Takes back the part that runs: what it was given has turned out wrong, and it will begin anew."""
-        self._open = self.startup = None
-
     def add(self, name: str, begin: float, end: float) -> None:
-        """Notes a part by its readings of `time.perf_counter`."""
+        """Add a part by its begin and end, readings of `time.perf_counter`."""
         begin_s, end_s = begin - self.began, end - self.began
         self._spans.append(Span(name, begin_s, end_s, end_s - begin_s))
 
     def known(self, waited_s: float, decoder_cpu_s: float) -> tuple[Span, ...]:
-        """Gives all parts in the order in which they begin; waited_s: how long the vision tower waited for frames."""
+        """Return all parts, ordered by begin; waited_s: seconds that the vision tower waited for frames."""
         if self.startup is not None:
             self.startup = replace(self.startup, decoder_cpu_s=decoder_cpu_s)
         spans = [

@@ -1,1 +1,1 @@
-"""A file becomes frames with true timestamps."""
+"""Decode video files and image folders into sampled RGB frames with exact timestamps."""

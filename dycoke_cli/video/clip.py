@@ -1,35 +1,28 @@
-"""The part of a video that a model gets to see."""
+"""The part of a video that a model is shown."""
 
 from dataclasses import dataclass
 
-from dycoke_cli.video.frame_buffer import ArrivingPixels
 from dycoke_cli.video.frames import Frames
-from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.sampling import parse_time
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The sampled frames, and how the model is told about their times."""
+    """The sampled frames of a window of a video, with times that count from the start of the window."""
 
     frames: Frames
-    seconds: tuple[float, ...]  # of each frame, from the start of the sampled window
+    seconds: tuple[float, ...]  # (frames,)
     duration_s: float  # of the window
-    reading: PendingFrames | float  # what reading them took, in seconds, or who knows once they are here
 
     @classmethod
-    def of(cls, frames: Frames, start: str | None, end: str | None, reading: PendingFrames | float) -> "Clip":
-        """Look at the window from `start` to `end` of a video as a video of its own."""
+    def of(cls, frames: Frames, start: str | None = None, end: str | None = None) -> "Clip":
+        """Cut frames at the window from `start` to `end`, written as for `parse_time`; None: of the whole video."""
         start_s = parse_time(start) if start is not None else 0.0
         end_s = min(parse_time(end), frames.info.duration_s) if end is not None else frames.info.duration_s
-        return cls(frames, tuple(second - start_s for second in frames.seconds), end_s - start_s, reading)
+        return cls(frames, tuple(second - start_s for second in frames.seconds), end_s - start_s)
 
     @property
-    def decode_s(self) -> float:
-        """How long the frames took to come, from the request to the last one, whatever else was done meanwhile."""
-        return self.reading.seconds if isinstance(self.reading, PendingFrames) else self.reading
-
-    @property
-    def waited_s(self) -> float:
-        """How long those who used the frames have waited for them."""
-        return self.frames.pixels.waited_s if isinstance(self.frames.pixels, ArrivingPixels) else 0.0
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        _, height, width, _ = self.frames.pixels.shape
+        return height, width

@@ -1,4 +1,4 @@
-"""One video file opened with PyAV, cut off from the network and from every other file."""
+"""Open a video file with PyAV, without access to the network or to other files."""
 
 import os
 
@@ -8,26 +8,26 @@ from av.stream import Disposition
 
 from dycoke_cli.errors import VideoError
 
-# Playlists (hls, concat, dash, sdp) and numbered pictures (image2) make FFmpeg open what they name: they are not here.
-# The sound formats are, so that a song is told to have no picture rather than to be unreadable.
+# Excluded: playlists (hls, concat, dash, sdp) and numbered images (image2), which make FFmpeg open other files.
+# Included: audio formats, so that the error for an audio file is "no video stream" rather than "not a video".
 _FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,asf,flv,ogg,rm,gif,mxf,mxf_opatom,nut,ivf,h264,hevc,vvc,obu,av1,"
     "vc1,dv,wtv,nsv,apng,webp_anim,yuv4mpegpipe,mjpeg,gxf,swf,bink,smk,roq,avs,"
     "mp3,wav,flac,aac,w64,aiff,amr,ape,caf"
 )
-MAX_STORED_PIXELS = 1 << 26  # of one frame, twice those of 8K: what is larger is made to fill the memory
-_LONGEST_GAP = 1 << 28  # bytes to look for the next packet of a transport stream; FFmpeg gives up after 64 KiB
-_MAX_THREADS = 8  # each holds some frames, and more help little
+MAX_STORED_PIXELS = 1 << 26  # of one frame, twice those of 8K; larger frames are made to exhaust memory
+_RESYNC_BYTES = 1 << 28  # searched for the next packet of a transport stream; FFmpeg's default is 64 KiB
+_MAX_THREADS = 8  # each holds some frames in memory, and more threads bring little
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0\r\n", b"v=0\n", b"<MPD")
 
 
 def open_container(path: str, name: str) -> "av.container.InputContainer":
-    """Opens the file at an absolute path. Raises VideoError.
+    """Open the file at an absolute path. Raise VideoError if it is not a readable video.
 
-    FFmpeg's logging is left as it is: a log level would make PyAV's callback take the interpreter lock from decoder
-    threads, which deadlocks when a codec closes.
+    name: how messages call the file. FFmpeg's log level stays at its default: setting it makes PyAV's callback take the
+    interpreter lock from decoder threads, which deadlocks when a codec closes.
     """
-    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, "resync_size": str(_LONGEST_GAP)}
+    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS, "resync_size": str(_RESYNC_BYTES)}
     try:
         return av.open("file:" + path, options=options, metadata_errors="replace")
     except MemoryError:
@@ -37,7 +37,7 @@ def open_container(path: str, name: str) -> "av.container.InputContainer":
 
 
 def video_stream(container: "av.container.InputContainer", name: str) -> "av.video.VideoStream":
-    """The best of the video streams, its decoder within bounds. Raises VideoError."""
+    """Return FFmpeg's best video stream, with bounded pixels and threads. Raise VideoError if none can be decoded."""
     moving = moving_streams(container)
     best = container.streams.best("video")
     stream = best if best in moving else (moving[0] if moving else None)
@@ -64,22 +64,23 @@ def video_stream(container: "av.container.InputContainer", name: str) -> "av.vid
             "Make them smaller, for example with ffmpeg -i IN -vf scale=1920:-2 OUT.mp4.",
             reason="too_large",
         )
-    context.options = {"max_pixels": str(MAX_STORED_PIXELS)}  # the stream itself may turn out larger than its header
+    context.options = {"max_pixels": str(MAX_STORED_PIXELS)}  # frames may be larger than the header states
     context.thread_count = min(cores(), _MAX_THREADS)
     return stream
 
 
 def moving_streams(container: "av.container.InputContainer") -> list["av.video.stream.VideoStream"]:
-    """The video streams; a cover picture is none."""
+    """Return the video streams, without cover images."""
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _not_a_video(path: str, name: str) -> VideoError:
+    """Build the error for a file that FFmpeg cannot open, with the cause read from its first bytes."""
     try:
         with open(path, "rb") as file:
             head = file.read(16)

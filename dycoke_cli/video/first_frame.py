@@ -1,4 +1,4 @@
-"""The first frame of a video: how large it is, how it is turned, and whether there is one at all."""
+"""Decode the first frame of a video for its size, orientation and HDR, and check that it decodes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from dycoke_cli.video.container import open_container, video_stream
 from dycoke_cli.video.hdr import Hdr
 from dycoke_cli.video.orientation import Orientation
 
-_NARROWEST = 32  # pixels; decord gives pictures of another shape below
-_UNSPECIFIED = 2  # of FFmpeg's transfer curves
-_SQUARE = 0.01  # nobody sees less
-_MAX_STRETCH = 8  # a pixel said to be more than this from square is a mistake in the file
+_MIN_DECORD_WIDTH = 32  # pixels; decord returns frames of another shape below
+_UNSPECIFIED = 2  # transfer curve, by FFmpeg's numbers
+_ASPECT_TOLERANCE = 0.01  # not visible below
+_MAX_ASPECT = 8  # larger pixel aspect ratios are errors in the file
 
 
 @dataclass(frozen=True)
 class FirstFrame:
-    """What only a decoded frame tells."""
+    """Properties of a stream that only a decoded frame carries."""
 
     stored_width: int
     width: int  # with square pixels
@@ -30,60 +30,62 @@ class FirstFrame:
 
     @classmethod
     def read(cls, path: str, name: str, beat: Callable[[], None]) -> "FirstFrame":
-        """Decodes up to the first frame. Raises VideoError, with reason `no_frames` when there is none."""
+        """Decode up to the first frame. Raise VideoError, with reason `no_frames` if no frame decodes."""
         with open_container(path, name) as container:
             stream = video_stream(container, name)
-            told = Hdr.of(stream.codec_context)  # by the container alone
+            container_hdr = Hdr.of(stream.codec_context)  # before decoding, from the container alone
             packets = container.demux(stream)
-            said = "nothing"
+            error_text = "nothing"
             while True:
                 beat()
                 try:
                     for frame in next(packets).decode():
-                        return cls.of(frame, stream, told)
+                        return cls.of(frame, stream, container_hdr)
                 except StopIteration:
                     break
                 except MemoryError:
                     raise
                 except FFmpegError as error:
-                    said = error.strerror or type(error).__name__
+                    error_text = error.strerror or type(error).__name__
             codec = stream.codec_context.codec.canonical_name
         raise VideoError(
-            f"{name} holds {codec} video, but not one frame of it can be decoded: PyAV says {said!r}",
+            f"{name} holds {codec} video, but not one frame of it can be decoded: PyAV says {error_text!r}",
             "It may be cut off or encrypted: copy or download it again.",
             reason="no_frames",
         )
 
     @classmethod
-    def of(cls, frame: "av.VideoFrame", stream: "av.video.stream.VideoStream", told: Hdr | None) -> "FirstFrame":
-        """Reads what a frame carries; a missing matrix means upright, a missing ratio means square pixels.
+    def of(
+        cls, frame: "av.VideoFrame", stream: "av.video.stream.VideoStream", container_hdr: Hdr | None
+    ) -> "FirstFrame":
+        """Read the properties of a decoded frame; no display matrix means upright, no aspect ratio square pixels.
 
-        told: what the container says of the light, which counts where the stream itself says nothing.
+        container_hdr: used where the stream itself leaves the transfer curve unspecified.
         """
-        silent = int(stream.codec_context.color_trc) == _UNSPECIFIED
+        unspecified = int(stream.codec_context.color_trc) == _UNSPECIFIED
         matrices = [np.frombuffer(data, np.int32, 9) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
         ratio = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
-        sensible = 1 / _MAX_STRETCH <= ratio <= _MAX_STRETCH and abs(ratio - 1) > _SQUARE
+        stretched = 1 / _MAX_ASPECT <= ratio <= _MAX_ASPECT and abs(ratio - 1) > _ASPECT_TOLERANCE
         return cls(
             stored_width=frame.width,
-            width=max(1, round(frame.width * ratio)) if sensible else frame.width,
+            width=max(1, round(frame.width * ratio)) if stretched else frame.width,
             height=frame.height,
             orientation=Orientation.of_matrix(matrices[0]) if matrices else Orientation(),
-            hdr=Hdr.of(stream.codec_context) or (told if silent else None),
+            hdr=Hdr.of(stream.codec_context) or (container_hdr if unspecified else None),
         )
 
     @property
-    def doubt(self) -> str | None:
-        """Why decord would not show it right, or None."""
+    def decord_risk(self) -> str | None:
+        """Why decord would return wrong pixels, or None."""
         if self.hdr is not None:
             return "HDR"
-        if self.stored_width < _NARROWEST:
-            return f"narrower than {_NARROWEST} pixels"
+        if self.stored_width < _MIN_DECORD_WIDTH:
+            return f"narrower than {_MIN_DECORD_WIDTH} pixels"
         if self.width != self.stored_width:
             return "pixels that are not square"
         return "mirrored or slanted picture" if self.orientation.mirrored or not self.orientation.right_angle else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What there is to tell about it, one line each."""
-        return () if self.orientation.right_angle else ("it asks to be turned by an odd angle and is shown unturned",)
+        """Warnings, one line each."""
+        return () if self.orientation.right_angle else ("its rotation is no multiple of 90 degrees and is not applied",)

@@ -1,58 +1,50 @@
-"""Pixels that can be used before all of them are here."""
+"""Pixels of frames that are not all decoded yet, used like the array that they become."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 
-class FramesReplacedError(Exception):
-    """The frames are read anew, another way: what was made of those so far is void."""
+class FrameBuffer:
+    """An array (frames, height, width, 3) uint8 RGB whose frames are decoded while it is used, in their order.
 
-
-class ArrivingPixels:
-    """An array (frames, height, width, 3) that is filled from its beginning; whoever takes a part waits for it.
-
-    wait: returns once so many frames are there. Raises FramesReplacedError, VideoError, UsageError if they never come.
+    Indexing waits for the frames that it needs. load: return an array of this shape once its first `count` frames are
+    decoded; its errors (VideoError, UsageError) are raised by the indexing that needed them.
     """
 
-    def __init__(self, pixels: npt.NDArray[np.uint8], wait: Callable[[int], None]) -> None:
-        self._pixels, self._wait = pixels, wait
-        self.waited_s = 0.0  # how long those who took parts have waited, together
+    dtype, ndim = np.dtype(np.uint8), 4
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """All of it, from the beginning."""
-        return self._pixels.shape
+    def __init__(self, shape: tuple[int, ...], load: Callable[[int], npt.NDArray[np.uint8]]) -> None:
+        self.shape, self._load = shape, load
 
     def __len__(self) -> int:
-        return len(self._pixels)
+        return self.shape[0]
 
-    def __getitem__(self, part: slice | int) -> npt.NDArray[np.uint8]:
-        chosen = range(len(self))[part]
+    def __getitem__(self, part: Any) -> npt.NDArray[np.uint8]:
+        first = part[0] if isinstance(part, tuple) else part
+        chosen = range(len(self))[first]
         needed = chosen + 1 if isinstance(chosen, int) else max(chosen, default=-1) + 1
-        began = time.perf_counter()
-        self._wait(needed)
-        self.waited_s += time.perf_counter() - began
-        return self._pixels[part]
+        return self._load(needed)[part]
 
-    def between(self, first: int, end: int) -> "ArrivingPixels":
-        """Give the frames from `first` to before `end`, which still arrive, without waiting for them.
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+        return (self[place] for place in range(len(self)))
 
-        Whoever takes some of them there waits for them here, and `waited_s` counts it here.
-        """
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self[:], dtype, copy=copy)
 
-        def wait(count: int) -> None:
-            self[first : first + count]
-
-        return ArrivingPixels(self._pixels[first:end], wait)
+    def between(self, first: int, end: int) -> "FrameBuffer":
+        """Return the frames from `first` up to before `end` as a buffer of their own, without waiting for them."""
+        end = min(end, len(self))
+        shape = (max(0, end - first), *self.shape[1:])
+        return FrameBuffer(shape, lambda count: self._load(first + count if count else 0)[first:end])
 
 
-# (frames, height, width, 3) uint8 RGB, all there or still arriving.
-Pixels = npt.NDArray[np.uint8] | ArrivingPixels
+# (frames, height, width, 3) uint8 RGB.
+Pixels = npt.NDArray[np.uint8] | FrameBuffer
 
 
 def part(pixels: Pixels, first: int, end: int) -> Pixels:
-    """Give the frames from `first` to before `end`, those that still arrive without waiting for them."""
-    return pixels.between(first, end) if isinstance(pixels, ArrivingPixels) else pixels[first:end]
+    """Return the frames from `first` up to before `end`, without waiting for those that are not decoded yet."""
+    return pixels.between(first, end) if isinstance(pixels, FrameBuffer) else pixels[first:end]

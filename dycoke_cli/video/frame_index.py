@@ -1,4 +1,4 @@
-"""What is known of a video before its pictures are decoded: its frames, and the way to each."""
+"""The index of a video stream: timestamps, key frames and how to reach each frame, read without decoding it all."""
 
 from dataclasses import dataclass
 
@@ -10,30 +10,30 @@ from dycoke_cli.video.frame_list import FrameList
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameIndex(FrameList):
-    """The table of contents of one video stream, in the order in which frames are shown."""
+    """The frames of one video stream in display order, with what decoders need to find each."""
 
     path: str  # absolute
     container: str
     codec: str
-    stored_width: int  # where pixels are not square, another than the width; the heights are the same
-    pts: npt.NDArray[np.int64]  # (frames,) rising, in the stream's time base
-    keys: npt.NDArray[np.int64]  # (key frames,) rising, hidden ones included
-    promised: int  # frames there should be, by the header or by the packets
-    promised_s: float  # how long the header says that the video is; 0 when it does not say
+    stored_width: int  # before pixels are made square, which changes the width alone
+    pts: npt.NDArray[np.int64]  # (frames,) rising, in the time base of the stream
+    keys: npt.NDArray[np.int64]  # (key frames,) pts, rising, with those that an edit list hides
+    expected_frames: int  # by the header or by the packets
+    header_duration_s: float  # 0: not in the header
     damaged: bool  # packets are broken or missing
-    one_clock: bool  # the times of the packets never jump back
-    exact: bool  # the packets tell all; otherwise only a full decode can
-    seekable: bool  # a frame can be reached from the key frame before it
-    doubt: str | None  # why decord would not be right here; None when it is
-    places: npt.NDArray[np.int64] | None = None  # (frames,) their places among all that decode; None: by pts
-    one_thread: bool = False  # frame threads would lose more of this damaged file
+    monotonic_dts: bool  # packet times never go back, as they do in joined .ts files
+    exact: bool  # the packets describe every frame; otherwise only a full decode does
+    seekable: bool  # each frame can be decoded from the key frame before it
+    decord_risk: str | None  # why decord could return wrong frames; None: it is safe
+    places: npt.NDArray[np.int64] | None = None  # (frames,) among all decoded frames; None: find frames by pts
+    one_thread: bool = False  # frame threads would lose more frames of this damaged file
 
     def key_before(self, pts: int) -> int:
-        """The last key frame shown at or before a moment, from which everything up to it decodes."""
+        """Return the pts of the last key frame at or before `pts`, from which a decoder can start."""
         return int(self.keys[max(0, int(np.searchsorted(self.keys, pts, side="right")) - 1)])
 
     def decoded_for(self, chosen: npt.NDArray[np.int64]) -> int:
-        """How many frames have to be decoded to show these: from key frames, or from the one shown before.
+        """Return how many frames have to be decoded for these: from key frames, or on from the previous chosen one.
 
         chosen: (frames,) rising places.
         """
@@ -42,9 +42,9 @@ class FrameIndex(FrameList):
         return int((chosen - np.maximum(keys - 1, before)).sum())
 
 
-def shortfall(duration_s: float, promised_s: float, frames: int) -> tuple[str, ...]:
-    """Says that a video ends before the end that its header promises, by more than rounding explains."""
+def shortfall(duration_s: float, header_duration_s: float, frames: int) -> tuple[str, ...]:
+    """Return a warning if a video is shorter than its header states by more than rounding, else ()."""
     step_s = duration_s / max(1, frames)
-    if promised_s - duration_s <= max(0.3, 1.5 * step_s, 0.01 * promised_s):
+    if header_duration_s - duration_s <= max(0.3, 1.5 * step_s, 0.01 * header_duration_s):
         return ()
-    return (f"it ends at {duration_s:.2f} s of the {promised_s:.2f} s that its header promises",)
+    return (f"it ends at {duration_s:.2f} s, before the {header_duration_s:.2f} s that its header states",)

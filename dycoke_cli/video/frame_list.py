@@ -1,4 +1,4 @@
-"""Which frames are shown, when, and how large: all that the choice and the drawing of frames need to know."""
+"""Times, size and orientation of the frames of a video or image sequence, for sampling and decoding."""
 
 from dataclasses import dataclass, field
 
@@ -11,30 +11,30 @@ from dycoke_cli.video.orientation import Orientation
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameList:
-    """The frames of one video in the order in which they are shown."""
+    """The frames of one video in display order."""
 
-    name: str  # as the messages call it
+    name: str  # in messages
     width: int  # of a frame with square pixels, before the orientation is applied
     height: int
     orientation: Orientation = field(default_factory=Orientation)
     seconds: npt.NDArray[np.float64]  # (frames,) rising from 0
     hdr: Hdr | None = None  # None: ordinary video
     duration_s: float  # from the first frame to the end of the last one
-    losses: tuple[str, ...] = ()  # what is missing or damaged, one line each
-    notes: tuple[str, ...] = ()  # what else there is to tell
+    losses: tuple[str, ...] = ()  # warnings about missing or damaged frames, one line each
+    notes: tuple[str, ...] = ()  # other warnings, one line each
 
     @property
     def fps(self) -> float:
-        """The average rate."""
+        """Average frames per second; 0 if the duration is 0."""
         return len(self.seconds) / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """Width and height as shown."""
+        """Width and height after the orientation is applied."""
         return (self.height, self.width) if self.orientation.transpose else (self.width, self.height)
 
     def scaled(self, max_pixels: int) -> tuple[int, int]:
-        """Width and height before the orientation is applied, reduced in proportion to at most `max_pixels`."""
+        """Return width and height, before the orientation is applied, scaled down to at most `max_pixels`."""
         if self.width * self.height <= max_pixels:
             return self.width, self.height
         scale = (max_pixels / (self.width * self.height)) ** 0.5

@@ -1,4 +1,4 @@
-"""What a decoded video is: pixels, where they come from, and when they are shown."""
+"""The sampled frames of a video: pixels, places, timestamps, and facts about the file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 from dycoke_cli.video.thumbnail import thumbnail_of
 
-READING = 2  # raised when a file comes to give other frames or times: what was made of the old ones is stale
+READING = 2  # part of the cache key; raised when the readers return other frames or times for the same file
 Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts about the file, as the container and the decoder give them."""
+    """Facts about a video file, from its container and decoder."""
 
     path: str
     duration_s: float  # from the first shown frame to the end of the last one
@@ -29,7 +29,7 @@ class VideoInfo:
     warnings: tuple[str, ...] = ()  # one line each, for stderr
 
     def as_json(self) -> dict[str, Any]:
-        """The keys of `video` in `ask --json`, without the sampled frames."""
+        """Return the keys of `video` in `ask --json`, without the sampled frames."""
         return {
             "path": self.path,
             "duration_s": self.duration_s,
@@ -49,17 +49,15 @@ class VideoInfo:
 class Frames:
     """The sampled frames of one video, in the order in which they are shown."""
 
-    # (frames, height, width, 3) uint8 RGB: an array, ArrivingPixels while it is still being filled, or LaterPixels,
-    # which are decoded when somebody takes a part of them.
-    pixels: Any
+    pixels: Any  # (frames, height, width, 3) uint8 RGB: an array, or a FrameBuffer while frames are being decoded
     indices: tuple[int, ...]  # (frames,) place in display order, from 0
     seconds: tuple[float, ...]  # (frames,) time since the first shown frame of the file
     info: VideoInfo
-    small: npt.NDArray[np.uint8] | None = None  # (frames, height, width, 3) what `picture` gives, where it is known
+    small: npt.NDArray[np.uint8] | None = None  # (frames, height, width, 3) thumbnails, if known
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def picture(self, place: int) -> Picture:
-        """Gives one frame as a small picture to show: the same from the cache as from a decoder."""
+        """Return the thumbnail of one frame; the cache keeps it, so that it does not depend on where the frame is from."""
         return thumbnail_of(self.pixels[place]) if self.small is None else self.small[place]

@@ -1,4 +1,4 @@
-"""How a stored picture is turned and mirrored before it is shown."""
+"""Rotation and mirroring of stored frames for display, read from a display matrix."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Orientation:
-    """The eight ways in which a rectangle fits itself: swap the axes first, then flip."""
+    """One of the eight symmetries of a rectangle: the axes are swapped first, then flipped."""
 
     transpose: bool = False
     flip_rows: bool = False
     flip_columns: bool = False
-    right_angle: bool = True  # false: the file asks for another angle and gets none
+    right_angle: bool = True  # false: the file asks for another angle, which is not applied
 
     @classmethod
     def of_matrix(cls, matrix: npt.NDArray[np.int32]) -> "Orientation":
-        """Reads a display matrix, (9,) fixed point: x' = a x + c y and y' = b x + d y, with y pointing down.
+        """Parse a display matrix, (9,) fixed point: x' = a x + c y and y' = b x + d y, with y pointing down.
 
-        All four numbers are needed: the angle alone takes a mirrored picture for one turned by 180 degrees.
+        All four numbers are needed: the angle alone cannot distinguish mirroring from a rotation by 180 degrees.
         """
         a, b, c, d = (int(np.sign(matrix[place])) for place in (0, 1, 3, 4))
         if b == c == 0 and a and d:
@@ -30,15 +30,15 @@ class Orientation:
 
     @property
     def mirrored(self) -> bool:
-        """Whether no rotation alone can do it."""
+        """Whether it includes a reflection, which no rotation replaces."""
         return self.transpose ^ self.flip_rows ^ self.flip_columns
 
-    def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Turns (height, width, 3) as stored into (height, width, 3) as shown, as a view."""
+    def apply(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return a stored frame (height, width, 3) as it is displayed, (height, width, 3), as a view."""
         if self.transpose:
-            picture = picture.swapaxes(0, 1)
+            frame = frame.swapaxes(0, 1)
         if self.flip_rows:
-            picture = picture[::-1]
+            frame = frame[::-1]
         if self.flip_columns:
-            picture = picture[:, ::-1]
-        return picture
+            frame = frame[:, ::-1]
+        return frame

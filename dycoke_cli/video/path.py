@@ -1,7 +1,7 @@
-"""What a user wrote for a file becomes its path: ~, file:// and sample: are resolved, and what is no path is explained.
+"""Resolve ~, file:// and sample: in paths given by users, and explain what is not a path (web addresses, patterns).
 
-A shell leaves ~ and patterns as they are within quotes, and so does whoever calls this as a library. A file that is
-really called so wins over all of it.
+Shells leave ~ and patterns unexpanded within quotes, and callers of the library pass them unexpanded. A file with
+exactly the given name takes precedence over every such meaning.
 """
 
 import glob
@@ -16,13 +16,13 @@ from dycoke_cli.video import samples
 from dycoke_cli.video.source import check_source, pictures_in, shown
 from dycoke_cli.video.stdin import STDIN
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_WEB = re.compile(r"(https?|ftps?)://", re.IGNORECASE)
-_FILE = re.compile(r"file:(?://([^/]*))?(/.*)?", re.IGNORECASE | re.DOTALL)
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_WEB_URL = re.compile(r"(https?|ftps?)://", re.IGNORECASE)
+_FILE_URL = re.compile(r"file:(?://([^/]*))?(/.*)?", re.IGNORECASE | re.DOTALL)
 
 
 def readable_path(written: str | os.PathLike[str]) -> str:
-    """Give the path of a video that can be opened, before anything is loaded for it. Raises VideoError, InputError."""
+    """Return the path of a video, images or `-`, checked to be readable. Raise VideoError or InputError."""
     path = video_path(written)
     if path != STDIN:
         check_source(path)
@@ -31,16 +31,16 @@ def readable_path(written: str | os.PathLike[str]) -> str:
 
 
 def video_path(written: str | os.PathLike[str], folder: str = "") -> str:
-    """Give the path that is meant for a video, or a folder of them; `-` stays.
+    """Resolve the path of a video or of a folder of videos; `-` is returned unchanged.
 
-    folder: what relative paths are relative to. Raises VideoError for a web address and for a pattern that fits
-    something, InputError for another machine's file.
+    folder: base of relative paths. Raise VideoError for a web address or a pattern that matches files, InputError for a
+    file of another machine.
     """
     written = os.fspath(written)
     if (written == STDIN and not folder) or os.path.lexists(os.path.join(folder, written)):
         return os.path.join(folder, written)
-    if _ADDRESS.match(written) and not _FILE.match(written):
-        raise VideoError(f"{shown(written)} is no file on this machine.", _fetching(written), reason="missing")
+    if _URL.match(written) and not _FILE_URL.match(written):
+        raise VideoError(f"{shown(written)} is no file on this machine.", _download_hint(written), reason="missing")
     path = local_path(samples.resolve(written), folder)
     if re.search(r"[*?[]", path) and not os.path.lexists(path) and (found := sorted(glob.glob(path))):
         first = os.path.normpath(found[0])
@@ -54,12 +54,12 @@ def video_path(written: str | os.PathLike[str], folder: str = "") -> str:
 
 
 def local_path(written: str, folder: str = "") -> str:
-    """Give the path that is meant for a file of any kind. Raises InputError for another machine's file."""
+    """Resolve the path of a file of any kind. Raise InputError for a web address or a file of another machine."""
     literal = os.path.join(folder, written)
     if os.path.lexists(literal):
         return literal
-    address = _FILE.fullmatch(written)
-    if address is None and _WEB.match(written):
+    address = _FILE_URL.fullmatch(written)
+    if address is None and _WEB_URL.match(written):
         raise InputError(f"{written!r} is no file on this machine", f"Save it first: curl -sLO {shlex.quote(written)}")
     if address is None or not (address[1] or address[2]):
         return os.path.join(folder, os.path.expanduser(written))
@@ -72,7 +72,7 @@ def local_path(written: str, folder: str = "") -> str:
 
 
 def _unquoted(path: str) -> str:
-    """Turn the path of a file:// address into one of this system."""
+    """Convert the path part of a file:// address to a path of this system."""
     if sys.platform == "win32":
         from urllib.request import url2pathname
 
@@ -80,8 +80,9 @@ def _unquoted(path: str) -> str:
     return os.fsdecode(unquote_to_bytes(path))
 
 
-def _fetching(address: str) -> str:
+def _download_hint(address: str) -> str:
+    """Return the remedy for an address: how to pipe or save it."""
     quoted = shlex.quote(address)
-    if _WEB.match(address):
+    if _WEB_URL.match(address):
         return f"Pipe it in: curl -sL {quoted} | dycoke ask - QUESTION; or save it first: curl -sLo video.mp4 {quoted}"
     return "Save it to a file first, or pipe it in: dycoke ask - QUESTION"

@@ -1,4 +1,4 @@
-"""Frames on their way from the decoder process."""
+"""Frames that a decoder process has been asked for."""
 
 import threading
 import time
@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from dycoke_cli.video.frame_buffer import ArrivingPixels, FramesReplacedError
+import numpy as np
+import numpy.typing as npt
+
+from dycoke_cli.video.frame_buffer import FrameBuffer
 from dycoke_cli.video.frames import Frames
 
 Progress = Callable[[int, int], None]
@@ -19,95 +22,113 @@ _AWAKE_S = 0.1  # a wait this short can be interrupted on every system
 
 @dataclass(eq=False)
 class PendingFrames:
-    """A promise of frames: the caller may load a model meanwhile, and use the first before the last are there."""
+    """A future of frames, whose first ones can be used before the last are decoded.
+
+    A decoder that fails or is refuted is replaced by another one, which announces frames anew: `attempt` counts that.
+    """
 
     name: str
     request: dict[str, Any]
     done: int = 0
     total: int = 0
+    attempt: int = 0
     future: "Future[Frames]" = field(default_factory=Future)
     began: float = field(default_factory=time.perf_counter)
-    seconds: float = 0.0  # from the request to the last frame, once it is here
-    cpu_s: float = 0.0  # processor time of the child, once they are here
-    _coming: Frames | None = None  # all but the pixels is known
-    _attempt: int = 0
+    seconds: float = 0.0  # from the request to the last frame, once it is decoded
+    waited_s: float = 0.0  # that callers have waited for pixels
+    cpu_s: float = 0.0  # processor time of the decoder process, once all frames are decoded
+    _announced: Frames | None = None
+    _size: tuple[int, int] | None = None  # of frames that were announced, once the future is done
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def come(self, frames: Frames) -> None:
-        """Announces frames whose pixels follow; those announced before are void."""
+    @classmethod
+    def completed(cls, name: str, frames: Frames, seconds: float) -> "PendingFrames":
+        """Return a future that is done: of frames that took so many seconds until now."""
+        pending = cls(name, {}, began=time.perf_counter() - seconds)
+        pending.announce(frames)
+        pending.complete(frames)
+        pending.seconds = seconds
+        return pending
+
+    def announce(self, frames: Frames) -> None:
+        """Make known all but the content of the pixels; replaces frames that were announced before."""
         with self._changed:
-            self._attempt += 1
-            self._coming, self.done, self.total = frames, 0, len(frames)
+            self.attempt += 1
+            load = partial(self._load, self.attempt, frames.pixels)
+            self._announced = replace(frames, pixels=FrameBuffer(frames.pixels.shape, load))
+            self.done, self.total = 0, len(frames)
             self._changed.notify_all()
 
     def advance(self, done: int) -> None:
-        """Says how many of the frames that come are there."""
+        """Set how many of the announced frames are decoded."""
         with self._changed:
             self.done = done
             self._changed.notify_all()
 
-    def arrive(self, frames: Frames, cpu_s: float = 0.0) -> None:
-        """Hands the frames over."""
+    def complete(self, frames: Frames, cpu_s: float = 0.0) -> None:
+        """Set the result."""
         with self._changed:
             self.seconds, self.cpu_s = time.perf_counter() - self.began, cpu_s
-            self.future.set_result(frames)
-            self._changed.notify_all()
+            self._end(lambda: self.future.set_result(frames))
 
     def fail(self, error: BaseException) -> None:
-        """Says that they never come."""
+        """Set the error that every wait raises from now on."""
         with self._changed:
-            self.future.set_exception(error)
-            self._changed.notify_all()
+            self._end(lambda: self.future.set_exception(error))
+
+    def _end(self, settle: Callable[[], None]) -> None:
+        self._size, self._announced = self.size, None  # they refer to this object: the cycle would keep the pixels
+        settle()
+        self._changed.notify_all()
 
     def wait_until_opened(self, timeout_s: float) -> None:
-        """Waits until the file is known to be a video, but no longer than this. Raises VideoError, UsageError."""
+        """Wait until the file is known to be a video, at most so long. Raises VideoError, UsageError."""
         self._wait_until(lambda: self.total > 0, timeout_s)
 
-    def coming(self) -> Frames:
-        """Waits until all but the pixels is known. Raises VideoError, UsageError.
+    def announced(self) -> Frames:
+        """Wait until all but the content of the pixels is known; once all frames are decoded, return the result.
 
-        To take a part of the pixels is to wait for it, and may raise FramesReplacedError: then begin anew from here.
+        Pixels of frames that were replaced meanwhile hold whatever was decoded of them: compare `attempt` before and
+        after they are used. Raises VideoError, UsageError.
         """
-        self._wait_until(lambda: self._coming is not None)
+        self._wait_until(lambda: self._announced is not None)
         with self._changed:
-            frames, attempt = self._coming, self._attempt
+            frames = self.future.result() if self.future.done() else self._announced
         assert frames is not None
-        return replace(frames, pixels=ArrivingPixels(frames.pixels, partial(self._wait_for, attempt)))
+        return frames
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the frames, as far as they are known by now."""
-        coming = self._coming
-        return None if coming is None else (coming.pixels.shape[1], coming.pixels.shape[2])
+        """Height and width of the frames; None before they are announced."""
+        announced = self._announced
+        return self._size if announced is None else (announced.pixels.shape[1], announced.pixels.shape[2])
 
     def result(self, on_progress: Progress | None = None) -> Frames:
-        """Waits for the frames, calling on_progress(done, total) while they come. Raises VideoError, UsageError."""
-        seen = 0
+        """Wait for all frames, calling on_progress(done, total) meanwhile. Raises VideoError, UsageError."""
+        reported = 0
         finished = False
         while not finished:
             with suppress(TimeoutError):
                 self.future.exception(timeout=_AWAKE_S)
             finished = self.future.done()
             done, total = self.done, self.total
-            if on_progress is not None and done > seen:
-                seen = done
+            if on_progress is not None and done > reported:
+                reported = done
                 on_progress(done, total)
         return self.future.result()
 
-    def _wait_for(self, attempt: int, count: int) -> None:
-        """Waits for the first frames of an attempt; for the last one until the reader itself believes them all."""
+    def _load(self, attempt: int, pixels: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
+        """Return the pixels of an attempt once its first `count` frames are decoded, or once it has been replaced.
 
-        def there() -> bool:
-            if self._attempt != attempt:
-                raise FramesReplacedError
-            return count < self.total and self.done >= count
-
-        self._wait_until(there)
-        if self._attempt != attempt:
-            raise FramesReplacedError
+        The last frame counts as decoded when the whole attempt has been accepted.
+        """
+        began = time.perf_counter()
+        self._wait_until(lambda: self.attempt != attempt or (count < self.total and self.done >= count))
+        self.waited_s += time.perf_counter() - began
+        return pixels
 
     def _wait_until(self, holds: Callable[[], bool], timeout_s: float = float("inf")) -> None:
-        """Waits until something holds or the reading has ended. Raises what it ended with."""
+        """Wait until a condition holds or the future is done. Raises the future's error."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while not self.future.done() and not holds() and time.monotonic() < deadline:

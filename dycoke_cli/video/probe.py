@@ -1,4 +1,4 @@
-"""The index of a video, read from its packets without decoding them, and the list of what decord gets right."""
+"""Read the frame index of a video from its packets, without decoding, and decide whether decord is safe for it."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -14,60 +14,60 @@ from dycoke_cli.video.first_frame import FirstFrame
 from dycoke_cli.video.frame_index import FrameIndex, shortfall
 from dycoke_cli.video.timestamps import Timestamps
 
-_SEEKABLE = {"mov": "mp4", "matroska": "matroska"}  # the first of FFmpeg's names for the format -> ours
+_SEEKABLE = {"mov": "mp4", "matroska": "matroska"}  # FFmpeg's first name for the format -> ours
 _DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores"}
 
-_UNKNOWN = -(2**63)  # FFmpeg's own mark for a time that is not there
+_UNKNOWN = -(2**63)  # FFmpeg's value for a missing time
 _ROW = np.dtype([("pts", "i8"), ("dts", "i8"), ("duration", "i8"), ("key", "?"), ("hidden", "?")])
 
 
 @dataclass(frozen=True, eq=False)
 class Packets:
-    """What the packets of one stream say, in the order of the file."""
+    """Times and flags of the packets of one stream, in file order."""
 
     pts: npt.NDArray[np.int64]  # (packets,) all zero unless `complete`
     durations: npt.NDArray[np.int64]  # (packets,)
     key: npt.NDArray[np.bool_]  # (packets,)
-    hidden: npt.NDArray[np.bool_]  # (packets,) decoded, but cut away by an edit list
-    one_clock: bool  # times never jump back, as in a joined .ts
-    complete: bool  # each packet is one frame at a moment of its own
+    hidden: npt.NDArray[np.bool_]  # (packets,) decoded, but hidden by an edit list
+    monotonic_dts: bool  # decoding times never go back, as they do in joined .ts files
+    complete: bool  # each packet is one frame with a time of its own
     damaged: bool
 
     @classmethod
     def read(cls, container: "av.container.InputContainer", stream: int, beat: Callable[[], None]) -> "Packets":
-        """Walks through the whole file."""
+        """Demux the whole file, calling `beat` with each packet."""
         damage: list[Exception | None] = []
-        rows = np.fromiter(_walk(container, stream, beat, damage), _ROW)
+        rows = np.fromiter(_demux(container, stream, beat, damage), _ROW)
         pts, dts = rows["pts"], rows["dts"][rows["dts"] != _UNKNOWN]
-        one_clock = bool(np.all(np.diff(dts) > 0))
-        complete = len(pts) > 0 and one_clock and _UNKNOWN not in pts and len(np.unique(pts)) == len(pts)
+        monotonic_dts = bool(np.all(np.diff(dts) > 0))
+        complete = len(pts) > 0 and monotonic_dts and _UNKNOWN not in pts and len(np.unique(pts)) == len(pts)
         return cls(
             pts=pts if complete else np.zeros(len(pts), dtype=np.int64),
             durations=rows["duration"],
             key=rows["key"],
             hidden=rows["hidden"],
-            one_clock=one_clock,
+            monotonic_dts=monotonic_dts,
             complete=complete,
             damaged=bool(damage),
         )
 
     def closed_gops(self) -> bool:
-        """Whether no frame is shown before the key frame that it is stored after."""
+        """Return whether no frame is displayed before the key frame that precedes it in the file."""
         rank = np.argsort(np.argsort(self.pts))
         keys = np.flatnonzero(self.key)
         return bool(np.all(rank[keys] == keys))
 
 
-def _walk(
+def _demux(
     container: "av.container.InputContainer", stream: int, beat: Callable[[], None], damage: list[Exception | None]
 ) -> Iterator[tuple[int, int, int, bool, bool]]:
-    """Yields a _ROW for each packet, and notes what is broken."""
+    """Yield a _ROW for each packet; append an entry to `damage` for each corrupt packet or error."""
     try:
         for packet in container.demux(container.streams[stream]):
             beat()
             if packet.is_corrupt:
                 damage.append(None)
-            if packet.size:  # the last one is empty and only asks a decoder to finish
+            if packet.size:  # the last packet is empty: it flushes the decoder
                 pts, dts = packet.pts, packet.dts
                 yield (
                     _UNKNOWN if pts is None else pts,
@@ -83,7 +83,7 @@ def _walk(
 
 
 def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
-    """Reads the index of the best video stream, calling `beat` on the way. Raises VideoError."""
+    """Read the index of the best video stream, calling `beat` with each packet. Raise VideoError."""
     first = FirstFrame.read(path, name, beat)
     with open_container(path, name) as container:
         stream = video_stream(container, name)
@@ -94,14 +94,14 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
         base, rate = float(stream.time_base), float(stream.average_rate or 0)
         seconds = np.asarray((packets.pts[order] - packets.pts[order][:1]) * base, dtype=np.float64)
         kind = _SEEKABLE.get(format_name, format_name)
-        clock = Timestamps.of_index(seconds, kind)
-        duration_s = _end(clock.seconds, float(packets.durations[order][-1:].sum()) * base, rate)
-        end_s = duration_s + clock.skipped_s
-        promised_s = _promised_s(container, stream)
-        # A header may count frames that an edit list hides; it is held to its count only where time is missing too.
-        cut = stream.frames > len(packets.pts) and promised_s - end_s > 1.5 / (rate or 25)
+        timestamps = Timestamps.of_index(seconds, kind)
+        duration_s = _end(timestamps.seconds, float(packets.durations[order][-1:].sum()) * base, rate)
+        end_s = duration_s + timestamps.skipped_s
+        header_s = _header_duration_s(container, stream)
+        # A header may count frames that an edit list hides: its count matters only where the duration falls short too.
+        cut = stream.frames > len(packets.pts) and header_s - end_s > 1.5 / (rate or 25)
         damaged = packets.damaged or cut
-        short = shortfall(end_s, promised_s, len(order))
+        short = shortfall(end_s, header_s, len(order))
         return FrameIndex(
             path=path,
             name=name,
@@ -114,22 +114,22 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
             hdr=first.hdr,
             pts=packets.pts[order],
             keys=np.sort(packets.pts[packets.key]),
-            seconds=clock.seconds,
+            seconds=timestamps.seconds,
             duration_s=duration_s,
-            promised=(stream.frames if cut else len(packets.pts)) - int(packets.hidden.sum()),
-            promised_s=promised_s,
+            expected_frames=(stream.frames if cut else len(packets.pts)) - int(packets.hidden.sum()),
+            header_duration_s=header_s,
             damaged=damaged,
-            one_clock=packets.one_clock,
+            monotonic_dts=packets.monotonic_dts,
             exact=len(order) > 0 and not damaged,
             seekable=format_name in _SEEKABLE and bool(packets.key.any()),
-            doubt=_doubt(packets, container, stream) or first.doubt,
-            losses=() if damaged else _unfinished(path, kind) or short + clock.holes(kind, damaged=False),
-            notes=first.notes + clock.notes,
+            decord_risk=_doubt(packets, container, stream) or first.decord_risk,
+            losses=() if damaged else _missing_end(path, kind) or short + timestamps.gaps(kind, damaged=False),
+            notes=first.notes + timestamps.notes,
         )
 
 
-def _unfinished(path: str, format_name: str) -> tuple[str, ...]:
-    """Says that a GIF lacks its end, which no decoder notices."""
+def _missing_end(path: str, format_name: str) -> tuple[str, ...]:
+    """Return a warning if the end of a GIF is missing, which no decoder reports, else ()."""
     if format_name != "gif":
         return ()
     with open(path, "rb") as file:
@@ -137,8 +137,8 @@ def _unfinished(path: str, format_name: str) -> tuple[str, ...]:
         return () if file.read().rstrip(b"\0").endswith(b";") else ("its end is missing",)
 
 
-def _promised_s(container: "av.container.InputContainer", stream: "av.video.stream.VideoStream") -> float:
-    """How long the header says the picture runs; 0 where that cannot be told from how long the sound does."""
+def _header_duration_s(container: "av.container.InputContainer", stream: "av.video.stream.VideoStream") -> float:
+    """Return the duration of the video stream by the header; 0 where it cannot be told from that of the audio."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     # Some containers count from zero, not from their first frame.
@@ -149,13 +149,14 @@ def _promised_s(container: "av.container.InputContainer", stream: "av.video.stre
 def _doubt(
     packets: Packets, container: "av.container.InputContainer", stream: "av.video.stream.VideoStream"
 ) -> str | None:
-    """Says in a few words why decord would not give the right frames, or None.
+    """Return in a few words why decord is not safe for this file, or None.
 
-    decord 0.6 ends in silently wrong frames or an endless loop on these; files that pass were right in any order.
+    decord 0.6 silently returns wrong frames or hangs on these; on all other files tested, its frames were right in any
+    order of access.
     """
     codec = stream.codec_context.codec.canonical_name
     format_name = container.format.name.split(",")[0]
-    doubts = {
+    risks = {
         "decord is not installed": importlib.util.find_spec("decord") is None,
         codec.upper(): codec not in _DECORD_CODECS,
         f"{format_name} container": format_name not in _SEEKABLE,
@@ -171,11 +172,11 @@ def _doubt(
         "open GOP": not packets.closed_gops(),
         "times above 2^31": packets.pts.max(initial=0) >= 2**31,
     }
-    return next((words for words, holds in doubts.items() if holds), None)
+    return next((words for words, holds in risks.items() if holds), None)
 
 
 def _end(seconds: npt.NDArray[np.float64], last_s: float, rate: float) -> float:
-    """When the last frame ends: by its own duration, else by the rate, else by the usual step."""
+    """Return when the last frame ends, in seconds: by its own duration, else by the rate, else by the median step."""
     if not len(seconds):
         return 0.0
     step = 1 / rate if rate else float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0

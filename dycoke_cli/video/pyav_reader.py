@@ -1,4 +1,4 @@
-"""Frames by PyAV: by seeking where the index is exact, by counting elsewhere."""
+"""Decode frames with PyAV: by seeking to timestamps where the index is exact, else by counting frames."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -13,12 +13,12 @@ from dycoke_cli.video.container import open_container, video_stream
 from dycoke_cli.video.frame_index import FrameIndex
 from dycoke_cli.video.frames import Picture
 
-_REORDERED = 4  # packets that a decoder may hold back to put frames in order
-_SHRINKING = {"mjpeg", "jpeg2000"}  # decode at half the size exactly, as no frame is built on another
+_REORDERED = 4  # packets that a decoder may hold back to reorder frames
+_LOWRES_CODECS = {"mjpeg", "jpeg2000"}  # exact at reduced size, as no frame refers to another
 
 
 class IndexRefutedError(Exception):
-    """A frame of the index cannot be decoded: only counting tells what is there."""
+    """A frame of the index cannot be decoded; only counting all frames finds what can."""
 
 
 def pictures(
@@ -28,36 +28,36 @@ def pictures(
     beat: Callable[[], None],
     seek_cost: int | None = None,
 ) -> Iterator[Picture]:
-    """Yields the upright pictures of `chosen`, calling `beat` with each packet.
+    """Yield the upright frames of `chosen`, calling `beat` with each packet.
 
-    chosen: (frames,) rising places in the index; size: width and height to scale to, before the orientation.
-    seek_cost: how many frames can be decoded in the time of a seek, which decides between seeking and reading on, and
-    never what is shown. None: as many as the decoder has in hand, which a seek throws away.
-    Raises IndexRefutedError when the file is more damaged than its index tells.
+    chosen: (frames,) rising places in the index; size: width and height to scale to, before the orientation is applied.
+    seek_cost: how many frames can be decoded in the time of a seek; it decides between seeking and reading on, and does
+    not change the frames. None: as many as the decoder holds, which a seek discards.
+    Raise IndexRefutedError if the file is more damaged than its index indicates.
     """
     with open_container(index.path, index.name) as container:
         stream = video_stream(container, index.name)
         use_threads(stream, not index.one_thread)
-        if index.codec in _SHRINKING and index.losses == ():
+        if index.codec in _LOWRES_CODECS and index.losses == ():
             stream.codec_context.options |= {"lowres": str(_halvings(index, size))}
         rgb = RgbConverter(*size, index.hdr)
         if index.places is None:
-            in_hand = stream.codec_context.thread_count + _REORDERED
-            cost = in_hand if seek_cost is None else seek_cost
-            found = _Walk(container, stream, index, chosen, beat, cost).frames()
+            held = stream.codec_context.thread_count + _REORDERED
+            cost = held if seek_cost is None else seek_cost
+            decoded = _SeekingDecoder(container, stream, index, chosen, beat, cost).frames()
         else:
-            found = _counted(all_frames(container, stream, beat, []), index.places[chosen].tolist())
-        for frame in found:
+            decoded = _pick(all_frames(container, stream, beat, []), index.places[chosen].tolist())
+        for frame in decoded:
             yield index.orientation.apply(rgb.convert(frame))
 
 
 def _halvings(index: FrameIndex, size: tuple[int, int]) -> int:
-    """How often a frame can be halved and still be as large as wanted; decoders offer up to three."""
+    """Return how often a decoder can halve the frame without falling below `size`: at most 3."""
     return min(3, max(0, int(np.log2(min(index.stored_width / size[0], index.height / size[1])))))
 
 
 def use_threads(stream: "av.video.stream.VideoStream", many: bool) -> None:
-    """Lets the decoder work on several frames at once, or on one after another."""
+    """Set whether the decoder works on several frames at once or on one thread."""
     if many:
         stream.thread_type = "AUTO"
     else:
@@ -70,7 +70,7 @@ def all_frames(
     beat: Callable[[], None],
     errors: list[Exception],
 ) -> Iterator["av.VideoFrame"]:
-    """Yields everything that decodes, in order, and notes each error instead of raising it."""
+    """Yield all frames that decode, in order; append each error to `errors` instead of raising it."""
     packets = container.demux(stream)
     while True:
         beat()
@@ -91,9 +91,9 @@ def all_frames(
             errors.append(error)
 
 
-def _counted(decoded: Iterator["av.VideoFrame"], places: list[int]) -> Iterator["av.VideoFrame"]:
-    """Picks frames by their place among all that decode; damaged files do not always give them in order."""
-    waiting = set(places)
+def _pick(decoded: Iterator["av.VideoFrame"], places: list[int]) -> Iterator["av.VideoFrame"]:
+    """Yield the frames at `places` of all that decode; in damaged files, places need not rise."""
+    chosen = set(places)
     ready: dict[int, av.VideoFrame] = {}
     place = -1
     for wanted in places:
@@ -102,13 +102,13 @@ def _counted(decoded: Iterator["av.VideoFrame"], places: list[int]) -> Iterator[
             if frame is None:
                 return
             place += 1
-            if place in waiting:
+            if place in chosen:
                 ready[place] = frame
         yield ready.pop(wanted)
 
 
-class _Walk:
-    """The way through a file from wanted frame to wanted frame, each recognised by its pts."""
+class _SeekingDecoder:
+    """Decoder of chosen frames, found by pts, that seeks to a key frame where this is cheaper than reading on."""
 
     def __init__(
         self,
@@ -121,19 +121,20 @@ class _Walk:
     ) -> None:
         self.container, self.stream, self.index, self.beat = container, stream, index, beat
         self.seek_cost = seek_cost
-        self.wanted = [int(pts) for pts in index.pts[chosen]]
-        self.pending = set(self.wanted)
+        self.targets = [int(pts) for pts in index.pts[chosen]]
+        self.pending = set(self.targets)
         self.packets: Iterator[av.Packet] = container.demux(stream)
         self.ready: dict[int, av.VideoFrame] = {}
-        self.key = int(index.keys[0]) if len(index.keys) else 0  # the last key frame that was decoded
-        self.fed = -(2**63)  # the latest time among the packets that went in
-        self.last = -(2**63)  # the time of the last frame that came out
+        self.key = int(index.keys[0]) if len(index.keys) else 0  # pts of the last key frame sent to the decoder
+        self.fed = -(2**63)  # the highest pts of the packets sent to the decoder
+        self.last = -(2**63)  # the pts of the last decoded frame
 
     def frames(self) -> Iterator["av.VideoFrame"]:
+        """Yield the chosen frames. Raise IndexRefutedError if one is missing or damaged."""
         try:
-            # The first packet comes before any seek: x264 writes into it what the decoding of 4:4:4 needs.
-            self._feed(self.wanted[0])
-            for target in self.wanted:
+            # The first packet is decoded before any seek: with x264 it holds what the decoding of 4:4:4 needs.
+            self._feed(self.targets[0])
+            for target in self.targets:
                 key = self.index.key_before(target) if self.index.seekable else self.key
                 if key > self.key and target not in self.ready and self._far(key):
                     self._seek(key)
@@ -145,12 +146,12 @@ class _Walk:
             raise IndexRefutedError from None
 
     def _far(self, key: int) -> bool:
-        """Whether more frames lie before a key frame than could be decoded in the time of a seek."""
+        """Return whether decoding on to a key frame would cost more than a seek."""
         here, there = np.searchsorted(self.index.pts, [self.fed, key])
         return bool(there - here > self.seek_cost)
 
     def _feed(self, target: int) -> None:
-        """Decodes one packet. Raises IndexRefutedError where the target has been passed or the picture is damaged."""
+        """Decode one packet. Raise IndexRefutedError if the target has been passed or a frame is damaged."""
         self.beat()
         packet = next(self.packets, None)
         if packet is None:
@@ -159,7 +160,7 @@ class _Walk:
             self.fed = max(self.fed, packet.pts)
             if packet.is_keyframe:
                 self.key = max(self.key, packet.pts)
-        if self.index.seekable:  # elsewhere, as in AVI, times may be made up, which only shows when nothing is skipped
+        if self.index.seekable:  # elsewhere, as in AVI, pts may be made up, which skipped frames would hide
             needed = packet.pts in self.pending or not packet.size
             self.stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
         for frame in packet.decode():
@@ -172,7 +173,7 @@ class _Walk:
                 self.ready[frame.pts] = frame
 
     def _seek(self, key: int) -> None:
-        """Goes to a key frame. Raises IndexRefutedError where the container lands behind it."""
+        """Seek to a key frame. Raise IndexRefutedError if the container lands behind it."""
         self.container.seek(key, stream=self.stream, backward=True)
         packets = self.container.demux(self.stream)
         first = next(packets)

@@ -1,4 +1,4 @@
-"""Videos read in a process of their own, which may hang or crash: it is killed, replaced and asked again."""
+"""Read videos in a worker process, which is killed and replaced if it hangs or crashes."""
 
 import os
 import queue
@@ -27,10 +27,11 @@ MAX_PIPED_BYTES = 4 << 30  # of a video from standard input
 
 
 class VideoReader:
-    """Reads one video after another in one child process; a context manager that leaves nothing behind.
+    """Decodes one video after another in one worker process; a context manager that ends the process.
 
-    stall_s: the longest silence of the child before it counts as hung, more for large pictures;
-    timeout_s: the longest time for one video, both attempts together.
+    stall_s: longest time without a message before the worker counts as hung, more for large frames; timeout_s: longest
+    time for one video, both attempts together. max_pixels: of one frame, max_bytes: of all frames of one video,
+    max_piped_bytes: of a video from stdin.
     """
 
     def __init__(
@@ -47,12 +48,12 @@ class VideoReader:
         self._decoder, self._timeout_s, self._stall_s = decoder, timeout_s, stall_s
         self._limits = {"max_pixels": max_pixels, "max_bytes": max_bytes}
         self._jobs: queue.SimpleQueue[PendingFrames | None] = queue.SimpleQueue()
-        self._child: WorkerProcess | None = None
+        self._worker: WorkerProcess | None = None
         self._max_piped_bytes = max_piped_bytes
         self._piped: list[StdinCopy] = []
         self._closed = False
-        self._lock = threading.Lock()  # between closing and the start of a child
-        self._attendant: threading.Thread | None = None
+        self._lock = threading.Lock()  # for closing and starting a worker
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -64,14 +65,14 @@ class VideoReader:
 
     @property
     def child_pid(self) -> int | None:
-        """The number of the child process, if there is one."""
-        return self._child.pid if self._child is not None else None
+        """Process id of the worker, if there is one."""
+        return self._worker.pid if self._worker is not None else None
 
     def submit(self, path: str | os.PathLike[str], sampling: Sampling, rate: float | None = None) -> PendingFrames:
-        """Starts the reading of one video and returns at once. Raises VideoError for what is no readable file.
+        """Start decoding one video and return at once. Raises VideoError for a file that cannot be read.
 
-        path: a video, a picture, a folder of pictures shown at `rate` a second, or `-` for standard input, which is
-        read to its end first.
+        path: a video, an image, a folder of images shown at `rate` a second, or `-` for stdin, which is read to its end
+        first.
         """
         if self._closed:
             raise RuntimeError("this reader is closed")
@@ -88,21 +89,21 @@ class VideoReader:
         }
         pending = PendingFrames(request["name"], request)
         self._jobs.put(pending)
-        if self._attendant is None:
-            self._attendant = threading.Thread(target=self._attend, name="dycoke-video", daemon=True)
-            self._attendant.start()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="dycoke-video", daemon=True)
+            self._thread.start()
         return pending
 
     def close(self) -> None:
-        """Ends the child; whatever is still pending fails with VideoError."""
+        """End the worker; videos that are still pending fail with VideoError."""
         with self._lock:
             self._closed = True
-            if self._child is not None:
-                self._child.kill()
+            if self._worker is not None:
+                self._worker.kill()
         self._jobs.put(None)
-        if self._attendant is not None:
-            self._attendant.join()
-            self._attendant = None
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
         while self._piped:
             self._piped.pop().close()
 
@@ -110,18 +111,18 @@ class VideoReader:
         self._piped.append(StdinCopy.save(self._max_piped_bytes, self._timeout_s))
         return self._piped[-1].path
 
-    def _attend(self) -> None:
-        """Serves one job after another until the reader is closed."""
+    def _run(self) -> None:
+        """Process one job after another until the reader is closed."""
         while (job := self._jobs.get()) is not None:
             try:
-                self._serve(job)
+                self._process(job)
             except BaseException as error:
                 job.fail(error)
-            del job  # the frames belong to the caller alone
-        self._drop_child()
+            del job  # the caller alone decides how long the frames live
+        self._drop_worker()
 
-    def _serve(self, job: PendingFrames) -> None:
-        """Asks once with the chosen decoder and, if the child fails, once more with PyAV alone."""
+    def _process(self, job: PendingFrames) -> None:
+        """Decode with the chosen decoder and, if the worker fails, once more with PyAV alone."""
         deadline = time.monotonic() + self._timeout_s
         because, failures = "asked for", []
         for decoder in (self._decoder, "pyav"):
@@ -129,7 +130,7 @@ class VideoReader:
                 self._ask(job, {**job.request, "decoder": decoder, "because": because}, deadline)
                 return
             except WorkerFailedError as error:
-                self._drop_child()
+                self._drop_worker()
                 failures.append(error)
                 because = f"the first attempt {error}"
             if self._decoder == "decord" or time.monotonic() >= deadline or self._closed:
@@ -142,24 +143,24 @@ class VideoReader:
         )
 
     def _ask(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> None:
-        """Asks, and asks again if the child had ended before it was asked. Raises as `_converse` does."""
+        """Send a request, and again if the worker had ended before it took the first. Raises as `_exchange`."""
         try:
-            self._converse(job, request, deadline)
+            self._exchange(job, request, deadline)
         except WorkerFailedError as error:
             if error.begun:
                 raise
-            self._drop_child()
-            self._converse(job, request, deadline)
+            self._drop_worker()
+            self._exchange(job, request, deadline)
 
-    def _converse(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> None:
-        """Sends one request and follows its progress. Raises WorkerFailedError, VideoError, UsageError."""
-        child = self._living_child()
-        child.send(request)
+    def _exchange(self, job: PendingFrames, request: dict[str, Any], deadline: float) -> None:
+        """Send one request and follow its progress. Raises WorkerFailedError, VideoError, UsageError."""
+        worker = self._ensure_worker()
+        worker.send(request)
         patience_s = max(self._stall_s, _START_S)
         frames: Frames | None = None
         while True:
             left_s = deadline - time.monotonic()
-            message = child.receive(min(patience_s, left_s)) if left_s > 0 else None
+            message = worker.receive(min(patience_s, left_s)) if left_s > 0 else None
             if message is None:
                 late = deadline <= time.monotonic()
                 what = f"took longer than {self._timeout_s:g} s" if late else f"made no progress for {patience_s:.3g} s"
@@ -168,35 +169,35 @@ class VideoReader:
                 patience_s = self._stall_s + message.get("allowance_s", 0.0)
             if message["kind"] == "coming":
                 frames = _frames_of(message)
-                job.come(frames)
+                job.announce(frames)
             elif message["kind"] == "progress":
                 job.advance(message["done"])
             elif message["kind"] == "error":
                 raise _error_of(message)
             elif message["kind"] == "frames":
                 assert frames is not None
-                job.arrive(frames, message["cpu_s"])
+                job.complete(frames, message["cpu_s"])
                 return
 
-    def _living_child(self) -> WorkerProcess:
+    def _ensure_worker(self) -> WorkerProcess:
         with self._lock:
             if self._closed:
                 raise WorkerFailedError("was closed", "crash")
-            if self._child is not None and not self._child.alive:
-                self._child.close()
-                self._child = None
-            if self._child is None:
+            if self._worker is not None and not self._worker.alive:
+                self._worker.close()
+                self._worker = None
+            if self._worker is None:
                 try:
-                    self._child = WorkerProcess()
+                    self._worker = WorkerProcess()
                 except OSError as error:
                     raise WorkerFailedError(f"could not be started ({error.strerror})", "crash") from None
-            return self._child
+            return self._worker
 
-    def _drop_child(self) -> None:
+    def _drop_worker(self) -> None:
         with self._lock:
-            if self._child is not None:
-                self._child.close()
-                self._child = None
+            if self._worker is not None:
+                self._worker.close()
+                self._worker = None
 
 
 def read_frames(
@@ -207,7 +208,7 @@ def read_frames(
     on_progress: Progress | None = None,
     rate: float | None = None,
 ) -> Frames:
-    """Reads the frames of one video; see `VideoReader.submit`. Raises VideoError, UsageError."""
+    """Decode the frames of one video; see `VideoReader.submit`. Raises VideoError, UsageError."""
     with VideoReader(decoder, timeout_s) as reader:
         return reader.submit(path, sampling, rate).result(on_progress)
 

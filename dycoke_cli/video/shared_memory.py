@@ -1,4 +1,4 @@
-"""The piece of memory without a name in which a child leaves the pixels, and from which its parent uses them."""
+"""Anonymous shared memory through which the worker passes decoded pixels to its parent without copying."""
 
 import mmap
 import os
@@ -16,14 +16,14 @@ _NUMBERS = count()
 
 
 class SharedPixels:
-    """The child's end: room for the pictures of one video, which only ever grows fuller.
+    """The worker's side: memory for all frames of one video, each written once.
 
-    A pipe would hand over 64 KiB at a time and wait for the parent's interpreter each time, which is busy loading the
-    model. The parent reads where the child wrote: the pixels are never copied between the two.
+    A pipe would pass 64 KiB at a time and wait for the parent's interpreter each time, which is busy loading the model.
+    The parent maps the same memory, so the pixels are not copied.
     """
 
     def __init__(self, size: int) -> None:
-        """Makes room for so many bytes. Raises OSError where there is none."""
+        """Allocate `size` bytes. Raise OSError if this fails."""
         self._map: mmap.mmap | None = None
         self._file: IO[bytes] | None = None
         if sys.platform == "win32":
@@ -31,7 +31,7 @@ class SharedPixels:
             self._map = mmap.mmap(-1, size, tagname=self.handle)
             return
         if sys.platform == "linux":
-            # In memory, and not bound by the size of /dev/shm, which is 64 MB in a plain container.
+            # In memory, and not limited by the size of /dev/shm, which is 64 MB in a default container.
             self._file = os.fdopen(os.memfd_create("dycoke-frames"), "w+b", buffering=0)
             self.handle = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
         else:
@@ -39,9 +39,9 @@ class SharedPixels:
             self._file = os.fdopen(descriptor, "w+b", buffering=0)
         self._file.truncate(size)
 
-    def write(self, slot: int, picture: npt.NDArray[np.uint8]) -> None:
-        """Puts picture (height, width, 3) in its place among pictures of the same size. Raises OSError when full."""
-        rest = np.ascontiguousarray(picture).data.cast("B")
+    def write(self, slot: int, frame: npt.NDArray[np.uint8]) -> None:
+        """Write frame (height, width, 3) at its place among frames of one size. Raise OSError if memory is full."""
+        rest = np.ascontiguousarray(frame).data.cast("B")
         if self._map is not None:
             self._map[slot * len(rest) : (slot + 1) * len(rest)] = rest
             return
@@ -51,7 +51,7 @@ class SharedPixels:
             rest = rest[self._file.write(rest) :]
 
     def close(self) -> None:
-        """Lets go; the parent keeps what it has opened."""
+        """Release the memory on this side; a mapping that the parent has opened stays valid."""
         if self._map is not None:
             self._map.close()
         if self._file is not None:
@@ -59,16 +59,16 @@ class SharedPixels:
 
 
 def open_shared_pixels(handle: str, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
-    """Gives the parent's end: (frames, height, width, 3), the very memory that the child writes.
+    """Map the memory of the worker's `SharedPixels` as (frames, height, width, 3) uint8, on the parent's side.
 
-    It is given back with the last array that shows it. Raises OSError where the child has gone, taking it along.
+    It is freed with the last array that refers to it. Raise OSError if the worker has ended.
     """
     size = int(np.prod(shape, dtype=np.int64))
     if sys.platform == "win32":
         memory = mmap.mmap(-1, size, tagname=handle)
     else:
         with open(handle, "r+b", buffering=0) as file:
-            # Taken at once: a run that sees the first frames arrive must not seem to need the memory of all.
+            # Populated at once: a memory measurement that starts at the first frames must not count the later ones.
             memory = mmap.mmap(file.fileno(), size, flags=mmap.MAP_SHARED | _POPULATE)
         if sys.platform != "linux":
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What lies at a path, before anything tries to decode it."""
+"""Check that a path is a readable file or folder before decoding; list the images or videos of a folder."""
 
 import errno
 import os
@@ -21,38 +21,37 @@ _KINDS = {
 
 
 def check_source(path: str | os.PathLike[str]) -> str:
-    """Returns the absolute path of a folder, or of a readable file that is not empty.
+    """Return the absolute path of a folder, or of a readable file that is not empty.
 
-    Raises VideoError, one sentence for each cause.
-    Nothing here can block: a pipe without a writer is seen by its kind and never opened.
+    Raise VideoError, one sentence for each cause. It never blocks: pipes are rejected by file type, without opening.
     """
     name = shown(path)
     try:
-        facts = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError) as error:
-        raise _unreachable(path, error) from None
-    kind = _KINDS.get(stat.S_IFMT(facts.st_mode))
+        raise _access_error(path, error) from None
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is not None:
         raise VideoError(f"{name} is {kind[0]}, not a video file.", kind[1], reason="not_a_file")
-    if stat.S_ISDIR(facts.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         return os.path.abspath(os.fspath(path))
-    if facts.st_size == 0:
+    if status.st_size == 0:
         raise VideoError(f"{name} is empty: it has 0 bytes.", "Copy or download it again.", reason="empty")
     try:
         os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
     except OSError as error:
-        raise _unreachable(path, error) from None
+        raise _access_error(path, error) from None
     return os.path.abspath(os.fspath(path))
 
 
 def pictures_in(path: str) -> list[str] | None:
-    """Names the pictures of a folder in their order; None for a file. Raises VideoError when there are none."""
+    """Return the names of the images in a folder, in order; None for a file. Raise VideoError if there are none."""
     if not os.path.isdir(path):
         return None
     try:
         found = list_pictures(path)
     except OSError as error:
-        raise _unreachable(path, error) from None
+        raise _access_error(path, error) from None
     if not found:
         if videos := list_videos(path):
             several = f"{len(videos)} videos" if len(videos) > 1 else "one video"
@@ -71,19 +70,20 @@ def pictures_in(path: str) -> list[str] | None:
 
 
 def list_videos(folder: str) -> list[str]:
-    """Names the videos of a folder, told by their endings; hidden files are left out. Raises OSError."""
-    wanted = tuple(f".{ending}" for ending in VIDEO_ENDINGS)
+    """Return the sorted names of the videos in a folder, by extension, without hidden files. Raise OSError."""
+    extensions = tuple(f".{ending}" for ending in VIDEO_ENDINGS)
     with os.scandir(folder) as entries:
-        found = [entry.name for entry in entries if entry.name.lower().endswith(wanted) and entry.is_file()]
+        found = [entry.name for entry in entries if entry.name.lower().endswith(extensions) and entry.is_file()]
     return sorted(name for name in found if not name.startswith("."))
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """The path in quotes and on one line, whatever characters it holds."""
+    """Return the path in quotes and on one line, with special characters escaped."""
     return repr(os.fspath(path))
 
 
-def _unreachable(path: str | os.PathLike[str], error: OSError | ValueError) -> VideoError:
+def _access_error(path: str | os.PathLike[str], error: OSError | ValueError) -> VideoError:
+    """Build the VideoError for a path that cannot be opened, with its cause."""
     name = shown(path)
     if not isinstance(error, OSError):
         return VideoError(f"{name} is not a possible file name.", "Check the path.", reason="missing")

@@ -1,4 +1,4 @@
-"""A video that comes through standard input, kept in a file that ends with its reader."""
+"""Copy a video from standard input to a temporary file, which decoders can seek in."""
 
 import os
 import select
@@ -8,13 +8,13 @@ from typing import IO
 
 from dycoke_cli.errors import VideoError
 
-STDIN = "-"  # how a command line names it
-NAME = "standard input"
+STDIN = "-"  # on the command line
+NAME = "standard input"  # in messages
 _CHUNK = 1 << 20  # bytes
 
 
 class StdinCopy:
-    """What was piped in, saved; decoders need a file in which they can go back and forth."""
+    """A temporary file with the content of standard input; `close` deletes it."""
 
     def __init__(self, file: IO[bytes], path: str) -> None:
         self._file = file
@@ -22,9 +22,10 @@ class StdinCopy:
 
     @classmethod
     def save(cls, max_bytes: int, patience_s: float) -> "StdinCopy":
-        """Reads standard input to its end. Raises VideoError: a terminal, nothing, too much, silence, a full disk.
+        """Read standard input to its end.
 
-        patience_s: the longest silence; it is not watched on Windows, where only sockets can be waited for.
+        patience_s: the longest silence; not checked on Windows, where only sockets can be waited for.
+        Raise VideoError if it is a terminal, empty, too large or silent, or if the disk is full.
         """
         stdin = sys.stdin.fileno() if sys.stdin is not None else -1
         if stdin < 0 or os.isatty(stdin):
@@ -39,25 +40,27 @@ class StdinCopy:
             raise
         if not size:
             piped.close()
-            raise VideoError(f"{NAME} is empty: it has 0 bytes.", "See what the other command says.", reason="empty")
+            raise VideoError(f"{NAME} is empty: it has 0 bytes.", "Check the command that writes it.", reason="empty")
         return piped
 
     @classmethod
     def _create(cls) -> "StdinCopy":
+        """Create an empty temporary file."""
         if sys.platform == "linux":
-            # Without a name of its own, so that nothing is left behind however this process ends.
+            # Without a name, so that it is deleted however this process ends.
             unnamed = tempfile.TemporaryFile(prefix="dycoke-")  # noqa: SIM115
             return cls(unnamed, f"/proc/{os.getpid()}/fd/{unnamed.fileno()}")
         named = tempfile.NamedTemporaryFile(prefix="dycoke-", delete=False)  # noqa: SIM115
         return cls(named.file, named.name)
 
     def _fill(self, stdin: int, max_bytes: int, patience_s: float) -> int:
+        """Copy everything from file descriptor `stdin`; return the number of bytes."""
         size = 0
         while True:
             if sys.platform != "win32" and not select.select([stdin], [], [], patience_s)[0]:
                 raise VideoError(
-                    f"{NAME} gave nothing for {patience_s:g} s.",
-                    "See whether the other command still runs, or give it longer with --video-timeout.",
+                    f"{NAME} sent nothing for {patience_s:g} s.",
+                    "Check that the command that writes it still runs, or wait longer with --video-timeout.",
                     reason="timeout",
                 )
             try:
@@ -68,7 +71,7 @@ class StdinCopy:
                     return size
             except OSError as error:
                 raise VideoError(
-                    f"{NAME} cannot be kept in {tempfile.gettempdir()!r}: {error.strerror}.",
+                    f"{NAME} cannot be saved in {tempfile.gettempdir()!r}: {error.strerror}.",
                     "Save the video to a file and give that.",
                     reason="not_readable",
                 ) from None
@@ -81,7 +84,7 @@ class StdinCopy:
                 )
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Close and delete the file."""
         self._file.close()
         if not self.path.startswith("/proc/"):
             os.unlink(self.path)

@@ -1,4 +1,4 @@
-"""A frame made small: to be shown to people, not to a model."""
+"""Scale frames down to thumbnails for people to view."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,9 +7,9 @@ SIDE = 240  # pixels of the longer side, at most
 
 
 def thumbnail_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Makes a picture (height, width, 3) uint8 RGB fit a square of SIDE pixels; a smaller one stays as it is."""
-    from PIL import Image  # a tenth of a second, and most runs show no picture
+    """Scale a frame (height, width, 3) uint8 RGB down to fit SIDE x SIDE pixels; a smaller one is unchanged."""
+    from PIL import Image  # 0.1 s, and most runs need no thumbnails
 
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((SIDE, SIDE))
-    return np.asarray(picture)
+    image = Image.fromarray(pixels)
+    image.thumbnail((SIDE, SIDE))
+    return np.asarray(image)

@@ -1,8 +1,8 @@
-"""The child that decodes: requests as JSON lines in, answers as JSON lines out, pixels in shared memory.
+"""The worker process that decodes videos: JSON lines for requests and answers, shared memory for pixels.
 
     python -m dycoke_cli.video.worker
 
-It holds no torch, so that it starts in a fraction of a second, and may hang or crash without harm to its parent.
+It imports no torch, so it starts in a fraction of a second, and it may hang or crash without harm to its parent.
 """
 
 import json
@@ -15,20 +15,19 @@ import time
 from contextlib import suppress
 
 from dycoke_cli.errors import DyCokeError, VideoError
-from dycoke_cli.video.decode_job import DecodeJob
-from dycoke_cli.video.worker_messages import Reporter
+from dycoke_cli.video.decode_job import DecodeJob, Reporter
 
-_MEMORY = 4 << 30  # bytes: far above what decoding takes, 2 GiB for 8K; the frames in shared memory do not count
-_ADDRESS_SPACE = 24 << 30  # bytes, with all that is reserved and never used
+_DATA_BYTES = 4 << 30  # far above what decoding takes, 2 GiB for 8K; frames in shared memory do not count
+_ADDRESS_SPACE_BYTES = 24 << 30  # includes memory that is reserved and never used
 
 
 def serve(requests: "queue.SimpleQueue[str]", reporter: Reporter) -> None:
-    """Answers requests one after another, for ever."""
+    """Answer requests one after another, without end."""
     job: DecodeJob | None = None
     while True:
         request = json.loads(requests.get())
         if job is not None:
-            job.close()  # not before: until now the parent may still have had to open what it drew on
+            job.close()  # not earlier: until the next request, the parent may not have opened the shared memory
         reporter.send(kind="begun")
         try:
             job = DecodeJob(request, reporter)
@@ -43,30 +42,31 @@ def serve(requests: "queue.SimpleQueue[str]", reporter: Reporter) -> None:
 
 
 def _limit_resources() -> None:
+    """Limit the memory of this process and disable core dumps."""
     with suppress(ImportError):  # Windows has no such limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        for kind, size in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_AS, _ADDRESS_SPACE)):
+        for kind, size in ((resource.RLIMIT_DATA, _DATA_BYTES), (resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES)):
             with suppress(OSError, ValueError):  # a lower limit is already set, or macOS refuses
                 resource.setrlimit(kind, (size, resource.getrlimit(kind)[1]))
 
 
-def _listen(requests: "queue.SimpleQueue[str]") -> None:
-    """Passes requests on and ends the process with its parent, even while a decoder hangs in C."""
+def _queue_requests(requests: "queue.SimpleQueue[str]") -> None:
+    """Queue the lines of standard input; at its end exit the process, even while a decoder hangs in C."""
     for line in sys.stdin:
         requests.put(line)
     os._exit(0)
 
 
 def main() -> None:
-    """Runs until the standard input ends."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system sends it to all; the parent decides what ends when
+    """Serve requests until standard input ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # batch systems send it to all; the parent ends this process
     _limit_resources()
     reporter = Reporter(os.fdopen(os.dup(1), "w", encoding="utf-8"))
-    os.dup2(2, 1)  # whatever a C library prints is not an answer
+    os.dup2(2, 1)  # what C libraries print goes to standard error, not among the answers
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    threading.Thread(target=_queue_requests, args=(requests,), daemon=True).start()
     serve(requests, reporter)
 
 

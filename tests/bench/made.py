@@ -1,4 +1,4 @@
-"""Findings made by hand, for tests of what is concluded from them."""
+"""Bench measurements with made-up values, for tests of summaries and verdicts."""
 
 from typing import Any
 
@@ -11,12 +11,11 @@ ARMS = [
     {"label": "dycoke", "name": "dycoke", "options": {"k": 0.7, "l": 3, "p": 0.7}},
 ]
 MACHINE = {"cpu": "a processor", "cores": 2, "device_name": "a processor", "torch": "2", "transformers": "5"}
-# By hand: what is read in a second, and what is computed in one.
 LIMITS = Limits(copy_bytes_per_s=1000.0, matrix_flops_per_s=500.0, dtype="float32", threads=2)
 
 
 def run(case: Case, label: str, repeat: int, prefill: float, per_token: float, vision: float | None = None) -> Run:
-    """A run of so many seconds a phase."""
+    """A run with these seconds per phase."""
     decode = per_token * (case.new_tokens - 1)
     first = prefill + (vision or 0.0)
     times: dict[str, float | None] = {
@@ -33,7 +32,7 @@ def run(case: Case, label: str, repeat: int, prefill: float, per_token: float, v
 
 
 def findings(cases: list[Case], runs: list[Run], **changes: Any) -> Findings:
-    """A bench on a made-up CPU that has measured these runs."""
+    """A bench on a made-up CPU with these runs."""
     shape = {
         "name": "0.5b",
         "layers": None,

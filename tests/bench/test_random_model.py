@@ -1,4 +1,4 @@
-"""Networks have the sizes of the real ones, and run."""
+"""Random networks have the sizes of the real ones, and run."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
     [("0.5b", 893_618_208, 24), ("7b", 8_030_348_832, 28), ("72b", 73_180_522_016, 80)],
 )
 def test_real_sizes(name: str, parameters: int, layers: int) -> None:
-    """Counted without a weight in memory; 27 by 27 patches pool to 14 by 14 tokens."""
+    """Parameter counts are published ones, without weights in memory; 27 by 27 patches pool to 14 by 14 tokens."""
     outline = Shape(name).outline(torch.bfloat16)
     assert sum(weight.numel() for weight in outline.model.parameters()) == parameters
     assert outline.weight_bytes == 2 * parameters
@@ -29,7 +29,7 @@ def test_real_sizes(name: str, parameters: int, layers: int) -> None:
 
 
 def test_the_demo_is_the_bundled_network() -> None:
-    """The same tensors, and the same tables that no checkpoint holds."""
+    """Shape demo has the tensors of the checkpoint, and equal buffers, which no checkpoint contains."""
     made = Shape("demo").build(CPU, torch.float32, free_bytes(CPU)).model
     real = loading.load(checkpoints.locate("demo"), CPU, torch.float32).model
     assert {k: v.shape for k, v in made.state_dict().items()} == {k: v.shape for k, v in real.state_dict().items()}
@@ -40,7 +40,7 @@ def test_the_demo_is_the_bundled_network() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_weights_are_noise_and_logits_finite(dtype: torch.dtype) -> None:
-    """In the number format asked for, tied where the real ones are; nothing is left as memory was."""
+    """Weights have the requested dtype, are tied as in the real network, and none is uninitialised."""
     made = Shape("demo", layers=2).build(CPU, dtype, free_bytes(CPU))
     language = made.language_model
     assert {weight.dtype for weight in made.model.parameters()} == {dtype}
@@ -56,21 +56,21 @@ def test_weights_are_noise_and_logits_finite(dtype: torch.dtype) -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_what_does_not_fit_is_refused_before_it_is_made() -> None:
-    """72 B weights in float32 are 292.7 GB: no test machine would survive the attempt."""
+def test_a_network_that_does_not_fit_is_refused_before_allocation() -> None:
+    """72 B weights in float32 take 292.7 GB, more than a test machine can allocate."""
     with pytest.raises(OutOfMemoryError, match=r"shape 72b has 292.7 GB .* cpu has 100.0 GB free"):
         Shape("72b").build(CPU, torch.float32, 100 * 10**9)
 
 
 @pytest.mark.parametrize(("name", "layers", "what"), [("8b", None, "'8b'"), ("7b", 0, "--layers is 0")])
 def test_other_shapes_are_refused(name: str, layers: int | None, what: str) -> None:
-    """By name and by value."""
+    """An unknown name and a depth below 1 raise UsageError."""
     with pytest.raises(UsageError, match=what):
         Shape(name, layers)
 
 
 def test_the_towers_arithmetic_is_what_torch_counts() -> None:
-    """Tower, projector and patches, to the last operation, attention included."""
+    """The computed FLOPs of patches, tower and projector equal those that torch counts, attention included."""
     made = Shape("demo").build(CPU, torch.float32, free_bytes(CPU))
     made.model.set_attn_implementation("eager")  # torch counts no operation of the CPU's fused kernel
     side = made.model.config.vision_config.image_size

@@ -1,4 +1,4 @@
-"""A bench runs every arm on every case in turns, and keeps what it has when it is stopped."""
+"""A bench runs every arm on every case in turns, and returns its measurements when it is interrupted."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,6 @@ from dycoke_cli.bench.arms import AFTER, BEFORE, EngineArm, Measured, StockArm
 from dycoke_cli.bench.case import Case, Counts, Findings
 from dycoke_cli.bench.inputs import Noise, synthetic_rows
 from dycoke_cli.bench.limits import measure_limits
-from dycoke_cli.bench.needs import needs_of
 from dycoke_cli.bench.plan import Plan
 from dycoke_cli.bench.random_model import Shape
 from dycoke_cli.comparison.depth import Depth
@@ -37,20 +36,20 @@ PLAN = Plan(
 
 @pytest.fixture(scope="module")
 def demo() -> Llava:
-    """The demo's shape with four layers."""
+    """A random network in the shape of the demo, with four layers."""
     return Shape("demo", 4).build(CPU, torch.float32, free_bytes(CPU))
 
 
 @pytest.fixture(scope="module")
 def found() -> Findings:
-    """Three arms, two cases, two repeats; peaks are measured in this very process."""
+    """A bench of three arms, two cases and two repeats; peaks are measured in the process of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "peaks_apart", peak.measured_peaks)
         return run.bench(PLAN, Callbacks())
 
 
-def test_everyone_runs_once_a_repeat_in_turns(found: Findings) -> None:
-    """The second repeat begins with the second arm, case by case."""
+def test_each_arm_runs_once_per_repeat_in_turns(found: Findings) -> None:
+    """For each case, the second repeat starts with the second arm."""
     labels = ["generate", "full", "dycoke"]
     assert [arm["label"] for arm in found.arms] == labels
     order = [(each.case, each.repeat, each.turn, each.label) for each in found.runs]
@@ -63,7 +62,7 @@ def test_everyone_runs_once_a_repeat_in_turns(found: Findings) -> None:
 
 
 def test_phases_are_there_and_add_up(found: Findings) -> None:
-    """Stock `generate` cannot tell vision from prefill; without vision there is none."""
+    """Stock `generate` on pixels has no separate vision and prefill times; cases without vision have no vision time."""
     for each in found.runs:
         times = each.time_s
         assert times["first_token"] is not None
@@ -78,17 +77,17 @@ def test_phases_are_there_and_add_up(found: Findings) -> None:
 
 
 def test_each_arm_reads_what_it_should(found: Findings) -> None:
-    """Everything, or 47.9 % before the prefill and 30 % of that at a step: 3 of 4 frames lose 25 of their 36 tokens."""
+    """All 144 tokens; for dycoke 69 in the prefill (3 of 4 frames lose 25 of 36) and 30 % of these per step."""
     for each in found.runs:
         kept, read = (69, 21) if each.label == "dycoke" else (144, 144)
         assert (each.counts.entered, each.counts.kept, set(each.counts.read)) == (kept, kept, {read})
-        assert each.counts.others == len(BEFORE) + len(AFTER) + 1  # and the newline
+        assert each.counts.others == len(BEFORE) + len(AFTER) + 1  # one newline
 
 
 def test_limits_tower_and_peaks_are_measured(found: Findings) -> None:
-    """Every arm and case has a peak of its own."""
+    """Limits, tower times, and one peak for each arm and case are present."""
     assert found.limits is not None
-    assert found.limits.threads == 1  # so small a network gets one
+    assert found.limits.threads == 1  # a network this small uses one thread
     assert found.tower is not None
     assert len(found.tower.time_s) == 2
     assert min(found.tower.time_s) > 0
@@ -98,18 +97,18 @@ def test_limits_tower_and_peaks_are_measured(found: Findings) -> None:
 
 
 def test_arms_give_the_same_tokens_from_the_same_inputs(demo: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stock `generate` and `full` say the same noise, from pixels and from embeddings, alone and in a batch."""
-    said: dict[str, list[list[int]]] = {"generate": [], "full": []}
+    """Stock `generate` and `full` produce equal tokens, from pixels alone and from embeddings in a batch."""
+    produced: dict[str, list[list[int]]] = {"generate": [], "full": []}
     stock_generate = demo.model.generate
 
     def watched(*arguments: Any, **keywords: Any) -> Any:
         steps = list(generate(*arguments, **keywords))
-        said["full"].append([token for step in steps for token in step.tokens])
+        produced["full"].append([token for step in steps for token in step.tokens])
         return iter(steps)
 
     def watched_stock(*arguments: Any, **keywords: Any) -> Any:
         given = stock_generate(*arguments, **keywords)
-        said["generate"].append(keywords["streamer"].ids)
+        produced["generate"].append(keywords["streamer"].ids)
         return given
 
     monkeypatch.setattr("dycoke_cli.bench.arms.generate", watched)
@@ -118,41 +117,41 @@ def test_arms_give_the_same_tokens_from_the_same_inputs(demo: Llava, monkeypatch
         rows = [] if case.vision else synthetic_rows(demo, case)
         for arm in (StockArm(demo), EngineArm(demo, "full", Full(), {})):
             arm.run(case, Noise(demo), rows)
-    assert said["generate"] == said["full"]
-    assert [len(ids) for ids in said["full"]] == [4, 8]
+    assert produced["generate"] == produced["full"]
+    assert [len(ids) for ids in produced["full"]] == [4, 8]
 
 
 def test_needs_by_hand(demo: Llava) -> None:
-    """Twice the rows, twice the keys; weights are read once. Layers before L read what is stored."""
+    """A batch of 2 doubles FLOPs and key bytes, not weight bytes; layers before L read all cached tokens."""
     language = demo.language_model
     counts = Counts(entered=60, kept=60, others=10, read=(20, 20))
     full_counts = replace(counts, read=(60, 60))
     key = 2 * language.kv_heads * language.head_dim * 4  # bytes in one layer
     depth, plain = Depth.of(Dycoke(l=3), 4), Depth.of(Full(), 4)
-    one = needs_of(language, replace(BATCH, batch=1), counts, depth)
-    two = needs_of(language, BATCH, counts, depth)
-    # Two steps, after 10 others and themselves: 11.5 on the mean; three layers read 60, one reads 20.
+    one = run.needs_of(language, replace(BATCH, batch=1), counts, depth)
+    two = run.needs_of(language, BATCH, counts, depth)
+    # Other keys: 10 of the prompt, 1 or 2 new ones, mean 11.5. Visual keys: 60 in three layers, 20 in one.
     assert one.kv_bytes == round(key * (4 * 11.5 + 3 * 60 + 20))
-    assert needs_of(language, replace(BATCH, batch=1), full_counts, plain).kv_bytes == round(key * 4 * 71.5)
+    assert run.needs_of(language, replace(BATCH, batch=1), full_counts, plain).kv_bytes == round(key * 4 * 71.5)
     assert (two.kv_bytes, two.prefill_flops) == (2 * one.kv_bytes, 2 * one.prefill_flops)
     body = sum(weight.numel() for weight in language.body.parameters())
     assert one.weight_bytes == two.weight_bytes == 4 * body  # tied: the output layer is the embedding
 
 
-def test_what_a_thinner_drops_is_not_counted(demo: Llava) -> None:
-    """FastV: half of the layers work on fewer tokens."""
+def test_tokens_dropped_in_the_prefill_are_not_counted(demo: Llava) -> None:
+    """With FastV half of the layers process fewer tokens, so FLOPs and key bytes are lower."""
     arm = EngineArm(demo, "fastv", Fastv(l=2, keep=0.5), {})
     measured = arm.run(PIXELS, Noise(demo), [])
     assert (measured.counts.entered, measured.counts.kept) == (144, 72)
     full = EngineArm(demo, "full", Full(), {})
-    less = needs_of(demo.language_model, PIXELS, measured.counts, arm.depth)
-    more = needs_of(demo.language_model, PIXELS, full.run(PIXELS, Noise(demo), []).counts, full.depth)
+    less = run.needs_of(demo.language_model, PIXELS, measured.counts, arm.depth)
+    more = run.needs_of(demo.language_model, PIXELS, full.run(PIXELS, Noise(demo), []).counts, full.depth)
     assert 0.6 < less.prefill_flops / more.prefill_flops < 0.85
     assert less.kv_bytes < more.kv_bytes
 
 
 def test_synthetic_rows_differ(demo: Llava) -> None:
-    """Each row of a batch is a video of its own, the same ones every time."""
+    """The prompts of a batch have different tokens, equal in every call."""
     first, second = synthetic_rows(demo, BATCH)
     again, _ = synthetic_rows(demo, BATCH)
     assert len(first) == 144
@@ -161,8 +160,8 @@ def test_synthetic_rows_differ(demo: Llava) -> None:
 
 
 @pytest.mark.parametrize("when", [1, 6])
-def test_stopping_keeps_what_there_is(when: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C amid a repeat: the runs before it are there."""
+def test_an_interrupted_bench_returns_its_measurements(when: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C during a repeat, the earlier runs are present."""
     calls, original = [], EngineArm.run
 
     def stopping(self: EngineArm, case: Case, source: Any, rows: Any) -> Measured:
@@ -180,12 +179,12 @@ def test_stopping_keeps_what_there_is(when: int, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_arm_without_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others go on, and the failure names it."""
+    """The other arms continue, and the failure contains its label."""
 
-    def full_up(*arguments: object) -> object:
+    def out_of_memory(*arguments: object) -> object:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(StockArm, "run", full_up)
+    monkeypatch.setattr(StockArm, "run", out_of_memory)
     monkeypatch.setattr(run, "measure_limits", lambda device, dtype: LIMITS)
     monkeypatch.setattr(run, "peaks_apart", lambda spec: [1] * len(spec["cases"]))
     found = run.bench(replace(PLAN, cases=(BATCH,)), Callbacks())
@@ -193,8 +192,8 @@ def test_an_arm_without_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [(each["label"], each["error"]) for each in found.failures] == [("generate", "the device ran out of memory")]
 
 
-def test_what_no_arm_can_do_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer that the network does not have."""
+def test_an_arm_that_cannot_run_is_refused_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer beyond the network raises UsageError."""
 
     def made(*arguments: object) -> object:
         raise AssertionError("a network was built")
@@ -204,8 +203,8 @@ def test_what_no_arm_can_do_is_refused_before_anything_is_made(monkeypatch: pyte
         run.bench(replace(PLAN, arms=(Arm.of("dycoke", {"l": "9"}),)), Callbacks())
 
 
-def test_a_peak_in_a_process_of_its_own() -> None:
-    """One arm, one case; a process that fails is an error with its last words."""
+def test_a_peak_in_a_separate_process() -> None:
+    """One arm and one case have a peak; a failing process raises an error with the last line of its stderr."""
     spec = {
         "shape": {"name": "demo", "layers": 4},
         "arm": "dycoke",
@@ -221,7 +220,7 @@ def test_a_peak_in_a_process_of_its_own() -> None:
 
 
 def test_limits_are_of_this_machine() -> None:
-    """Between a pocket calculator and a supercomputer, and named after the number format."""
+    """Rates are within wide bounds for any machine, with the dtype and thread count of the measurement."""
     limits = measure_limits(CPU, torch.float32)
     assert 1e7 < limits.copy_bytes_per_s < 1e13
     assert 1e7 < limits.matrix_flops_per_s < 1e15
@@ -230,7 +229,7 @@ def test_limits_are_of_this_machine() -> None:
 
 @pytest.mark.gpu
 def test_on_cuda_peaks_are_the_allocators() -> None:
-    """No process of their own is needed there."""
+    """On CUDA every arm and case has a peak, measured without a separate process."""
     found = run.bench(replace(PLAN, settings=Settings(device="cuda")), Callbacks())
     assert found.failures == []
     assert found.limits is not None

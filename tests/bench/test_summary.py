@@ -1,12 +1,11 @@
-"""Figures are what the runs say: medians, shares of limits, ratios, growth."""
+"""Summary of a bench: medians, shares of limits, ratios, growth."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dycoke_cli.bench.case import Case
-from dycoke_cli.bench.growth import fitted_exponent
-from dycoke_cli.bench.summary import summarise
+from dycoke_cli.bench.summary import fitted_exponent, summarise
 from tests.bench.made import findings, run
 
 CASE, TWICE = Case(4, 784, 1, 5, False), Case(8, 1568, 1, 5, False)
@@ -17,20 +16,20 @@ CASE, TWICE = Case(4, 784, 1, 5, False), Case(8, 1568, 1, 5, False)
     factor=st.floats(1e-3, 1e3),
     sizes=st.lists(st.integers(1, 10**6), min_size=2, max_size=6, unique=True),
 )
-def test_a_power_law_is_found_again(power: float, factor: float, sizes: list[int]) -> None:
-    """Whatever its factor."""
+def test_the_exponent_of_a_power_law_is_recovered(power: float, factor: float, sizes: list[int]) -> None:
+    """The fitted exponent is the power, for any factor."""
     found = fitted_exponent(sizes, [factor * size**power for size in sizes])
     assert found == pytest.approx(power, abs=1e-5)
 
 
 @pytest.mark.parametrize(("sizes", "costs"), [([8], [1.0]), ([8, 8], [1.0, 2.0]), ([8, 16], [0.0, 1.0])])
-def test_what_cannot_be_fitted_is_not(sizes: list[int], costs: list[float]) -> None:
-    """One size, or a cost of nothing, has no exponent."""
+def test_data_that_cannot_be_fitted(sizes: list[int], costs: list[float]) -> None:
+    """A single size, or a cost of zero, has no exponent."""
     assert fitted_exponent(sizes, costs) is None
 
 
 def test_medians_and_ratios_by_hand() -> None:
-    """Three repeats of two arms; medians 4 and 2 of the prefill, 0.2 and 0.4 of a step."""
+    """Three repeats of two arms: prefill medians of 4 and 2 s, step medians of 0.2 and 0.4 s."""
     runs = [run(CASE, "generate", n, prefill, 0.2) for n, prefill in enumerate((9.0, 4.0, 3.0))]
     runs += [run(CASE, "dycoke", n, 2.0, step) for n, step in enumerate((0.4, 0.3, 0.5))]
     found = findings([CASE], runs)
@@ -42,15 +41,15 @@ def test_medians_and_ratios_by_hand() -> None:
     assert ours.against_generate.speedup_per_token == 0.5
     assert ours.against_generate.peak_share == 0.25
     assert ours.against_full.speedup_total is None
-    # 100 operations in 2 s where 500 a second are possible; 100 bytes in 0.4 s where they need 0.1 s.
+    # 100 operations in 2 s at a limit of 500 per second; 100 bytes in 0.4 s at a limit of 1000 per second.
     assert ours.prefill_of_limit == pytest.approx(0.1)
     assert ours.per_token_of_limit == pytest.approx(4.0)
-    # 300 operations in 2 s.
+    # 300 operations in 2 s at a limit of 500 per second.
     assert summarise(found).tower_of_limit == pytest.approx(0.3)
 
 
 def test_growth_over_cases_that_differ_in_size_alone() -> None:
-    """Twice the tokens, four times the prefill, the same step; another batch is another story."""
+    """Twice the tokens with four times the prefill is exponent 2, an equal step 0; another batch size is left out."""
     batch = Case(8, 1568, 4, 5, False)
     runs = [run(CASE, "full", 0, 1.0, 0.1), run(TWICE, "full", 0, 4.0, 0.1), run(batch, "full", 0, 50.0, 9.0)]
     (growth,) = summarise(findings([CASE, TWICE, batch], runs)).growth
@@ -60,8 +59,8 @@ def test_growth_over_cases_that_differ_in_size_alone() -> None:
     assert growth.exponents["vision"] is None
 
 
-def test_an_interrupted_bench_has_the_rows_it_got_to() -> None:
-    """An arm with one repeat of three counts with that one; one without any is not there."""
+def test_an_interrupted_bench_has_rows_of_its_runs() -> None:
+    """An arm with one of three repeats has a row with one repeat; an arm without runs has none."""
     summary = summarise(findings([CASE, TWICE], [run(CASE, "generate", 0, 1.0, 0.1)], interrupted=True))
     assert [(row.label, row.case, row.repeats) for row in summary.rows] == [("generate", CASE, 1)]
     assert summary.growth == ()

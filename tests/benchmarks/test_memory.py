@@ -1,4 +1,4 @@
-"""Compression saves memory for real: peaks of fresh processes, side by side."""
+"""Peak memory with compression, measured in fresh processes, against stock `generate` and the computed need."""
 
 import torch
 
@@ -8,11 +8,13 @@ from dycoke_cli.models.families.family import HD
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import Sizes
 
-DEPTH = Depth(vision=2, text=4)  # a layer's work and not their number makes the peak; so few are quick
+DEPTH = Depth(
+    vision=2, text=4
+)  # the peak depends on the work within a layer, not on their number; few layers are quick
 
 
 def test_dycoke_needs_at_most_six_tenths_of_stock_generate() -> None:
-    """32 frames on a mid-size model with random weights; the need that is computed before a run holds it, closely."""
+    """32 frames on a mid-size model; the need computed before a run is an upper bound, at most twice the peak."""
     result = compare(frames=32, device="cpu", arms=("generate", "dycoke"), depth=DEPTH)
     ratios = {run["arm"]: run["ratio_to_generate"] for run in result["runs"]}
     assert ratios["generate"] == 1

@@ -1,4 +1,4 @@
-"""The README is what comes out: console blocks are run, Python blocks run, commands of shell blocks parse."""
+"""The README is up to date: console and Python blocks run, commands of shell blocks parse."""
 
 import os
 import shlex
@@ -13,11 +13,11 @@ import typer
 
 from benchmarks.readme import (
     CUT,
+    ENVIRONMENT,
     README,
     ROOT,
-    SURROUNDINGS,
     Block,
-    Shown,
+    ShownCommand,
     StaleError,
     blocks,
     commands,
@@ -35,14 +35,14 @@ TEXT = README.read_text(encoding="utf-8")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="runs are forked, and blocks use a shell")
 def test_console_blocks_are_what_comes_out(tmp_path: Path) -> None:
-    """Every command of every block is run; what it prints differs from the README in measured values alone.
+    """The output of every command differs from the README in measured values only.
 
-    Where this fails, `python -m benchmarks.readme` writes the blocks anew: look at what has changed, and commit it.
+    If this fails, run `python -m benchmarks.readme`, which rewrites the blocks; review the difference and commit it.
     """
     folder, other = tmp_path / "folder", tmp_path / "other"
     folder.mkdir()
     other.mkdir()
-    launcher = Launcher(**SURROUNDINGS)
+    launcher = Launcher(**ENVIRONMENT)
 
     def run(words: Sequence[str], stdin: str, folder: Path) -> str:
         (other / "stdin").write_text(stdin)
@@ -59,7 +59,7 @@ def test_console_blocks_are_what_comes_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks(TEXT, "python"), ids=lambda block: f"line {block.begin}")
 def test_python_blocks_run(block: Block, tmp_path: Path) -> None:
-    """Each by itself, in a fresh interpreter, beside the sample videos; each prints something."""
+    """Each block runs in a fresh interpreter beside the sample videos, without warnings, and prints something."""
     (tmp_path / "sample_videos").symlink_to(ROOT / "sample_videos")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(block.lines)],
@@ -70,12 +70,12 @@ def test_python_blocks_run(block: Block, tmp_path: Path) -> None:
 
 
 def shell_commands() -> list[list[str]]:
-    """The commands of all shell blocks, without what stands before and after them on their line."""
+    """Return the commands of all shell blocks, without `uv run`, pipes and wrappers."""
     found = []
     for block in blocks(TEXT, "sh"):
         for line in "\n".join(block.lines).replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
-            if "--wrap" in words:  # of sbatch
+            if "--wrap" in words:  # an option of sbatch
                 words = shlex.split(words[words.index("--wrap") + 1])
             if "|" in words:
                 words = words[words.index("|") + 1 :]
@@ -89,13 +89,13 @@ def shell_commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", shell_commands(), ids=shlex.join)
 def test_commands_of_shell_blocks_exist(words: list[str]) -> None:
-    """Every flag is one, and has a value that it can have; every module is there."""
+    """Every option exists and accepts its value; every module exists."""
     if words[0] == "-m":
         assert find_spec(words[1]) is not None
         return
     command, arguments = typer.main.get_command(app), words[1:]
     name = "dycoke"
-    if arguments == ["--install-completion"]:  # would do it
+    if arguments == ["--install-completion"]:  # would install it
         return
     while hasattr(command, "commands") and arguments and not arguments[0].startswith("-"):
         name, command, arguments = arguments[0], command.commands[arguments[0]], arguments[1:]
@@ -103,14 +103,14 @@ def test_commands_of_shell_blocks_exist(words: list[str]) -> None:
 
 
 def test_there_are_blocks_of_each_kind() -> None:
-    """What finds them finds them."""
+    """The functions above find blocks and commands."""
     assert len(blocks(TEXT, "console")) >= 8
     assert len(blocks(TEXT, "python")) >= 2
     assert len(shell_commands()) >= 40
 
 
 def test_measured_values_are_masked_and_nothing_else() -> None:
-    """Times, sizes, ratios and versions may differ; counts, shares and words not. Lines of ranges may be missing."""
+    """Times, sizes, ratios and versions may differ; counts, shares and words may not. Range lines may be missing."""
     measured = ["", " total   1.06 s   4.2 ms  2.48×  115%", "    1.05–1.07 s  4.1–4.3 ms", "│  │"]
     assert masked([*measured, "torch 2.15.0, kept 276  47.9%"]) == masked(
         [" total  998 ms  4.25 ms  3×  99%", "torch 2.16.1+cpu, kept 276 47.9%"]
@@ -134,15 +134,15 @@ OUTPUT = ["title", "first 1 s", "second 2 s", "third 3", "last {id: 7, path: /x,
     ],
 )
 def test_cuts_stay_where_they_are(shown: list[str], fresh: list[str]) -> None:
-    """Around them everything is new."""
-    assert refreshed(Shown("x", 0, tuple(shown)), OUTPUT) == fresh
+    """Lines between cuts are replaced by the new output."""
+    assert refreshed(ShownCommand("x", 0, tuple(shown)), OUTPUT) == fresh
 
 
 @pytest.mark.parametrize("shown", [["title", CUT, "third 4"], [CUT, "fourth", CUT], [CUT, f"last {{id: 8, {CUT}", CUT]])
 def test_a_line_that_is_gone_is_named(shown: list[str]) -> None:
-    """Where a line around a cut is no longer printed, nobody can say what to show."""
+    """A line next to a cut that is no longer printed raises StaleError."""
     with pytest.raises(StaleError, match="no longer prints"):
-        refreshed(Shown("x", 0, tuple(shown)), [*OUTPUT, "end"])
+        refreshed(ShownCommand("x", 0, tuple(shown)), [*OUTPUT, "end"])
 
 
 MADE = """\
@@ -160,18 +160,18 @@ dycoke not --shown
 """
 
 
-def test_the_readme_is_written_from_what_is_run(tmp_path: Path) -> None:
-    """Commands run in order with their stdin, an ask with its panel; blocks get longer; what is not run stays."""
-    heard = []
+def test_the_readme_is_rewritten_from_output(tmp_path: Path) -> None:
+    """Commands run in order with their stdin, `ask` with --stats; blocks may grow; blocks not run stay unchanged."""
+    calls = []
 
     def run(words: Sequence[str], stdin: str, folder: Path) -> str:
-        heard.append((list(words), stdin))
+        calls.append((list(words), stdin))
         return "\nred  \nand more\n" if words[0] == "ask" else stdin
 
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     made = rewritten(MADE, run, tmp_path / "one")
-    assert heard == [(["ask", "a.mp4", "what?", "--stats"], ""), (["chat", "-q"], "a\nb\n")]
+    assert calls == [(["ask", "a.mp4", "what?", "--stats"], ""), (["chat", "-q"], "a\nb\n")]
     assert made == MADE.replace("red\n", "red\nand more\n").replace("old\n", "a\nb\n")
     (wrong, chat) = differences(MADE, run, tmp_path / "two")
     assert wrong.startswith('README.md:2: $ dycoke ask a.mp4 "what?"\nnow prints:\nred')
@@ -179,7 +179,7 @@ def test_the_readme_is_written_from_what_is_run(tmp_path: Path) -> None:
 
 
 def test_other_commands_run_in_the_shell(tmp_path: Path) -> None:
-    """What an earlier command of the block wrote can be looked at."""
+    """A block may run shell commands on files that an earlier command wrote."""
     (tmp_path / "x.jsonl").write_text("b\na\n")
 
     def run(words: Sequence[str], stdin: str, folder: Path) -> str:
@@ -188,8 +188,8 @@ def test_other_commands_run_in_the_shell(tmp_path: Path) -> None:
     assert output_of("sort x.jsonl | head -n 1", run, tmp_path) == ["a"]
 
 
-def test_commands_know_their_lines() -> None:
-    """A block is split at its prompts; line numbers are those of the file, from 0."""
+def test_commands_have_line_numbers() -> None:
+    """A block is split at its prompts; line numbers count from 0 in the file."""
     (block,) = blocks(MADE, "console")
     shown = commands(block)
     assert [one.begin for one in shown] == [2, 4, 6]

@@ -1,4 +1,4 @@
-"""The README's figures of speed come out of the results files, and nothing else does."""
+"""The README's speed tables are generated from the results files."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ EMPTY = f"before\n{BEGIN}\nold\n{END}\nafter\n"
 
 
 def result() -> dict[str, Any]:
-    """A bench in which every arm took the same time."""
+    """Return a bench record in which every arm took the same time."""
     found = findings([CPU.case], [run(CPU.case, arm["label"], 0, 1.0, 0.5) for arm in ARMS])
     summary = summarise(found)
     return bench_record(summary, verdicts(summary))
 
 
 def test_what_was_measured_is_filled_in() -> None:
-    """Once and again the same; text around the markers stays."""
+    """Filling is idempotent and keeps the text outside the markers."""
     text = filled(EMPTY, {"cpu": result()})
     assert text == filled(text, {"cpu": result()})
     assert text.startswith("before\n")
@@ -34,16 +34,16 @@ def test_what_was_measured_is_filled_in() -> None:
 
 
 def test_without_results_nothing_is_claimed() -> None:
-    """Every promise is there, and none is measured."""
+    """Every target is listed as not measured."""
     assert filled(EMPTY, {}).count("not measured") == len(TARGETS) + 1
 
 
 def test_a_text_without_markers_is_refused() -> None:
-    """Rather than written anywhere."""
+    """Missing markers raise ValueError."""
     with pytest.raises(ValueError, match="one line"):
         filled("nothing here", {})
 
 
 def test_the_readme_has_the_markers() -> None:
-    """So that the command can fill it."""
+    """`filled` accepts the README."""
     assert filled((ROOT / "README.md").read_text(encoding="utf-8"), {})

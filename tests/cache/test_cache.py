@@ -24,7 +24,7 @@ from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import pipeline
 from dycoke_cli.session.ask import Outcome, ask
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import load_model
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.reader import VideoReader
 from tests.video.clips import clip

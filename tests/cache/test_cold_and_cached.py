@@ -31,7 +31,8 @@ from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import chat as chat_module
 from dycoke_cli.session import pipeline
 from dycoke_cli.session.ask import ask as ask_in_python
-from dycoke_cli.session.pipeline import load_model, opening_video
+from dycoke_cli.session.load import load_model
+from dycoke_cli.session.pipeline import opening_video
 from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video.reader import VideoReader
@@ -411,14 +412,13 @@ def test_a_session_in_python(folder: Path, from_cache: Callable[[], Any]) -> Non
     def answers() -> tuple[bool, Any]:
         method = make_method("visionzip+dynamic", {})
         with opening_video(CLIP, settings, Callbacks(), lambda: [method], open_cache(settings)) as opened:
-            session = Session(opened.model, opened.clip, method, settings, opened.look)
+            session = Session(opened.model, opened.video, method, settings)
             session.warm_up()
             found = [asdict(answer) for answer in session.answers([QUESTION], Callbacks(), trace=True)]
             encoded = session.encode(Callbacks(), saliency=True)
-            assert opened.look is not None
-            opened.look.keep(opened.pending.result())
+            opened.video.save(pytest.fail)
             kept = [encoded.features.tolist(), encoded.saliency.tolist()]  # type: ignore[union-attr]
-            return opened.look.tokens is not None, [found, kept]
+            return opened.video.features == "cache", [found, kept]
 
     cold = answers()
     with from_cache():

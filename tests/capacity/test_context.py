@@ -99,7 +99,7 @@ def test_a_question_that_never_fits(tiny: Llava, context_of: Callable[[int], Non
     """No number of frames helps, and none is named."""
     context_of(20)
     with pytest.raises(ContextError) as caught:
-        check_context(tiny, make_method("full", {}), SHORT, clip(1), [QUESTION])
+        check_context(tiny, make_method("full", {}), SHORT, clip(1).clip, [QUESTION])
     assert "for one frame and the question" in caught.value.message
     assert caught.value.remedy == "Ask a shorter question"
 

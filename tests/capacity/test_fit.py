@@ -21,7 +21,7 @@ from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import KNOWN, SHAPES
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import load_model
 
 GIB = 2**30
 CUDA = torch.device("cuda")

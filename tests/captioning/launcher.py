@@ -1,8 +1,8 @@
-"""Real runs of the command, started at once: a process that has imported everything is forked for each of them.
+"""Start real runs of the command without delay, each forked from a process that has imported everything.
 
-    python -m tests.captioning.launcher    # one JSON object a line, as `Launcher` writes them
+    python -m tests.captioning.launcher    # reads one JSON object per line, as `Launcher` writes them
 
-What is forked runs the command exactly as `dycoke` does; only the seconds of importing torch are paid once.
+A forked process runs the command exactly as `dycoke` does; torch, which takes seconds, is imported once for all.
 """
 
 import json
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Launcher:
-    """Starts runs and says how they ended; ends all of them with itself."""
+    """Starts runs and returns their exit codes; `close` kills all of them."""
 
     def __init__(self, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -28,19 +28,19 @@ class Launcher:
         )  # fmt: skip
 
     def start(self, log: Path, *arguments: str, folder: Path = ROOT, stdin: str = os.devnull) -> int:
-        """Start `dycoke ARGUMENTS` with stdout and stderr in a file; gives the number of its process."""
+        """Start `dycoke ARGUMENTS` with stdout and stderr appended to a file; return its process id."""
         return int(self._ask({"arguments": arguments, "log": str(log), "folder": str(folder), "stdin": stdin}))
 
     def wait(self, pid: int) -> int:
-        """Wait for its end: the exit code, or the signal that ended it, negative."""
+        """Wait for a run to end; return its exit code, or the negative number of the signal that ended it."""
         return int(self._ask({"wait": pid}))
 
     def run(self, log: Path, *arguments: str) -> int:
-        """Start and wait."""
+        """Start a run, wait for it, and return its exit code."""
         return self.wait(self.start(log, *arguments))
 
     def close(self) -> None:
-        """End everything."""
+        """Kill the server and all runs."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
 
@@ -53,7 +53,7 @@ class Launcher:
 
 
 def appears(path: Path, lines: int, within_s: float = 480.0) -> None:
-    """Wait until a file has so many lines."""
+    """Wait until a file has this many lines. Raises AssertionError after `within_s` seconds."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if path.exists() and path.read_bytes().count(b"\n") >= lines:
@@ -84,7 +84,7 @@ def _run(request: dict[str, Any]) -> None:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.chdir(request["folder"])
     os.dup2(stdin, 0)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  the server's has been read from
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  the server has read from its own
     os.dup2(log, 1)
     os.dup2(log, 2)
     main()

@@ -1,4 +1,4 @@
-"""Records and jobs that tests make up."""
+"""Records, jobs and items for tests."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ RECIPE = Recipe("a digest")
 
 
 def job(batch: int | None = 4, decoders: int = 2, **settings: object) -> Job:
-    """A job for the demo model."""
+    """Return a job for the demo model."""
     made = Settings(model="demo", frames=2, max_new_tokens=6, **settings)  # type: ignore[arg-type]
     return Job(made, ("describe the video.",), True, RECIPE, 16, batch, decoders)
 
 
 def record(item: Item, caption: str | None = "a cube", **values: object) -> Record:
-    """What came of an item: a caption, or with None an error."""
+    """Return the record of an item: a caption, or with None an error."""
     video = Identity.of(item.path)
     key = RECIPE.key(video.fingerprint)
     if caption is None:
@@ -30,7 +30,7 @@ def record(item: Item, caption: str | None = "a cube", **values: object) -> Reco
 
 
 def items_in(folder: Path, *names: str) -> list[Item]:
-    """Files with something in them."""
+    """Write files that contain their own names, and return their items."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)

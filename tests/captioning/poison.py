@@ -1,4 +1,4 @@
-"""A worker without a model, which certain videos kill: started as a process of its own."""
+"""A worker without a model that dies at certain videos, for processes that a pool starts."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from tests.captioning.made import record
 
 
 def work(connection: Connection, job: Job, number: int, threads: int) -> None:
-    """Answer at once; die over `poison`, refuse to start over `broken`, and end early over `early`."""
+    """Answer at once; die at `poison*`, report ModelError at `broken*`, and die before READY at `early*`."""
     items = connection.recv()
     if any(item.id.startswith("early") for item in items):
         os._exit(3)

@@ -1,4 +1,4 @@
-"""What may happen to a run, done to real ones: nothing that was finished is lost, and nothing is there twice."""
+"""Faults injected into real runs: no finished caption is lost, and none is in the output twice."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def launcher() -> Iterator[Launcher]:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen clips that differ."""
+    """Sixteen clips of different lengths."""
     folder = tmp_path_factory.mktemp("clips")
     for number in range(CLIPS):
         write(folder / f"{number:02}.mp4", count=4 + number, size=(64, 48))
@@ -49,32 +49,32 @@ def captions(path: Path) -> dict[object, object]:
 
 
 def test_a_run_killed_five_times_loses_nothing(launcher: Launcher, clips: Path, tmp_path: Path) -> None:
-    """kill -9 at random moments, then the same command: every clip once, with the caption of a run left in peace."""
+    """kill -9 at random moments, then the same command: every clip once, with the caption of an undisturbed run."""
     output, log = tmp_path / "out.jsonl", tmp_path / "log"
-    dice = random.Random()
-    seen = 0
+    rng = random.Random()
+    lines_before = 0
     for _ in range(5):
         pid = launcher.start(log, "caption", str(clips), "--output", str(output), *QUICK)
-        appears(output, min(seen + 1, CLIPS))
-        time.sleep(dice.random() * 0.3)
+        appears(output, min(lines_before + 1, CLIPS))
+        time.sleep(rng.random() * 0.3)
         os.kill(pid, signal.SIGKILL)
         launcher.wait(pid)
-        # Whatever was there before is still there: finished lines are never taken back.
-        whole = output.read_bytes().count(b"\n")
-        assert whole >= seen
-        seen = whole
+        # Finished lines are never removed.
+        lines_after = output.read_bytes().count(b"\n")
+        assert lines_after >= lines_before
+        lines_before = lines_after
     assert launcher.run(log, "caption", str(clips), "--output", str(output), *QUICK) == 0, log.read_text()
     after = captions(output)
     assert len(after) == CLIPS
-    peace = tmp_path / "peace.jsonl"
-    assert launcher.run(log, "caption", str(clips), "--output", str(peace), *QUICK) == 0
-    assert captions(peace) == after
+    undisturbed = tmp_path / "undisturbed.jsonl"
+    assert launcher.run(log, "caption", str(clips), "--output", str(undisturbed), *QUICK) == 0
+    assert captions(undisturbed) == after
     assert all(after.values())
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_ctrl_c_finishes_and_a_second_one_ends(launcher: Launcher, clips: Path, tmp_path: Path) -> None:
-    """Once: what the model is at is kept, exit 130, and the rest is left; twice: at once, and nothing is torn."""
+    """Once: the current batch is finished and kept, exit 130; twice: the run ends at once, and no line is torn."""
     output, log = tmp_path / "out.jsonl", tmp_path / "log"
     pid = launcher.start(log, "caption", str(clips), "--output", str(output), *QUICK)
     appears(output, 1)
@@ -86,14 +86,14 @@ def test_ctrl_c_finishes_and_a_second_one_ends(launcher: Launcher, clips: Path, 
     os.kill(pid, signal.SIGINT)
     os.kill(pid, signal.SIGCONT)
     assert launcher.wait(pid) == 130
-    assert "Finishing what the model is at" in log.read_text()
+    assert "Finishing the current batch" in log.read_text()
     stopped = len(captions(output))
     assert 1 <= stopped < CLIPS
     pid = launcher.start(log, "caption", str(clips), "--output", str(output), "--prompt", "what?", *QUICK)
     appears(output, stopped + 1)
     os.kill(pid, signal.SIGSTOP)
     os.kill(pid, signal.SIGINT)
-    os.kill(pid, signal.SIGTERM)  # a different one, because two of a kind become one while they wait
+    os.kill(pid, signal.SIGTERM)  # another signal, because two equal pending ones are delivered once
     os.kill(pid, signal.SIGCONT)
     assert launcher.wait(pid) == 130
     assert launcher.run(log, "caption", str(clips), "--output", str(output), *QUICK) == 0
@@ -102,7 +102,7 @@ def test_ctrl_c_finishes_and_a_second_one_ends(launcher: Launcher, clips: Path, 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 KiB; mounting one takes rights that not every machine gives."""
+    """A disk of 8 KiB; skips where this user may not mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if shutil.which("mount") is None or os.geteuid() != 0:
@@ -114,7 +114,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_full_and_read_only_disks(launcher: Launcher, clips: Path, small_disk: Path, tmp_path: Path) -> None:
-    """Full: told in a line, whole lines stay, and with room the run goes on. Read-only: refused before any work."""
+    """Full: an error, whole records stay, and with room the run resumes. Read-only: refused before any work."""
     output, log = small_disk / "out.jsonl", tmp_path / "log"
     assert launcher.run(log, "caption", str(clips), "--output", str(output), *QUICK) == 2
     assert "cannot be written: No space left on device" in log.read_text()
@@ -130,12 +130,12 @@ def test_full_and_read_only_disks(launcher: Launcher, clips: Path, small_disk: P
     began = time.monotonic()
     assert launcher.run(log, "caption", str(clips), "--output", str(small_disk / "new.jsonl"), *QUICK) == 2
     assert "cannot be written: Read-only file system" in log.read_text()
-    assert "mean nothing" not in log.read_text()  # the model was not even named
+    assert "mean nothing" not in log.read_text()  # the notice printed before the demo model is loaded
     assert time.monotonic() - began < 60
 
 
 def test_workers_die_and_the_run_goes_on(launcher: Launcher, clips: Path, tmp_path: Path) -> None:
-    """One of two is killed amid its work, another right after: the same captions, each once, and exit 0."""
+    """One of two workers is killed amid its work: the same captions as without workers, each once, and exit 0."""
     output, log = tmp_path / "out.jsonl", tmp_path / "log"
     pid = launcher.start(log, "caption", str(clips), "--output", str(output), "--workers", "2", *QUICK)
     appears(output, 1)
@@ -149,14 +149,14 @@ def test_workers_die_and_the_run_goes_on(launcher: Launcher, clips: Path, tmp_pa
 
 
 def test_sigterm_to_all_processes_finishes_and_keeps(launcher: Launcher, clips: Path, tmp_path: Path) -> None:
-    """As a cluster sends it at the end of its time: run, workers and decoders get it, and what is begun is kept."""
+    """SIGTERM to run, workers and decoders, as a cluster sends it at a time limit: the current batch is kept."""
     output, log = tmp_path / "out.jsonl", tmp_path / "log"
     pid = launcher.start(log, "caption", str(clips), "--output", str(output), "--workers", "2", *QUICK)
     appears(output, 1)
     for one in (*descendants(pid), pid):
         os.kill(one, signal.SIGTERM)
     assert launcher.wait(pid) == 130, log.read_text()
-    assert "Finishing what the model is at" in log.read_text()
+    assert "Finishing the current batch" in log.read_text()
     assert not any(line["error"] for line in lines(output))
     assert 1 <= len(captions(output)) < CLIPS
     assert launcher.run(log, "caption", str(clips), "--output", str(output), *QUICK) == 0
@@ -164,7 +164,7 @@ def test_sigterm_to_all_processes_finishes_and_keeps(launcher: Launcher, clips: 
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process started, and those that these started."""
+    """Return the ids of all processes below a process."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
@@ -173,7 +173,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def workers_of(pid: int) -> list[int]:
-    """The spawned processes of a run that hold a model, not its decoders."""
+    """Return the ids of a run's worker processes, without its decoders."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():

@@ -1,4 +1,4 @@
-"""Which videos a folder holds: each once, by a name that is the same everywhere."""
+"""Videos found in folders: each once, with an id that is the same on every machine."""
 
 import os
 from pathlib import Path
@@ -19,8 +19,8 @@ def ids(*places: Path, recursive: bool = True) -> list[str]:
     return [item.id for item in find_videos(places, ENDINGS, recursive).items]
 
 
-def test_videos_are_told_by_their_endings(tmp_path: Path) -> None:
-    """Hidden files and others stay out; folders below count only when they are asked for."""
+def test_videos_are_recognised_by_their_endings(tmp_path: Path) -> None:
+    """Hidden files and other endings are skipped; subfolders are searched only with `recursive`."""
     fill(
         tmp_path,
         "b.MP4",
@@ -44,7 +44,7 @@ def test_videos_are_told_by_their_endings(tmp_path: Path) -> None:
 
 
 def test_each_video_is_found_once(tmp_path: Path) -> None:
-    """Given twice, by a symbolic or a hard link, through a linked folder, or in a circle of them."""
+    """Videos given twice, by symbolic or hard links, through linked folders, or in a cycle of links."""
     fill(tmp_path, "real/cube.mp4", "real/star.mp4")
     (tmp_path / "a link.mp4").symlink_to(tmp_path / "real" / "cube.mp4")
     os.link(tmp_path / "real" / "star.mp4", tmp_path / "star again.mp4")
@@ -54,22 +54,22 @@ def test_each_video_is_found_once(tmp_path: Path) -> None:
     assert {os.path.basename(path) for path in found.again} == {"a link.mp4", "star again.mp4"}
 
 
-def test_any_name_is_a_name(tmp_path: Path) -> None:
-    """Spaces, line breaks, other scripts, and bytes that are no Unicode."""
+def test_any_file_name_is_accepted(tmp_path: Path) -> None:
+    """Spaces, line breaks, other scripts, and bytes that are not valid UTF-8."""
     names = ["with space.mp4", "with\nbreak.mp4", "видео 視頻.mp4", os.fsdecode(b"caf\xe9.mp4"), "-dash.mp4", "'\".mp4"]
     fill(tmp_path, *names)
     assert set(ids(tmp_path)) == set(names)
 
 
 def test_ids_do_not_depend_on_where_the_folder_lies(tmp_path: Path) -> None:
-    """The same tree elsewhere has the same ids, whatever the working folder is."""
+    """Equal trees in different places have equal ids."""
     for place in ("one", "other/place"):
         fill(tmp_path / place, "a.mp4", "below/b.mp4")
     assert ids(tmp_path / "one") == ids(tmp_path / "other" / "place") == ["a.mp4", "below/b.mp4"]
 
 
 def test_a_link_to_nothing_is_a_video_that_fails(tmp_path: Path) -> None:
-    """It is told of in its record, and is no reason to refuse the folder."""
+    """A broken link is returned as an item, to fail later; a missing folder raises InputError."""
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     assert ids(tmp_path) == ["gone.mp4"]
     with pytest.raises(InputError, match="does not exist"):

@@ -1,4 +1,4 @@
-"""`--engine ray` with real Ray on this machine: skipped where it is not installed, saying so."""
+"""`--engine ray` with real Ray on this machine; skipped where Ray is not installed."""
 
 import json
 import os
@@ -25,7 +25,7 @@ needs_ray = pytest.mark.skipif(
 
 
 def test_attempts_outlive_their_process(tmp_path: Path) -> None:
-    """A try is on the disk before it begins; a record is whole or not there."""
+    """Attempts and records can be read from the folder by other objects; `clear` deletes both."""
     one, two = items_in(tmp_path, "one\n.mp4", "two.mp4")
     for _ in range(2):
         Attempts(tmp_path / "tries").begin(one)
@@ -37,8 +37,8 @@ def test_attempts_outlive_their_process(tmp_path: Path) -> None:
     assert (again.tries(one), again.record(one), (tmp_path / "tries").exists()) == (0, None, False)
 
 
-def test_what_ended_workers_three_times_is_not_tried_again(tmp_path: Path) -> None:
-    """An actor that starts over finds on the disk what it was at: records that were made, and how often it died."""
+def test_a_video_that_killed_three_workers_is_not_tried_again(tmp_path: Path) -> None:
+    """A restarted actor reads finished records and the number of attempts from disk."""
     done, poison = items_in(tmp_path, "done.mp4", "poison.mp4")
     attempts = Attempts(tmp_path / "tries")
     for item in (done, poison, poison, poison):
@@ -55,9 +55,9 @@ def test_what_ended_workers_three_times_is_not_tried_again(tmp_path: Path) -> No
 
 @needs_ray
 def test_an_actor_dies_and_the_run_goes_on(tmp_path: Path) -> None:
-    """Two actors, one killed amid its work: every clip once, the empty one as an error, and nothing left behind.
+    """Two actors, one killed amid its work: every clip once, the empty one as an error, and no attempts folder remains.
 
-    Afterwards the same command without Ray finds nothing left to do.
+    Afterwards the same command without Ray has nothing to do.
     """
     for number in range(CLIPS):
         write(tmp_path / f"{number}.mp4", count=4 + number, size=(64, 48))
@@ -85,7 +85,7 @@ def test_an_actor_dies_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def actors_below(pid: int) -> list[int]:
-    """The processes below a run that hold a model, by the names that Ray gives them."""
+    """Return the ids of a run's actor processes, recognised by the name that Ray sets."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

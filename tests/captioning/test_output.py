@@ -1,4 +1,4 @@
-"""One file for all, or one for each shard: nothing is lost, nothing is there twice, nobody writes beside another."""
+"""Output files of whole runs and shards: no record is lost or duplicated, and conflicting runs are refused."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from dycoke_cli.system.jsonl_output import read_kept
 from tests.captioning.made import items_in, record
 
 
-def test_a_whole_run_takes_in_what_shards_have_left(tmp_path: Path) -> None:
-    """The newest record of a video counts; the shards' files go once the whole has their records."""
+def test_a_whole_run_merges_the_files_of_shards(tmp_path: Path) -> None:
+    """The newest record of a video counts; the shards' files are deleted once merged."""
     whole = tmp_path / "captions.jsonl"
     a, b, c = items_in(tmp_path, "a", "b", "c")
     with Output(whole) as output:
@@ -32,8 +32,8 @@ def test_a_whole_run_takes_in_what_shards_have_left(tmp_path: Path) -> None:
     assert set(read_kept(whole, CAPTIONS)) == {"a", "b", "c"}
 
 
-def test_a_shard_and_a_whole_run_do_not_meet(tmp_path: Path) -> None:
-    """Whoever comes second is refused; two shards get on well."""
+def test_a_shard_and_a_whole_run_exclude_each_other(tmp_path: Path) -> None:
+    """The second of them is refused; two different shards run together."""
     whole = tmp_path / "captions.jsonl"
     with (
         Output(whole),
@@ -49,8 +49,8 @@ def test_a_shard_and_a_whole_run_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_a_record_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    """A run with nothing to do leaves the file as it was, to the byte."""
+def test_an_equal_record_is_not_written_again(tmp_path: Path) -> None:
+    """A run with nothing to do leaves size, inode and time of the file unchanged."""
     (item,) = items_in(tmp_path, "a")
     with Output(tmp_path / "out.jsonl") as output:
         output.add(record(item, damaged=True, warnings=("cut",)))

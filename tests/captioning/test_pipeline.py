@@ -1,4 +1,4 @@
-"""Batches: full ones, the last one, those that do not fit, and those that one video spoils."""
+"""Batches: full, last, too large for memory, and with one video that fails."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.captioning.made import items_in, job
 
 
 class Ahead:
-    """Videos that are there at once; names that begin with x cannot be read."""
+    """A prefetch whose videos arrive at once; names that begin with x cannot be read."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.items, self.room = items_in(folder, *names), 1
@@ -38,7 +38,10 @@ class Ahead:
 
 
 class Model:
-    """Says the name of each video; `fits` of them run together, and names that begin with ! never."""
+    """A captioner that answers with the name of each video.
+
+    `fits` of them run together; names that begin with ! raise UsageError, those with ? RuntimeError.
+    """
 
     def __init__(self, fits: int = 99) -> None:
         self.fits, self.batches, self.recovered = fits, [], 0
@@ -66,7 +69,7 @@ class Model:
         self.recovered += 1
 
 
-def ground(folder: Path, names: Sequence[str], model: Model, batch: int | None) -> list[Record]:
+def run_pipeline(folder: Path, names: Sequence[str], model: Model, batch: int | None) -> list[Record]:
     pipeline = CaptionPipeline(job(batch), model, Ahead(folder, names))  # type: ignore[arg-type]
     records = []
     while pipeline.ahead.left:
@@ -76,19 +79,19 @@ def ground(folder: Path, names: Sequence[str], model: Model, batch: int | None) 
 
 @pytest.mark.parametrize(("batch", "expected"), [(2, ["ab", "cd", "e"]), (9, ["abcde"]), (None, ["abc", "de"])])
 def test_batches_fill(tmp_path: Path, batch: int | None, expected: list[str]) -> None:
-    """As many as were asked for, or as fit; the rest at the end. Failures to read take no place."""
+    """As many videos as asked for, or as fit; the rest at the end. Videos that cannot be read take no place."""
     model = Model()
-    records = ground(tmp_path, ["a", "b", "x1", "c", "d", "x2", "e"], model, batch)
+    records = run_pipeline(tmp_path, ["a", "b", "x1", "c", "d", "x2", "e"], model, batch)
     assert ["".join(names) for names in model.batches] == expected
     assert {record.id: record.caption for record in records} == {**{n: n for n in "abcde"}, "x1": None, "x2": None}
     assert [record.reason for record in records if record.error] == ["no_frames", "no_frames"]
     assert sum(1 / record.batch for record in records if record.batch) == pytest.approx(len(expected))
 
 
-def test_what_does_not_fit_is_halved_and_tried_again(tmp_path: Path) -> None:
-    """No video is lost to a lack of memory, and later batches are small from the start."""
+def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path) -> None:
+    """No video fails for lack of memory, and later batches have the smaller size from the start."""
     model = Model(fits=2)
-    records = ground(tmp_path, list("abcdefghij"), model, 8)
+    records = run_pipeline(tmp_path, list("abcdefghij"), model, 8)
     assert [len(names) for names in model.batches] == [2] * 5
     assert sorted(record.id for record in records) == list("abcdefghij")
     assert all(record.error is None for record in records)
@@ -96,15 +99,15 @@ def test_what_does_not_fit_is_halved_and_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_video_that_never_fits_is_an_error_of_its_own(tmp_path: Path) -> None:
-    """With the word for it."""
-    (record,) = ground(tmp_path, ["a"], Model(fits=0), 4)
+    """Its record has the reason out_of_memory."""
+    (record,) = run_pipeline(tmp_path, ["a"], Model(fits=0), 4)
     assert (record.reason, record.error) == ("out_of_memory", "the device ran out of memory")
 
 
-def test_one_video_does_not_spoil_the_others(tmp_path: Path) -> None:
-    """A budget that one cannot meet, or a library's failure over one, costs that one alone, in one line."""
+def test_a_failing_video_does_not_affect_the_others(tmp_path: Path) -> None:
+    """A budget that one video cannot meet, or a library's error, fails that video alone, with a message of one line."""
     model = Model()
-    records = ground(tmp_path, ["a", "!b", "c", "?d"], model, 4)
+    records = run_pipeline(tmp_path, ["a", "!b", "c", "?d"], model, 4)
     assert {record.id: (record.caption, record.error) for record in records} == {
         "a": ("a", None),
         "!b": (None, "cannot retain that"),

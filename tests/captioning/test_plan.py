@@ -1,4 +1,4 @@
-"""What is done again and what is not, and who does it."""
+"""Plans, keys and shards: which videos are captioned again, and by which shard."""
 
 import os
 from collections import Counter
@@ -22,8 +22,8 @@ def digest(questions: tuple[str, ...] = ("what?",), **settings: object) -> str:
     return Recipe.of(DEMO, Settings(model="demo", **settings), questions).digest  # type: ignore[arg-type]
 
 
-def test_the_key_follows_whatever_the_caption_follows() -> None:
-    """Prompt, frames, method, options, answer settings; not where and how patiently it runs, nor how 0.7 is written."""
+def test_the_key_depends_on_what_the_caption_depends_on() -> None:
+    """Prompt, frames, method, options, answer settings; not device, timeout, or how 0.7 is written."""
     changed = [
         digest(("what else?",)), digest(("what?", "who?")), digest(frames=4), digest(fps=1.0), digest(end="3"),
         digest(method="full"), digest(options={"k": "0.5"}), digest(retain=0.5), digest(max_new_tokens=9),
@@ -34,8 +34,8 @@ def test_the_key_follows_whatever_the_caption_follows() -> None:
     assert digest(options={"k": "0.70"}) == digest(options={"k": ".7"})
 
 
-def test_what_holds_is_kept_and_what_changed_is_done_again(tmp_path: Path) -> None:
-    """By the file's content and the recipe; failures only when asked for."""
+def test_valid_records_are_kept_and_changed_videos_captioned_again(tmp_path: Path) -> None:
+    """Depends on the file's content and the recipe; failures are tried again only with retry_errors."""
     same, touched, other, failed, new = items_in(tmp_path, "same", "touched", "other", "failed", "new")
     known = {item.id: record(item) for item in (same, touched, other)} | {failed.id: record(failed, None)}
     (tmp_path / "other").write_text("something else")
@@ -52,7 +52,7 @@ def test_what_holds_is_kept_and_what_changed_is_done_again(tmp_path: Path) -> No
 
 
 def test_a_folder_that_moved_keeps_its_captions(tmp_path: Path) -> None:
-    """Records are found by their ids, and name the videos where they lie now."""
+    """Records are found by id, and get the present paths of their videos."""
     (old,) = items_in(tmp_path / "old", "a.mp4")
     kept = record(old)
     os.rename(tmp_path / "old", tmp_path / "new")
@@ -61,15 +61,15 @@ def test_a_folder_that_moved_keeps_its_captions(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_as_it_was_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of kept captions cost one look at each file's size and date."""
+    """A file of known size and time is not read again."""
     (item,) = items_in(tmp_path, "a")
     known = Identity.of(item.path)
     monkeypatch.setattr("dycoke_cli.captioning.key.file_fingerprint", lambda path: pytest.fail("was read"))
     assert Identity.of(item.path, known) is known
 
 
-def test_shards_share_out_all_videos() -> None:
-    """Each belongs to one, by its id; another count of them shares out anew, evenly enough."""
+def test_shards_partition_the_videos() -> None:
+    """Each video belongs to exactly one shard, by its id; shards are of similar size."""
     items = [Item(f"folder/{number}.mp4", "") for number in range(1000)]
     for count in (1, 3, 8):
         held = [[item for item in items if Shard(number, count).holds(item)] for number in range(1, count + 1)]
@@ -80,7 +80,7 @@ def test_shards_share_out_all_videos() -> None:
 
 
 def test_shards_come_from_slurm() -> None:
-    """Arrays may begin anywhere and go in steps; one with gaps has to be told."""
+    """Arrays may have any first index and step; one with gaps is refused."""
     names = ("ID", "COUNT", "MIN", "STEP")
 
     def of(*values: int) -> Shard | None:
@@ -95,7 +95,7 @@ def test_shards_come_from_slurm() -> None:
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
-def test_a_shard_that_is_none(text: str) -> None:
-    """Refused, saying how to count."""
+def test_an_invalid_shard(text: str) -> None:
+    """Raises UsageError naming the option."""
     with pytest.raises(UsageError, match="--shard is"):
         Shard.parse(text)

@@ -1,4 +1,4 @@
-"""Texts beside videos: ours follow the captions, other people's stay."""
+"""Text files beside videos: those of this program follow the captions, others stay."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.captioning.made import items_in, record
 
 
 def test_a_text_follows_its_caption(tmp_path: Path) -> None:
-    """Written, written anew where caption or frame of it change, written again where it is gone."""
+    """Written once, and again where caption, prefix or suffix change or the file is missing."""
     (item,) = items_in(tmp_path, "a.b.mp4")
     text = tmp_path / "a.b.txt"
     first = Sidecars("photo, ", ".").write(record(item, "a cube"), None)
@@ -23,7 +23,7 @@ def test_a_text_follows_its_caption(tmp_path: Path) -> None:
 
 
 def test_texts_of_others_stay(tmp_path: Path) -> None:
-    """A caption somebody wrote by hand is replaced only when asked for; a failure writes nothing."""
+    """A text of other origin is replaced only with `overwrite`; a failed video writes none."""
     item, failed = items_in(tmp_path, "a.mp4", "b.mp4")
     text = tmp_path / "a.txt"
     text.write_text("by hand")
@@ -36,8 +36,8 @@ def test_texts_of_others_stay(tmp_path: Path) -> None:
 
 
 def test_two_videos_cannot_share_a_text(tmp_path: Path) -> None:
-    """Refused before any work, naming both."""
-    with pytest.raises(UsageError, match=r"'a\.mp4' and 'a\.webm' would share the text 'a\.txt'"):
+    """Raises UsageError naming both, before anything is written."""
+    with pytest.raises(UsageError, match=r"'a\.mp4' and 'a\.webm' would share the text file 'a\.txt'"):
         Sidecars().check(items_in(tmp_path, "a.mp4", "a.webm"))
     Sidecars().check(items_in(tmp_path, "a.mp4", "below/a.mp4"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "a.webm", "below"]

@@ -1,4 +1,4 @@
-"""Several processes on one queue: those that die are replaced, what killed them is found out."""
+"""Processes on one queue: those that die are replaced, and the video that kills them is identified."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def pool(folder: Path, *names: str, count: int = 2) -> WorkerPool:
 
 
 def test_a_video_that_kills_its_worker_is_an_error_after_three_tries(tmp_path: Path) -> None:
-    """The others are done, each once, though some were with a worker when it died."""
+    """The others are captioned, each once, including those that a dying worker had."""
     names = [f"{number}.mp4" for number in range(9)]
     made = pool(tmp_path, *names[:3], "poison.mp4", *names[3:])
     records = list(made.records(lambda: False))
@@ -33,7 +33,7 @@ def test_a_video_that_kills_its_worker_is_an_error_after_three_tries(tmp_path: P
 
 
 def test_stopping_ends_the_workers(tmp_path: Path) -> None:
-    """What was given out may still come; nothing new is given, and every process ends."""
+    """Assigned videos may still be finished; no others are assigned, and every process ends."""
     made = pool(tmp_path, *(f"{number:03}.mp4" for number in range(200)))
     seen: list[Record] = []
 
@@ -47,7 +47,7 @@ def test_stopping_ends_the_workers(tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run(tmp_path: Path) -> None:
-    """By its own error where there is one, and by a remedy where the processes just die."""
+    """Raises the worker's error where there is one, and an error with a remedy where processes die at their start."""
     with pytest.raises(ModelError, match="the model is torn") as caught:
         list(pool(tmp_path, "broken").records(lambda: False))
     assert caught.value.remedy == "Fetch it again"
@@ -56,7 +56,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_the_parent_of_workers_imports_no_torch() -> None:
-    """It only hands out names: its memory is the models'."""
+    """Memory is for the models of the workers, so the parent loads no library of its own for them."""
     parts = "worker_pool, request, output, run, plan, sidecar, summary"
     code = f"import sys; from dycoke_cli.captioning import {parts}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,4 +1,4 @@
-"""Signals of the process that runs the tests."""
+"""Fixture that isolates the signal handlers of the test process."""
 
 import signal
 import sys
@@ -9,10 +9,10 @@ import pytest
 
 @pytest.fixture
 def own_signals() -> Iterator[None]:
-    """Signals are heard as by a fresh process at a terminal, and afterwards as before."""
+    """Install the signal handlers of a fresh process at a terminal, and restore the previous ones afterwards."""
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
     before, report = {number: signal.getsignal(number) for number in numbers}, sys.unraisablehook
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores SIGINT
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     sys.unraisablehook = report

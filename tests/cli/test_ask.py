@@ -1,4 +1,4 @@
-"""The command as people and scripts meet it: streams, exit codes, keys."""
+"""`dycoke ask`: streams, exit codes, JSON keys, reports and error messages."""
 
 import json
 import os
@@ -22,7 +22,7 @@ MEDIA = ROOT / "tests" / "media"
 
 @pytest.fixture(autouse=True)
 def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No configuration of whoever runs the tests, and a wide, colourless terminal."""
+    """Isolate from the user's settings; a terminal of 100 columns without colour."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -37,7 +37,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 @pytest.mark.smoke
 def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """StdinCopy: the answer and a newline on stdout, the demo's warning on stderr, no panel."""
+    """stdout has the answer and a newline, stderr the demo's warning and no panel."""
     monkeypatch.setattr("dycoke_cli.models.checkpoints.choose", lambda: "demo")
     code, out, err = ask(capsys, CUBE, QUESTION)
     assert code == 0
@@ -48,13 +48,13 @@ def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str], monke
     assert "visual tokens" not in err
 
 
-def test_whoever_names_the_demo_is_not_told_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """Only who was given it unasked needs to know."""
+def test_the_demo_warning_is_absent_when_the_demo_was_requested(capsys: pytest.CaptureFixture[str]) -> None:
+    """The warning is printed only if the demo was selected by default."""
     code, out, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "-n", "4", "--max-new-tokens", "2")
     assert (code, err, out.count("\n")) == (0, "", 1)
 
 
-def test_quiet_says_nothing_but_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_only_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """-q leaves stderr empty."""
     code, out, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "-q")
     assert (code, err) == (0, "")
@@ -62,8 +62,8 @@ def test_quiet_says_nothing_but_the_answer(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.smoke
-def test_the_panel_shows_what_is_known_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
-    """--stats forces the panel; without a baseline it gives exact counts and no time of a run that was not made."""
+def test_the_panel_has_only_known_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """--stats forces the panel; without a baseline it has exact counts, and no times of the baseline."""
     code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "--stats")
     assert code == 0
     rows = {line.strip("│ ").split("  ")[0]: line for line in err.splitlines() if line.startswith("│")}
@@ -75,7 +75,7 @@ def test_the_panel_shows_what_is_known_and_no_more(capsys: pytest.CaptureFixture
 
 @pytest.mark.smoke
 def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """One object, several questions, baseline and trace; counts agree with each other."""
+    """One object for several questions, baseline and trace; counts are consistent."""
     trace_file = tmp_path / "trace.json"
     flags = ["-m", "demo", "--json", "--baseline", "--trace", str(trace_file), "-q"]
     code, out, err = ask(capsys, CUBE, QUESTION, "describe the video", *flags)
@@ -114,15 +114,15 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 @pytest.mark.smoke
-def test_a_report_replaces_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
-    """--report: the answer stays alone on stdout; the page holds both runs and the command that repeats them."""
+def test_a_report_replaces_an_existing_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """--report: stdout has only the answer; the page has both runs and the command that repeats them."""
     Path("r.html").write_text("old")
     before = Path("r.html").stat().st_ino
     flags = ["-m", "demo", "-q", "--baseline", "-n", "4", "-o", "k=0.5", "--max-new-tokens", "3"]
     code, out, err = ask(capsys, CUBE, QUESTION, *flags, "--report", "r.html")
     assert (code, err, out.count("\n")) == (0, "", 1)
     assert [path.name for path in Path().iterdir()] == ["r.html"]
-    assert Path("r.html").stat().st_ino != before  # a new file in the old one's place, never half of each
+    assert Path("r.html").stat().st_ino != before  # replaced atomically by a new file
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', Path("r.html").read_text())
     assert found is not None
     data = json.loads(found[1])
@@ -142,10 +142,10 @@ def test_a_report_replaces_the_one_before(capsys: pytest.CaptureFixture[str]) ->
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flag: str
 ) -> None:
-    """Nobody waits for an answer that would then be lost."""
+    """The run does not start."""
     import dycoke_cli.session.ask
 
-    monkeypatch.setattr(dycoke_cli.session.ask, "ask", lambda *_: pytest.fail("the work began"))
+    monkeypatch.setattr(dycoke_cli.session.ask, "ask", lambda *_: pytest.fail("the run started"))
     code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", flag, "no/such/folder/file")
     assert code == 2
     assert "no/such/folder/file" in err
@@ -154,29 +154,29 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
 def test_a_report_repeats_what_was_set_anywhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files and variables set some, flags others: the flags written down lead to the same settings without them."""
+    """The flags of `as_flags` give the same settings as files, variables and flags together."""
     import dycoke_cli.session.ask
 
-    heard: list[Any] = []
+    calls: list[Any] = []
 
-    def listen(video: str, questions: list[str], settings: Any, *rest: object) -> None:
-        heard.append((video, questions, settings))
+    def record_call(video: str, questions: list[str], settings: Any, *rest: object) -> None:
+        calls.append((video, questions, settings))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dycoke_cli.session.ask, "ask", listen)
+    monkeypatch.setattr(dycoke_cli.session.ask, "ask", record_call)
     Path("dycoke.yaml").write_text("model: demo\nframes: 4\noptions: {k: 0.5, p: 0.9}\n")
     monkeypatch.setenv("DYCOKE_REPETITION_PENALTY", "1.5")
     ask(capsys, "--retain", "0.6", "--start", "0:01", "--", "v.mp4", "--why?")
     Path("dycoke.yaml").unlink()
     monkeypatch.delenv("DYCOKE_REPETITION_PENALTY")
-    _, questions, settings = heard[0]
+    _, questions, settings = calls[0]
     assert questions == ["--why?"]
     ask(capsys, *settings.as_flags(), "--", "v.mp4", "--why?")
-    assert heard[1] == heard[0]
+    assert calls[1] == calls[0]
 
 
 def test_several_questions_give_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    """Answers in order on stdout; the questions beside them on stderr."""
+    """stdout has the answers in order, stderr the questions."""
     questions = ["is there a cube?", QUESTION, "how many objects are there?"]
     code, out, err = ask(capsys, CUBE, *questions, "-m", "demo")
     assert code == 0
@@ -185,7 +185,7 @@ def test_several_questions_give_a_line_each(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_files_and_variables_reach_the_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """dycoke.yaml, DYCOKE_* and flags meet in the record."""
+    """The record has values from dycoke.yaml, DYCOKE_* and flags."""
     Path("dycoke.yaml").write_text("model: demo\nframes: 4\nmax_new_tokens: 1\noptions: {k: 0.5}\n")
     monkeypatch.setenv("DYCOKE_METHOD", "dycoke")
     code, out, _ = ask(capsys, CUBE, QUESTION, "--json", "-n", "6", "-o", "p=0.5")
@@ -196,8 +196,8 @@ def test_files_and_variables_reach_the_run(capsys: pytest.CaptureFixture[str], m
     assert record["answers"][0]["finish"] == "length"
 
 
-def test_a_budget_and_a_chain(capsys: pytest.CaptureFixture[str]) -> None:
-    """--retain means the same for every method, the record says what became of it, and the baseline is still full."""
+def test_a_budget_applies_to_joined_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    """--retain sets the option of the first stage, the record has its value, and the baseline stays uncompressed."""
     flags = ["-m", "demo", "--json", "--baseline", "--retain", "0.3", "-M", "random+dynamic", "-o", "p=0.5", "-q"]
     code, out, _ = ask(capsys, CUBE, QUESTION, *flags)
     assert code == 0
@@ -215,7 +215,7 @@ def test_a_budget_and_a_chain(capsys: pytest.CaptureFixture[str]) -> None:
 def test_very_few_frames_are_warned_about(
     capsys: pytest.CaptureFixture[str], frames: str, method: str, warned: bool
 ) -> None:
-    """Below one window there is little to compress; an uncompressed run does not care."""
+    """Fewer frames than a window of DyCoke print a warning; an uncompressed run prints none."""
     code, _, err = ask(capsys, CUBE, QUESTION, "-m", "demo", "-n", frames, "-M", method)
     assert code == 0
     assert ("Fewer than 4 frames" in err) == warned
@@ -225,7 +225,7 @@ def test_very_few_frames_are_warned_about(
 def test_pictures_and_pipes_are_videos(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A folder at a rate of its own, with a number of frames all the same, and a video from standard input."""
+    """A folder of pictures with --fps and --frames together, and a video from stdin."""
     (tmp_path / "frames").mkdir()
     for place in range(12):
         Image.new("RGB", (64, 48), (20 * place, 0, 0)).save(tmp_path / "frames" / f"{place}.png")
@@ -244,8 +244,8 @@ def test_pictures_and_pipes_are_videos(
 
 
 @pytest.mark.smoke
-def test_damage_is_told_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is missing on stderr, `damaged` in the record; frames even in count where asked for."""
+def test_damage_is_printed_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    """stderr has the number of readable frames, the record has `damaged`; with --sample index."""
     clip = str(MEDIA / "cut60_faststart.mp4")
     code, out, err = ask(capsys, clip, "q", "-m", "demo", "--json", "--max-new-tokens", "1", "--sample", "index")
     assert code == 0
@@ -291,7 +291,7 @@ def test_damage_is_told_and_recorded(capsys: pytest.CaptureFixture[str]) -> None
 def test_bad_input_is_one_line_and_a_remedy(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, what: str
 ) -> None:
-    """What is wrong with which value, what to do, the documented exit code, and no traceback."""
+    """Two lines, the problem with the value and the remedy; the documented exit code; no traceback."""
     given, out, err = ask(capsys, *arguments)
     lines = [line for line in err.splitlines() if "demo model" not in line]
     assert (given, out) == (code, "")
@@ -302,7 +302,7 @@ def test_bad_input_is_one_line_and_a_remedy(
 
 
 def test_an_unexpected_failure_is_exit_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug shows its kind and asks for a report; --debug gives the traceback."""
+    """A bug prints its exception type and a request to report it; --debug raises it."""
     import dycoke_cli.session.ask
 
     def broken(*arguments: object, **keywords: object) -> None:
@@ -318,7 +318,7 @@ def test_an_unexpected_failure_is_exit_1(capsys: pytest.CaptureFixture[str], mon
 
 
 def test_interruption_is_exit_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C is no failure of ours and shows no traceback."""
+    """Ctrl-C ends with exit code 130 and no traceback."""
     import dycoke_cli.session.ask
 
     def interrupted(*arguments: object, **keywords: object) -> None:
@@ -328,15 +328,15 @@ def test_interruption_is_exit_130(capsys: pytest.CaptureFixture[str], monkeypatc
     assert ask(capsys, CUBE, "q")[0] == 130
 
 
-def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The bare command tells what there is."""
+def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`dycoke` alone prints the help with its subcommands."""
     assert run([]) == 0
     assert "ask" in capsys.readouterr().out
 
 
 @pytest.mark.smoke
-def test_the_real_command_from_another_folder(tmp_path: Path) -> None:
-    """`python -m dycoke_cli` in a fresh process: the answer on stdout, warnings as errors."""
+def test_the_command_in_a_fresh_process_and_folder(tmp_path: Path) -> None:
+    """`python -m dycoke_cli` with warnings as errors prints the answer to stdout."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "dycoke_cli", "ask", CUBE, QUESTION, "-m", "demo"],
         cwd=tmp_path,
@@ -351,8 +351,8 @@ def test_the_real_command_from_another_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_lost_output_is_no_success() -> None:
-    """A short record that fits every buffer, to a full disk: a failure that says so, whatever ends the process."""
+def test_lost_output_is_exit_1() -> None:
+    """A record that fits into the buffer of stdout, written to a full disk, ends with an error message."""
     clip = str(MEDIA / "two_frames.mp4")
     command = [
         sys.executable,
@@ -374,8 +374,8 @@ def test_lost_output_is_no_success() -> None:
     assert "No space left" in done.stderr
 
 
-def test_a_torchvision_that_does_not_fit_is_named(tmp_path: Path) -> None:
-    """The wrong build beside torch breaks transformers with a riddle; the user gets the cause and the remedy."""
+def test_an_incompatible_torchvision_is_named(tmp_path: Path) -> None:
+    """A torchvision built for another torch breaks the import of transformers; the message has cause and remedy."""
     package = tmp_path / "site" / "torchvision"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')

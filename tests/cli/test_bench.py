@@ -1,4 +1,4 @@
-"""`dycoke bench` as people and scripts meet it, on the demo's sizes cut short."""
+"""`dycoke bench` on the demo's shape with few frames and tokens: tables, JSON, targets, errors."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ QUICK = ["--frames", "4", "--new-tokens", "3", "--repeat", "1", "--device", "cpu
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Some folder, no configuration of whoever runs the tests; peaks in this process, limits by hand."""
+    """Isolate from the user's settings; measure peaks in this process, and replace the machine's limits."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
@@ -36,14 +36,14 @@ def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 
 def test_it_prints_and_saves_every_arm(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """Tables on stdout no wider than the terminal; the file holds what --json prints."""
+    """Tables on stdout are no wider than the terminal; the file contains the JSON record."""
     (folder / "benchmarks" / "results").mkdir(parents=True)
     code, out, err = bench(capsys, *QUICK, "--batch", "1,2")
     assert code == 0, err
     assert max(map(len, out.splitlines())) <= 80
     for arm in ("generate", "full", "dycoke"):
         assert arm in out
-    for title in ("Time", "Beside the limits", "Against transformers' own generate"):
+    for title in ("Time", "Relative to the limits", "Against transformers' own generate"):
         assert title in out
     saved = json.loads((folder / "benchmarks" / "results" / "bench.json").read_text())
     assert "bench.json" in err
@@ -54,7 +54,7 @@ def test_it_prints_and_saves_every_arm(capsys: pytest.CaptureFixture[str], folde
 
 
 def test_json_has_the_keys_that_scripts_read(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """One object; nothing is written where nobody asked for it; growth over two sizes; options of a method."""
+    """One object with growth over two sizes and the options of a method; no file is written without --output."""
     sizes = ["--visual-tokens", "72,144", "--new-tokens", "3", "--repeat", "1", "--device", "cpu", "--layers", "4"]
     code, out, err = bench(capsys, *sizes, "-M", "full", "-M", "dycoke:k=0.5", "--json", "-q")
     assert (code, err) == (0, "")
@@ -77,8 +77,8 @@ def test_json_has_the_keys_that_scripts_read(capsys: pytest.CaptureFixture[str],
     assert not found["interrupted"]
 
 
-def test_the_whole_path_decodes_in_every_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """A video's decoding is in the time of the first token."""
+def test_video_decodes_in_every_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --video, the time to the first token includes decoding."""
     code, out, err = bench(capsys, *QUICK, "--video", str(samples.VIDEO), "-M", "dycoke", "--json", "-q")
     assert (code, err) == (0, "")
     (row,) = json.loads(out)["summary"]
@@ -88,10 +88,10 @@ def test_the_whole_path_decodes_in_every_run(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_print_and_save_what_there_is(
+def test_ctrl_c_and_sigterm_print_and_save_the_results_so_far(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path, number: int
 ) -> None:
-    """Exit 130, one arm short, in the file too."""
+    """Exit code 130; output and file lack the interrupted run."""
     Termination().install()
     original, calls = StockArm.run, []
 
@@ -112,8 +112,10 @@ def test_ctrl_c_and_sigterm_print_and_save_what_there_is(
     assert [each["label"] for each in saved["runs"]] == ["generate", "full", "dycoke", "full", "dycoke"]
 
 
-def test_targets_say_what_was_not_measured(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every promise has its line, whatever ran."""
+def test_targets_include_those_not_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every target has a row, also those that this device cannot measure."""
     from dycoke_cli.bench import plan
     from dycoke_cli.bench.case import Case
     from dycoke_cli.bench.random_model import Shape
@@ -154,11 +156,11 @@ def test_targets_say_what_was_not_measured(capsys: pytest.CaptureFixture[str], m
 def test_bad_input_is_one_line_and_a_remedy(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, what: str
 ) -> None:
-    """What is wrong with which value, what to do, the documented exit code, nothing on stdout."""
+    """Two lines, the problem with the value and the remedy; the documented exit code; empty stdout."""
     if "72b" in arguments:
         import torch
 
-        assert free_bytes(torch.device("cpu")) < 292e9, "this machine could really do it"
+        assert free_bytes(torch.device("cpu")) < 292e9, "this machine has enough memory"
     given, out, err = bench(capsys, *arguments, "--device", "cpu")
     lines = err.splitlines()
     assert (given, out) == (code, "")

@@ -1,4 +1,4 @@
-"""`dycoke cache`, and the flags that go with it."""
+"""`dycoke cache`, --cache and --no-cache."""
 
 import io
 import json
@@ -15,7 +15,7 @@ FLAGS = ["-m", "demo", "-n", "2", "--max-new-tokens", "1"]
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache that lasts as long as the test."""
+    """An empty cache folder for one test."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "encoded"
@@ -24,10 +24,10 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-def test_ask_keeps_chat_finds_clear_removes(
+def test_ask_stores_chat_reuses_clear_removes(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One look serves both commands; the panel and the record say so; info lists it, clear empties the folder."""
+    """`chat` reuses the entry of `ask`; panel and record report it; info lists it, clear removes it."""
     assert run(["ask", CUBE, "q", *FLAGS, "--json", "-q", "--no-cache"]) == 0
     assert run(["ask", CUBE, "q", *FLAGS, "--json", "-q"]) == 0
     assert run(["ask", CUBE, "q", *FLAGS, "--json", "--stats"]) == 0

@@ -1,4 +1,4 @@
-"""`dycoke caption` as people and scripts meet it, with the demo model on small clips."""
+"""`dycoke caption` with the demo model on small clips: output, resuming, errors, dry run, shards."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from tests.video.clips import worker_after
 from tests.video.made import write
 
 QUICK = ["-m", "demo", "-n", "2", "--max-new-tokens", "8"]
-# A decoder that never ends over one file, like decord over some.
+# A decoder that hangs on one file, as decord does on some.
 HANG = """
 import time
 from dycoke_cli.video.decode_job import DecodeJob
@@ -27,7 +27,7 @@ DecodeJob.run = run
 
 @pytest.fixture(autouse=True)
 def quiet_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No configuration of whoever runs the tests."""
+    """Isolate from the user's settings."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -47,7 +47,7 @@ def lines(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_sound(path: Path) -> None:
-    """A file that holds sound alone, whatever its ending says."""
+    """Write an audio file, with any extension."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -58,7 +58,7 @@ def write_sound(path: Path) -> None:
 def test_every_kind_of_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Good ones are captioned, bad ones say why, each has one line, and none stops the others."""
+    """Each file has one line, with a caption or a reason; a bad file does not stop the run."""
     monkeypatch.setattr(child_module, "worker_command", worker_after(HANG))
     good = ["a cube.mp4", "new\nline.mp4", "видео.mp4", os.fsdecode(b"caf\xe9.mp4")]
     for number, name in enumerate(good):
@@ -113,12 +113,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_what_holds_is_skipped_and_what_changed_is_not(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """By prompt and by file; failures with --retry-errors; all with --overwrite; in bits with --limit."""
+def test_only_missing_and_outdated_captions_are_computed(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """A changed prompt or file outdates a caption; --limit splits the work; --overwrite repeats all."""
     output = folder / "captions.jsonl"
 
     def seconds(*arguments: str, code: int = 6) -> set[str]:
-        """The ids whose lines are new."""
+        """Return the ids whose lines are new or changed."""
         before = lines(output) if output.exists() else {}
         given, _, err = caption(capsys, folder, *arguments)
         assert given == code, err
@@ -140,7 +140,7 @@ def test_what_holds_is_skipped_and_what_changed_is_not(capsys: pytest.CaptureFix
 
 
 def test_captions_are_those_of_single_runs(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
-    """In a batch each video gets what `ask` says of it alone, to one prompt and to several questions."""
+    """A batch gives each video the answers of `ask`, for one prompt and for several questions."""
     (tmp_path / "q.txt").write_text("what colour is it?\n\ndescribe the video.\nwhat colour is it?\n")
     questions = ["what colour is it?", "describe the video."]
     assert caption(capsys, folder, "--output", str(tmp_path / "one.jsonl"), "--batch-size", "3")[0] == 6
@@ -156,7 +156,7 @@ def test_captions_are_those_of_single_runs(capsys: pytest.CaptureFixture[str], f
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["--batch-size", "0"], 2, "--batch-size is '0'"),
         (["--shard", "5/4"], 2, "--shard is '5/4'"),
@@ -171,19 +171,19 @@ def test_captions_are_those_of_single_runs(capsys: pytest.CaptureFixture[str], f
         (["-m", "no-model"], 4, "no model is called 'no-model'"),
     ],
 )
-def test_what_cannot_be_done_is_said_first(
-    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, arguments: list[str], code: int, told: str
+def test_bad_input_is_refused_before_any_output(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    """One line, the exit code, and not a line in the output."""
+    """The message and the documented exit code; no output file is written."""
     output = tmp_path / "out.jsonl"
     given, _, err = caption(capsys, folder, "--output", str(output), *arguments)
-    assert (given, told in err) == (code, True), err
+    assert (given, message in err) == (code, True), err
     assert not output.exists()
 
 
 @pytest.mark.smoke
 def test_a_dry_run_does_nothing(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
-    """It names what would be done, its tokens and its memory, and leaves no file."""
+    """It prints the videos, tokens and memory of the run, and writes no file."""
     output = ("--output", str(tmp_path / "out.jsonl"))
     code, out, err = caption(capsys, folder, *output, "--dry-run", "--json")
     assert code == 0, err
@@ -197,10 +197,10 @@ def test_a_dry_run_does_nothing(capsys: pytest.CaptureFixture[str], folder: Path
     assert list(tmp_path.glob("*out*")) == []
 
 
-def test_a_shard_of_slurm_is_told_of(
+def test_a_slurm_array_task_is_a_shard(
     capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tasks of an array share the folder out; a whole run afterwards has nothing left to do and one file."""
+    """Array tasks process shares of the folder; a later run without shards merges their files and has nothing to do."""
     output = tmp_path / "out.jsonl"
     monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
     for task in ("0", "1"):
@@ -215,8 +215,8 @@ def test_a_shard_of_slurm_is_told_of(
     assert [path.name for path in tmp_path.glob("out*")] == ["out.jsonl"]
 
 
-def test_the_bar_and_the_table_say_how_far_it_is() -> None:
-    """Done, failed, skipped, speed and time left; retained tokens, time split and failures by reason."""
+def test_the_bar_and_the_table_have_counts_and_times() -> None:
+    """Bar: done, failed, skipped, speed. Table: retained tokens, times by phase, failures by reason."""
     from rich.console import Console
 
     from dycoke_cli.captioning.item import Item

@@ -1,4 +1,4 @@
-"""`dycoke chat`: piped and at a terminal, its commands and files, and what Ctrl-C does."""
+"""`dycoke chat` from a pipe and at a terminal: commands, files, Ctrl-C, SIGTERM, history."""
 
 import fcntl
 import io
@@ -26,7 +26,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.language_model import LanguageModel
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import load_model
 
 ROOT = Path(__file__).parents[2]
 CUBE = str(ROOT / "sample_videos" / "cube.mp4")
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("own_signals")
 
 @pytest.fixture(autouse=True)
 def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No configuration of whoever runs the tests, and a wide, colourless terminal."""
+    """Isolate from the user's settings; a terminal of 100 columns without colour."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -51,7 +51,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, encoded: Path) -> None:
-    """The model is loaded once, and a video that one test encoded the next finds in the cache."""
+    """Load the model once, and share the cache of encoded videos between tests."""
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: encoded)
     monkeypatch.setattr("dycoke_cli.session.pipeline.load_model", lambda checkpoint, settings, *_: demo())
 
@@ -63,7 +63,7 @@ def demo() -> Llava:
 
 @pytest.fixture
 def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command with lines piped in -> exit code, stdout, stderr."""
+    """Run the command with piped lines -> exit code, stdout, stderr."""
 
     def piped(*lines: str, flags: list[str] = FLAGS) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
@@ -75,7 +75,7 @@ def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command with lines entered by a person; one that can be called is what happens instead of a line."""
+    """Run the command with typed lines; a callable is called in place of a line."""
 
     def entered(*lines: Any, flags: list[str] = FLAGS) -> tuple[int, str, str]:
         class Person:
@@ -101,20 +101,20 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 Runner = Callable[..., tuple[int, str, str]]
 
 
-def test_piped_questions_get_one_answer_a_line(chat: Runner) -> None:
-    """Blank lines are none; stdout has the answers and nothing else; -q leaves stderr empty."""
+def test_piped_questions_get_one_answer_per_line(chat: Runner) -> None:
+    """Blank lines are skipped; stdout has only the answers; with -q stderr is empty."""
     code, out, err = chat(QUESTION, "", "  ", "how many cubes are there?", flags=[*FLAGS, "-q"])
     assert (code, err) == (0, "")
     assert len(out.splitlines()) == 2
     assert all(out.splitlines())
 
 
-def test_nothing_piped_is_nothing_asked(chat: Runner) -> None:
+def test_empty_input_asks_nothing(chat: Runner) -> None:
     assert chat(flags=[*FLAGS, "-q"]) == (0, "", "")
 
 
-def test_method_and_frames_change_on_the_way(chat: Runner) -> None:
-    """The answers after a change are in files of their own; the transcript has all of them, with what ran."""
+def test_method_and_frames_can_change(chat: Runner) -> None:
+    """Trace and report have the turns after the last change; the transcript has all turns, each with its method."""
     lines = [QUESTION, "/method full", "and now?", "/frames 2", "and then?", "/trace t.json", "/report r.html"]
     code, out, err = chat(*lines, "where is it?", "/save talk.md", "/save talk.md", "/quit", "not asked")
     assert code == 0
@@ -132,10 +132,10 @@ def test_method_and_frames_change_on_the_way(chat: Runner) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["r.html", "t.json", "talk.md"]
 
 
-def test_another_method_does_not_tell_of_the_damage_again(
+def test_another_method_does_not_repeat_the_damage_notice(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It did where it needs saliency, and the video was looked at once more; other frames may have other gaps."""
+    """Not even if it needs saliency and the video is encoded again; other frames may have other gaps."""
     clip = str(ROOT / "tests" / "media" / "cut60_faststart.mp4")
     for lines, times in (("q\n/method visionzip\nq\n", 1), ("q\n/frames 3\nq\n", 2)):
         monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
@@ -144,7 +144,7 @@ def test_another_method_does_not_tell_of_the_damage_again(
         assert (len(out.splitlines()), err.count("only 86 of 150 frames can be read")) == (2, times)
 
 
-def test_a_method_that_prefills_anew_says_so(chat: Runner) -> None:
+def test_a_method_that_prefills_every_turn_prints_a_notice(chat: Runner) -> None:
     code, out, err = chat(QUESTION, "/method fastv:l=2", QUESTION)
     assert (code, len(out.splitlines())) == (0, 2)
     assert "every turn runs the whole conversation anew" in err
@@ -159,14 +159,14 @@ def test_a_method_that_prefills_anew_says_so(chat: Runner) -> None:
         ("/frames many", "'many'", "/frames 32"),
         ("/frames 0", "'0'", "/frames 32"),
         ("/save", "a file is missing", "/save talk.md"),
-        ("/save there.txt", "there already", "another file"),
+        ("/save there.txt", "already exists", "another file"),
         ("/save no/such/folder.md", "cannot be written", "folder"),
         ("/trace on", "no file", "/trace trace.json"),
         ("/report r.html", "nothing to report", "Ask something"),
     ],
 )
-def test_mistakes_are_told_and_keep_the_conversation(typed: Runner, line: str, what: str, remedy: str) -> None:
-    """At a terminal: what, which value, what to do; then the next question is answered, and nothing was replaced."""
+def test_errors_keep_the_conversation(typed: Runner, line: str, what: str, remedy: str) -> None:
+    """At a terminal: problem with value, and remedy; the next question is answered, and no file is replaced."""
     Path("there.txt").write_text("mine")
     code, out, err = typed(line, QUESTION)
     assert code == 0
@@ -177,8 +177,8 @@ def test_mistakes_are_told_and_keep_the_conversation(typed: Runner, line: str, w
     assert Path("there.txt").read_text() == "mine"
 
 
-def test_what_does_not_fit_the_context_keeps_the_conversation(typed: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More frames or another method would take more positions than there are: the chat goes on with what it has."""
+def test_a_change_beyond_the_context_keeps_the_conversation(typed: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More frames or a method that exceed the model's positions are refused; the chat continues as before."""
     monkeypatch.setattr(LanguageModel, "context", property(lambda _: 230))
     code, out, err = typed(QUESTION, "/frames 16", "/method full", "/frames 12", QUESTION)
     assert (code, len(out.splitlines())) == (0, 2)
@@ -190,21 +190,21 @@ def test_what_does_not_fit_the_context_keeps_the_conversation(typed: Runner, mon
 
 
 def test_a_file_is_written_by_one_command_of_a_chat(typed: Runner) -> None:
-    """A report in the trace's place would be lost with the next answer."""
+    """A report written over the trace would be lost at the next answer."""
     code, out, err = typed(QUESTION, "/trace t.json", "/report t.json", "/save t.json", QUESTION)
     assert (code, len(out.splitlines())) == (0, 2)
-    assert err.count("t.json' is what /trace writes") == 2
+    assert err.count("t.json' is already written by /trace") == 2
     assert Path("t.json").read_text().startswith("{")
 
 
-def test_a_home_that_is_not_there_is_a_folder_that_is_not_there(typed: Runner) -> None:
-    """`~nobody/` is told as a place that cannot be written."""
+def test_an_unknown_home_folder_is_an_unwritable_path(typed: Runner) -> None:
+    """`~nobody/` ends in the message for a path that cannot be written."""
     code, _, err = typed("/save ~nobody-of-that-name/t.md", QUESTION)
     assert (code, "cannot be written" in err, "unexpected" in err) == (0, True, False)
 
 
-def test_a_mistake_in_a_pipe_ends_with_its_exit_code(chat: Runner) -> None:
-    """What was answered before stays answered."""
+def test_an_error_in_a_pipe_ends_with_its_exit_code(chat: Runner) -> None:
+    """Earlier answers stay on stdout."""
     code, out, err = chat(QUESTION, "/frames many", "not asked")
     assert (code, len(out.splitlines())) == (2, 1)
     assert "'many'" in err
@@ -216,7 +216,7 @@ def test_a_video_from_stdin_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_an_interruption_keeps_the_conversation(typed: Runner, chat: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C amid the first answer keeps its words, one before them drops the question; both times the chat goes on."""
+    """Ctrl-C during an answer keeps its words, and the chat continues."""
     from dycoke_cli.session.trace import Recorder
 
     take = Recorder.take
@@ -231,20 +231,20 @@ def test_an_interruption_keeps_the_conversation(typed: Runner, chat: Runner, mon
     monkeypatch.setattr(Recorder, "take", taken)
     code, out, err = typed("describe the video", "/save talk.md", QUESTION)
     assert code == 0
-    assert "what was said so far stays" in err
+    assert "the incomplete answer stays" in err
     assert "*(stopped)*" in Path("talk.md").read_text()
     assert len(out.splitlines()) == 2
 
 
-def test_ctrl_c_interrupts_what_is_no_answer() -> None:
-    """While words come the first one is a wish, the second interrupts; before them the first does."""
+def test_ctrl_c_interrupts_outside_answers() -> None:
+    """During decoding the first requests a stop and the second interrupts; before decoding the first interrupts."""
     with Stopper(active=True) as stopper:
         stopper.phase("prefill")
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         stopper.phase("decode")
         signal.raise_signal(signal.SIGINT)
-        assert stopper.asked_to()
+        assert stopper.stop_requested()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -264,13 +264,13 @@ print("left", flush=True)
 
 
 def _own_terminal(slave: int) -> None:
-    """Make it the terminal of this process."""
+    """Make `slave` the controlling terminal of this process."""
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a handler is not inherited, that it was ignored is
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a child inherits SIG_IGN, but no handlers
 
 
 class Screen:
-    """A program at a terminal."""
+    """A Python program in a pseudo-terminal."""
 
     def __init__(self, code: str, folder: Path) -> None:
         self.master, slave = pty.openpty()
@@ -284,7 +284,7 @@ class Screen:
         self.seen = ""
 
     def until(self, text: str) -> str:
-        """Read what it shows up to `text` -> that."""
+        """Read output until `text` -> the output before it."""
         deadline = time.monotonic() + 60
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
@@ -295,7 +295,7 @@ class Screen:
 
     def type(self, text: str) -> None:
         if "\x03" in text:
-            time.sleep(0.3)  # readline shows its prompt before it listens, and sleeps over a signal in between
+            time.sleep(0.3)  # readline prints its prompt before it handles signals
         os.write(self.master, text.encode())
 
 
@@ -315,8 +315,8 @@ def screen(tmp_path: Path) -> Iterator[Callable[[], Screen]]:
         os.close(one.master)
 
 
-def test_a_paste_is_one_question_and_the_history_outlives_the_chat(screen: Callable[[], Screen]) -> None:
-    """Bracketed or not; an arrow brings the last entry back, in this chat and in the next; Ctrl-D leaves."""
+def test_a_paste_is_one_question_and_the_history_is_kept(screen: Callable[[], Screen]) -> None:
+    """With and without bracketed paste; arrow up recalls entries, in this chat and the next; Ctrl-D ends the chat."""
     first = screen()
     first.type("\x1b[200~one\ntwo\x1b[201~\r")
     first.until("'one\\ntwo'")
@@ -335,8 +335,8 @@ def test_a_paste_is_one_question_and_the_history_outlives_the_chat(screen: Calla
     second.until("'one\\ntwo'")
 
 
-def test_ctrl_c_at_the_prompt_asks_before_it_leaves(screen: Callable[[], Screen]) -> None:
-    """Once it takes the line back and says how to leave; twice in a row it leaves."""
+def test_ctrl_c_twice_at_the_prompt_leaves(screen: Callable[[], Screen]) -> None:
+    """The first discards the line and prints how to leave; the second in a row leaves."""
     at = screen()
     at.type("half a quest\x03")
     at.until(prompt.LEAVING)
@@ -352,7 +352,7 @@ def test_ctrl_c_at_the_prompt_asks_before_it_leaves(screen: Callable[[], Screen]
 
 
 def test_sigterm_at_the_prompt_leaves(screen: Callable[[], Screen]) -> None:
-    """At once: nobody is there who could be asked whether they mean it."""
+    """Immediately, unlike the first Ctrl-C."""
     at = screen()
     at.type("half a quest")
     time.sleep(0.3)  # as for Ctrl-C
@@ -361,8 +361,8 @@ def test_sigterm_at_the_prompt_leaves(screen: Callable[[], Screen]) -> None:
     assert at.process.wait(30) != 0
 
 
-def test_sigterm_ends_a_chat_amid_an_answer(typed: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C would have kept the chat, whatever it was doing; this is a wish to end it."""
+def test_sigterm_during_an_answer_ends_the_chat(typed: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike Ctrl-C, which stops only the answer."""
     from dycoke_cli.session.trace import Recorder
 
     def taken(self: Recorder, *arguments: Any) -> str:

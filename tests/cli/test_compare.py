@@ -1,4 +1,4 @@
-"""`dycoke compare` as people and scripts meet it, with the demo model on the bundled sample."""
+"""`dycoke compare` with the demo model on the bundled sample: tables, JSON, CSV, report, errors."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ QUICK = ["-m", "demo", "-n", "4", "--max-new-tokens", "4", "--repeat", "1"]
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Some folder; no configuration of whoever runs the tests."""
+    """Isolate from the user's settings; an empty current folder."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -33,8 +33,8 @@ def compare(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     return code, out, err
 
 
-def test_it_works_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a video, from any folder: tables on stdout and nothing else; who names the demo knows it."""
+def test_it_runs_without_a_video(capsys: pytest.CaptureFixture[str]) -> None:
+    """On the bundled sample, from any folder: tables on stdout, and empty stderr."""
     code, out, err = compare(capsys, "--baseline")
     assert code == 0, err
     rows = [line.split() for line in out.splitlines()]
@@ -51,7 +51,7 @@ def test_it_works_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_has_the_keys_that_scripts_read(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object: machine, every run like an answer of `ask`, and a summary of each arm."""
+    """One object: machine, every run with the keys of an answer of `ask`, and a summary of each arm."""
     code, out, err = compare(capsys, RING, "what shape is it?", "-M", "full", "--sweep", "k=0.3", "--json", "-q")
     assert (code, out) == (2, "")
     assert "full" in err
@@ -78,7 +78,7 @@ def test_json_has_the_keys_that_scripts_read(capsys: pytest.CaptureFixture[str])
 
 
 def test_csv_to_stdout_and_to_a_file(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """A row an arm; a grid of two options has a row for each pair."""
+    """One row per arm; a grid of two options has a row for each pair."""
     sweeps = ["--sweep", "k=0.3,0.7", "--sweep", "p=0,0.7"]
     code, out, err = compare(capsys, *sweeps, "--csv", "-", "-q")
     assert (code, err) == (0, "")
@@ -96,8 +96,8 @@ def test_csv_to_stdout_and_to_a_file(capsys: pytest.CaptureFixture[str], folder:
     ]
 
 
-def test_a_report_shows_every_arm(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """All arms on one page, and a command on it that makes the same comparison."""
+def test_a_report_has_every_arm(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """One page with all arms and the command that repeats the comparison."""
     arguments = ["--baseline", "--sweep", "k=0.3,0.7", "--report", "r.html"]
     assert compare(capsys, RING, "what shape is it?", *arguments, "-q")[0] == 0
     text = (folder / "r.html").read_text()
@@ -118,8 +118,8 @@ def test_a_report_shows_every_arm(capsys: pytest.CaptureFixture[str], folder: Pa
     assert compare(capsys, RING, "what shape is it?", "--report", "nowhere/r.html")[0] == 2
 
 
-def test_answers_are_greedy_whatever_a_file_says(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """A configuration for `ask` does not make a comparison a lottery."""
+def test_answers_are_greedy_despite_a_settings_file(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Sampling options of dycoke.yaml do not apply."""
     (folder / "dycoke.yaml").write_text("temperature: 5\nseed: 1\nrepetition_penalty: 2\n")
     code, out, err = compare(capsys, "--baseline", "-M", "full", "--json", "-q")
     assert code == 0, err
@@ -152,7 +152,7 @@ def test_answers_are_greedy_whatever_a_file_says(capsys: pytest.CaptureFixture[s
 def test_bad_input_is_one_line_and_a_remedy(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, what: str
 ) -> None:
-    """What is wrong with which value, what to do, the documented exit code, nothing on stdout."""
+    """Two lines, the problem with the value and the remedy; the documented exit code; empty stdout."""
     given = run(["compare", *QUICK, *arguments])
     out, err = capsys.readouterr()
     lines = [line for line in err.splitlines() if "demo model" not in line]

@@ -1,4 +1,4 @@
-"""What a shell is offered, asked as a shell asks."""
+"""Shell completion, requested with the environment variables that shells set."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A hub cache with one real model and one half fetched."""
+    """A hub cache with one complete model and one incomplete."""
     cache = tmp_path / "hub"
     for name, there in (("org--some-video-model", True), ("org--half", False)):
         snapshot = cache / f"models--{name}" / "snapshots" / "abc"
@@ -35,7 +35,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def offered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, shell: str = "bash"
 ) -> list[str]:
-    """Complete the last word of a command line, as the shell's script does -> the lines it gets."""
+    """Complete the last word of a command line, as the shell's script does -> the lines of output."""
     words = line.split(" ")
     monkeypatch.setenv("_DYCOKE_COMPLETE", f"complete_{shell}")
     monkeypatch.setenv("COMP_WORDS", line)
@@ -69,23 +69,23 @@ def offered(
         ("dycoke ask -M fastv -o ", ["l=", "keep="]),
         ("dycoke ask v.mp4 q --dtype b", ["bfloat16"]),
         ("dycoke ask v.mp4 q --device c", ["cpu", "cuda"]),
-        # bash takes words apart at =
+        # bash splits words at =
         ("dycoke ask v.mp4 q -o variant = ", ["paper", "official"]),
         ("dycoke ask v.mp4 q -o variant = of", ["official"]),
         ("dycoke ask v.mp4 q -o variant=paper ", []),
     ],
 )
-def test_bash_is_offered(
+def test_bash_completions(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, expected: list[str]
 ) -> None:
-    """Commands, flags, methods and chains of them, options with their words, models, presets; else files."""
+    """Commands, flags, methods, joined methods, options and their values, models, presets; [] completes files."""
     assert offered(monkeypatch, capsys, line) == expected
 
 
-def test_fish_and_zsh_get_explanations_on_one_line(
+def test_fish_and_zsh_get_descriptions_on_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However narrow the terminal: each line is one offer. These shells hand words over whole."""
+    """Each line is one completion in a narrow terminal too. These shells do not split words at =."""
     lines = offered(monkeypatch, capsys, "dycoke ask v.mp4 q -M ", "fish")
     assert [line.split("\t")[0] for line in lines] == list(METHODS)
     assert all(line.split("\t")[1].strip() for line in lines)
@@ -95,8 +95,8 @@ def test_fish_and_zsh_get_explanations_on_one_line(
     assert [line.count('":"') for line in lines] == [1] * 5  # model, method, memory, max-frames, max-new-tokens
 
 
-def test_a_bash_completes(tmp_path: Path) -> None:
-    """The script that `--show-completion` prints, in a bash that fills in a word."""
+def test_bash_runs_the_completion_script(tmp_path: Path) -> None:
+    """The script of `--show-completion` completes a word in a real bash."""
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash here")
@@ -115,8 +115,8 @@ def test_a_bash_completes(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("prumerge\n", "")
 
 
-def test_completing_is_quick_and_imports_nothing_heavy() -> None:
-    """Well under a second of processor time, best of three, without torch, transformers, numpy or av."""
+def test_completion_is_fast_and_imports_nothing_heavy() -> None:
+    """Below 0.8 s of processor time, best of three, without torch, transformers, numpy or av."""
     code = (
         "import atexit, json, sys; from dycoke_cli.cli.app import run\n"
         "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr)); run([])"
@@ -134,8 +134,8 @@ def test_completing_is_quick_and_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("method", describe(), ids=lambda method: str(method["name"]))
-def test_the_outline_is_what_the_methods_say(method: dict[str, Any]) -> None:
-    """Read from the source and asked of the classes: the same options, defaults, words and explanations."""
+def test_the_outline_matches_the_methods(method: dict[str, Any]) -> None:
+    """The outline parsed from source has the options, defaults, words and meanings of the classes."""
     outline = outline_methods()[method["name"]]
     assert outline.summary == method["summary"]
     assert [option.name for option in outline.options] == [option["name"] for option in method["options"]]
@@ -145,8 +145,8 @@ def test_the_outline_is_what_the_methods_say(method: dict[str, Any]) -> None:
         assert option.meaning == asked["meaning"]
 
 
-def test_every_setting_with_words_completes_them() -> None:
-    """A flag that takes certain words offers them, in every command that has it."""
+def test_every_setting_with_fixed_words_completes_them() -> None:
+    """In every command that has the flag."""
     import typer
 
     group: Any = typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""`dycoke config`: every value with its origin, a file to begin with, and where it lies."""
+"""`dycoke config`: values with origins, the template of a settings file, paths of settings files."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from dycoke_cli.config.settings import Settings, merged
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty folder with an empty home, and no variables of whoever runs the tests."""
+    """Isolate from the user's settings; an empty current folder."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("COLUMNS", "80")
     folder = tmp_path / "project"
@@ -29,10 +29,10 @@ def config(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 
 
 @pytest.mark.smoke
-def test_show_has_every_value_with_its_origin(
+def test_show_prints_every_value_with_its_origin(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, surroundings: Path
 ) -> None:
-    """Table and JSON agree with what a command would use, from default to flag."""
+    """Table and JSON have the values that a command uses, with origins from default to flag."""
     (surroundings / "dycoke.yaml").write_text("seed: 3\noptions: {k: 0.5}")
     monkeypatch.setenv("DYCOKE_TOP_P", "0.5")
     code, out, err = config(capsys, "show", "--preset", "paper", "--json")
@@ -56,7 +56,7 @@ def test_show_has_every_value_with_its_origin(
 
 
 def test_show_refuses_an_unknown_key(capsys: pytest.CaptureFixture[str], surroundings: Path) -> None:
-    """Exit code 2, and the nearest name."""
+    """Exit code 2 and the nearest key."""
     (surroundings / "dycoke.yaml").write_text("frams: 3")
     code, out, err = config(capsys, "show")
     assert (code, out) == (2, "")
@@ -65,7 +65,7 @@ def test_show_refuses_an_unknown_key(capsys: pytest.CaptureFixture[str], surroun
 
 
 def test_init_writes_a_file_that_changes_nothing(capsys: pytest.CaptureFixture[str], surroundings: Path) -> None:
-    """As it is, nothing is set; with every # taken off, everything is set to its default."""
+    """The file sets nothing; with every line uncommented it sets every setting to its default."""
     assert config(capsys, "init")[:2] == (0, "dycoke.yaml\n")
     file = surroundings / "dycoke.yaml"
     text = file.read_text()
@@ -77,13 +77,13 @@ def test_init_writes_a_file_that_changes_nothing(capsys: pytest.CaptureFixture[s
     assert merged({}, None, {}, surroundings)[0] == Settings()
 
 
-def test_init_never_replaces_unasked(capsys: pytest.CaptureFixture[str], surroundings: Path) -> None:
-    """A file that is there stays; --force replaces it; --user makes its folder."""
+def test_init_replaces_a_file_only_with_force(capsys: pytest.CaptureFixture[str], surroundings: Path) -> None:
+    """An existing file stays; --force replaces it; --user creates its folder."""
     file = surroundings / "dycoke.yaml"
     file.write_text("seed: 1")
     code, out, err = config(capsys, "init")
     assert (code, out) == (2, "")
-    assert "is there already" in err
+    assert "already exists" in err
     assert file.read_text() == "seed: 1"
     assert config(capsys, "init", "--force")[0] == 0
     assert "seed: 1" not in file.read_text()
@@ -93,12 +93,12 @@ def test_init_never_replaces_unasked(capsys: pytest.CaptureFixture[str], surroun
     assert out.strip().endswith("xdg/dycoke/dycoke.yaml")
 
 
-def test_path_prints_what_is_read(capsys: pytest.CaptureFixture[str], surroundings: Path) -> None:
-    """The stronger one first; a parent's counts; without any, where the user's own would be."""
+def test_path_prints_the_files_in_use(capsys: pytest.CaptureFixture[str], surroundings: Path) -> None:
+    """The stronger first, that of a parent folder included; if there are none, the path of the user's own file."""
     code, out, err = config(capsys, "path")
     own = surroundings.parent / "xdg" / "dycoke" / "dycoke.yaml"
     assert (code, out) == (0, f"{own}\n")
-    assert "not there yet" in err
+    assert "does not exist yet" in err
     own.parent.mkdir(parents=True)
     own.write_text("seed: 1")
     parents = surroundings.parent / "dycoke.yaml"
@@ -106,8 +106,9 @@ def test_path_prints_what_is_read(capsys: pytest.CaptureFixture[str], surroundin
     assert config(capsys, "path") == (0, f"{parents}\n{own}\n", "")
 
 
-def test_without_a_subcommand_it_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    """As `dycoke` alone does."""
+def test_without_a_subcommand_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help has the precedence of sources and the subcommands."""
     code, out, err = config(capsys)
     assert (code, err) == (0, "")
+    assert "Precedence: flags" in out
     assert {"show", "path", "init"} <= {line.split()[0] for line in out.splitlines() if line.startswith("  ")}

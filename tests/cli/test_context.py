@@ -1,4 +1,4 @@
-"""Every command that asks a model refuses what does not fit its context: in one line, before anything is encoded."""
+"""Every command that runs a model refuses prompts beyond its context, before anything is encoded."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.language_model import LanguageModel
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import load_model
 from tests.video.made import write
 
 SAMPLES = Path(__file__).parents[2] / "sample_videos"
@@ -32,7 +32,7 @@ def demo() -> Llava:
 
 @pytest.fixture(autouse=True)
 def short_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The demo model, as if it knew 400 positions: 10 frames of 36 tokens and a question; no configuration."""
+    """The demo model with a context of 400 positions: 10 frames of 36 tokens and a question. Isolate from settings."""
     monkeypatch.setattr(LanguageModel, "context", property(lambda _: 400))
     monkeypatch.setattr("dycoke_cli.session.pipeline.load_model", lambda checkpoint, settings, *_: demo())
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -42,13 +42,13 @@ def short_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every look at pixels a failure."""
+def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every call of the vision tower fail."""
 
-    def look(*_: object, **__: object) -> None:
+    def encode(*_: object, **__: object) -> None:
         raise AssertionError("something was encoded")
 
-    monkeypatch.setattr(Llava, "encode", look)
+    monkeypatch.setattr(Llava, "encode", encode)
 
 
 def dycoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -57,7 +57,7 @@ def dycoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     return code, out, err
 
 
-@pytest.mark.usefixtures("blind")
+@pytest.mark.usefixtures("no_encoding")
 @pytest.mark.parametrize(
     ("flags", "message", "remedy"),
     [
@@ -71,7 +71,7 @@ def dycoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     ids=["full", "json", "baseline", "fps", "retain", "long question"],
 )
 def test_ask(capsys: pytest.CaptureFixture[str], flags: list[str], message: str, remedy: str) -> None:
-    """What is needed, what there is, and what would fit; exit 2, as of any value that cannot be used."""
+    """The message has the needed and the available positions, the remedy has values that fit; exit code 2."""
     code, out, err = dycoke(capsys, "ask", CUBE, QUESTION, *flags)
     assert (code, out) == (2, "")
     first, second = err.splitlines()[-2:]
@@ -79,25 +79,25 @@ def test_ask(capsys: pytest.CaptureFixture[str], flags: list[str], message: str,
     assert second.strip().startswith(remedy)
 
 
-def test_what_is_refused_is_not_kept_and_a_kept_video_is_refused(
+def test_the_cache_does_not_change_a_refusal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The cache of encoded videos changes nothing: no entry for what was not encoded, no answer because of an entry."""
+    """A refused video has no cache entry, and a video with an entry is refused all the same."""
     folder = tmp_path / "assets"
     folder.mkdir()
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: folder)
     refusal = dycoke(capsys, "ask", CUBE, QUESTION, *FULL)
     assert refusal[0] == 2
     assert not any(path.is_file() and path.suffix == ".safetensors" for path in folder.rglob("*"))
-    code, out, err = dycoke(capsys, "ask", CUBE, QUESTION)  # by dycoke, which fits
+    code, out, err = dycoke(capsys, "ask", CUBE, QUESTION)  # method dycoke fits
     assert (code, err, out.count("\n")) == (0, "", 1)
     assert dycoke(capsys, "ask", CUBE, QUESTION, *FULL) == refusal
 
 
-@pytest.mark.usefixtures("blind")
+@pytest.mark.usefixtures("no_encoding")
 @pytest.mark.parametrize("flags", [FULL, ["--baseline"], ["-M", "dycoke", "-M", "full"]], ids=" ".join)
 def test_compare(capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
-    """No arm runs where one of them does not fit."""
+    """No arm runs if one of them does not fit."""
     code, out, err = dycoke(capsys, "compare", CUBE, QUESTION, *flags)
     assert (code, out) == (2, "")
     assert REFUSED in err
@@ -105,12 +105,12 @@ def test_compare(capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
 
 
 def test_eval(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The arm that does not fit has failures that say so, the other one its answers, and the run ends as incomplete."""
+    """The arm that does not fit has failures with this reason, the other arm has answers; exit code 6."""
     items = [{"video": CUBE, "question": QUESTION, "answer": "red"}]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     code, out, err = dycoke(capsys, "eval", "q.jsonl", "-M", "dycoke", "-M", "full", "--json", "-n", "16")
     assert code == 6
-    assert "1 of 2 answers are missing: 1 video could not be asked about" in err
+    assert "1 of 2 answers are missing: 1 video failed" in err
     found = json.loads(out)
     assert [(row["method"], row["n"], row["unanswered"]) for row in found["overall"]] == [
         ("dycoke", 1, 0), ("full", 0, 1),
@@ -123,7 +123,7 @@ def test_eval(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", ["1", "2"])
 def test_caption(capsys: pytest.CaptureFixture[str], tmp_path: Path, batch: str) -> None:
-    """A video that does not fit has a reason of its own, and the next one its caption."""
+    """A video that does not fit has the reason `context`, and the next video is captioned."""
     shutil.copy(CUBE, tmp_path / "long.mp4")
     write(tmp_path / "short.mp4", count=4, size=(64, 48))
     code, _, err = dycoke(capsys, "caption", str(tmp_path), *FULL, "--batch-size", batch)
@@ -138,7 +138,7 @@ def test_caption(capsys: pytest.CaptureFixture[str], tmp_path: Path, batch: str)
 
 
 def test_chat(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another method that does not fit is refused with what would fit; what was answered before stays answered."""
+    """A method that does not fit is refused with values that fit; earlier answers stay on stdout."""
     lines = [QUESTION, "/method full", "not asked"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
     code, out, err = dycoke(capsys, "chat", CUBE)

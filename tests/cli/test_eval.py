@@ -1,4 +1,4 @@
-"""`dycoke eval` as people and scripts meet it, with the demo model on short clips."""
+"""`dycoke eval` with the demo model on short clips: JSON, tables, resuming, failures, errors."""
 
 import io
 import json
@@ -32,7 +32,7 @@ QUICK = ["-m", "demo", "-n", "4", "--max-new-tokens", "8"]
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder with two clips and questions about them; no configuration of whoever runs the tests."""
+    """A folder with two clips and questions about them; isolate from the user's settings."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -41,7 +41,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     shutil.copy(ROOT / "sample_videos" / "cube.mp4", tmp_path / "clips" / "cube.mp4")
     shutil.copy(ROOT / "sample_videos" / "one_ring.mp4", tmp_path / "ring.mp4")
     write(tmp_path, ITEMS)
-    # Paths are relative to the question file, wherever the command runs.
+    # Paths are relative to the question file, not to the current folder.
     monkeypatch.chdir(tmp_path / "elsewhere")
     return tmp_path
 
@@ -68,8 +68,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_json_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object: accuracies by type and method, the paired difference, retained tokens, and every answer."""
+def test_json_has_all_results(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object: accuracies by type and method, paired difference, retained tokens, and every answer."""
     found = result(capsys, "--baseline", "-q")
     assert found["schema"] == 1
     assert found["questions"] == {"path": "../q.jsonl", "questions": 4, "videos": 2}
@@ -81,7 +81,7 @@ def test_json_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
     colour = rows["colour", "full"]
     assert (colour["n"], colour["correct"], colour["accuracy"]) == (2, 2, 1.0)
     assert colour["interval"] == pytest.approx([0.3424, 1.0], abs=1e-4)
-    # The file's answer to this one is wrong on purpose.
+    # The file's answer to this question is wrong on purpose.
     assert rows["exists", "full"]["correct"] == 0
     assert [row["n"] for row in found["overall"]] == [4, 4]
     (difference,) = found["differences"]
@@ -100,7 +100,7 @@ def test_json_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_table_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accuracy by type and method with n and interval; one method has no differences; stderr has the notice alone."""
+    """Accuracy by type with n and interval; no differences for a single method; stderr has only the notice."""
     monkeypatch.setattr("dycoke_cli.models.checkpoints.choose", lambda: "demo")
     code, out, err = evaluate(capsys, "-M", "dycoke:k=0.5", "-m", "auto")
     assert code == 0, err
@@ -114,7 +114,7 @@ def test_the_table_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 
 def test_answers_are_those_of_ask(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """What is scored is what the other command would say, for every method."""
+    """The scored answers are those of `ask` with the same method."""
     found = result(capsys, "-M", "dycoke:k=0.9,p=0.5", "-M", "full")
     for flags, name in ((["-o", "k=0.9", "-o", "p=0.5"], "dycoke:k=0.9,p=0.5"), (["-M", "full"], "full")):
         video = str(folder / "clips" / "cube.mp4")
@@ -124,8 +124,8 @@ def test_answers_are_those_of_ask(capsys: pytest.CaptureFixture[str], folder: Pa
         assert scored == [answer["answer"] for answer in asked]
 
 
-def test_a_second_run_asks_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is kept: the same result, no model, and the file as it was."""
+def test_a_second_run_computes_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all answers kept: the same result, no model is loaded, and the file does not change."""
     first = result(capsys, "--output", "out.jsonl")
     before = Path("out.jsonl").read_bytes()
     assert len(lines(Path("out.jsonl"))) == 4
@@ -134,8 +134,8 @@ def test_a_second_run_asks_nothing(capsys: pytest.CaptureFixture[str], monkeypat
     assert Path("out.jsonl").read_bytes() == before
 
 
-def test_only_the_rest_is_answered(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """A torn line, a new question and a new method cost their own answers only; other options cost all."""
+def test_only_missing_answers_are_computed(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """A truncated line, a new question or a new method adds only its answers; other settings repeat all."""
     output = Path("out.jsonl")
     first = result(capsys, "--output", "out.jsonl")
     output.write_bytes(output.read_bytes()[:-20])
@@ -151,8 +151,8 @@ def test_only_the_rest_is_answered(capsys: pytest.CaptureFixture[str], folder: P
     assert len(lines(output)) == 15
 
 
-def test_an_item_that_is_there_twice_is_asked_once(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """Both count, one is answered, and nothing is said to be kept that was not there."""
+def test_a_duplicate_item_is_answered_once(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Both items count, one answer is computed, and no answer is reported as kept."""
     write(folder, [ITEMS[0], ITEMS[1], ITEMS[0]])
     code, out, err = evaluate(capsys, "--json", "--output", "out.jsonl")
     assert code == 0, err
@@ -161,8 +161,8 @@ def test_an_item_that_is_there_twice_is_asked_once(capsys: pytest.CaptureFixture
     assert "kept" not in err
 
 
-def test_a_corrected_question_file_is_scored_anew(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """The right answer changes and the model's does not: nothing is asked, and the output says what is right now."""
+def test_kept_answers_are_scored_by_the_current_file(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """A changed right answer is applied without running the model, and written to the output."""
     result(capsys, "--output", "out.jsonl")
     write(folder, [{**item, "answer": "yes"} if item["type"] == "exists" else item for item in ITEMS])
     code, out, err = evaluate(capsys, "--json", "--output", "out.jsonl")
@@ -174,7 +174,7 @@ def test_a_corrected_question_file_is_scored_anew(capsys: pytest.CaptureFixture[
     assert (last["expected"], last["correct"]) == (["yes"], True)
 
 
-def test_another_video_under_the_same_name_is_asked_again(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_another_video_of_the_same_name_is_answered_again(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """Answers belong to a video's content, not to its path."""
     result(capsys, "--output", "out.jsonl")
     shutil.copy(ROOT / "sample_videos" / "portrait.mp4", folder / "ring.mp4")
@@ -184,7 +184,7 @@ def test_another_video_under_the_same_name_is_asked_again(capsys: pytest.Capture
 
 
 def test_a_folder_of_pictures_is_a_video(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """Its pictures show at --fps, all of them are looked at, and another picture or rate makes another answer."""
+    """--fps is the rate of the pictures; a changed picture or rate outdates the kept answer."""
     (folder / "frames").mkdir()
     for place in range(5):
         Image.new("RGB", (64, 48), (40 * place, 0, 0)).save(folder / "frames" / f"{place}.png")
@@ -200,8 +200,8 @@ def test_a_folder_of_pictures_is_a_video(capsys: pytest.CaptureFixture[str], fol
     assert len(Path("o.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_budget_is_for_what_compresses(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """--retain holds for every method but the baseline; a method that cannot meet it is refused."""
+def test_retain_applies_to_all_methods_but_the_baseline(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """A method that cannot meet --retain is refused."""
     methods = ["-M", "evs", "-M", "prumerge", "--baseline", "--retain", "0.25"]
     record = result(capsys, *methods)
     assert {row["method"]: row["prefill"] for row in record["retained"]} == {
@@ -214,8 +214,8 @@ def test_a_budget_is_for_what_compresses(capsys: pytest.CaptureFixture[str], fol
     assert "full cannot retain 0.25" in err
 
 
-def test_an_unreadable_video_is_reported_apart(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """Its questions are not answered, neither right nor wrong; the others are; exit 6; a mended one is asked again."""
+def test_an_unreadable_video_is_reported_separately(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Its questions count neither as right nor as wrong; exit code 6; after a repair they are answered."""
     good = (folder / "ring.mp4").read_bytes()
     (folder / "ring.mp4").write_bytes(b"no video at all")
     found = result(capsys, "--baseline", "--output", "out.jsonl", code=6)
@@ -229,7 +229,7 @@ def test_an_unreadable_video_is_reported_apart(capsys: pytest.CaptureFixture[str
     assert code == 6
     assert "not answered" in out.lower()
     assert "ring.mp4" in out
-    assert "dycoke: 4 of 8 answers are missing: 1 video could not be asked about" in err
+    assert "dycoke: 4 of 8 answers are missing: 1 video failed" in err
     (folder / "ring.mp4").write_bytes(good)
     again = result(capsys, "--baseline", "--output", "out.jsonl")
     assert [row["n"] for row in again["overall"]] == [4, 4]
@@ -237,10 +237,10 @@ def test_an_unreadable_video_is_reported_apart(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (OutOfMemoryError("no memory", "less"), 5)])
-def test_what_was_scored_is_not_lost(
+def test_a_stopped_run_keeps_its_answers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stop: BaseException, code: int
 ) -> None:
-    """Stopped after three answers: they are shown, kept if there is an output, and the next run does the rest."""
+    """After three answers: they are printed and kept in the output, and the next run computes the others."""
     complete = result(capsys, "--baseline")
     made = []
     original = Record.of.__func__  # type: ignore[attr-defined]
@@ -268,7 +268,7 @@ def test_what_was_scored_is_not_lost(
 def test_options_of_files_and_variables_reach_the_method(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with ask: a file's options belong to its method; what stands with -M wins."""
+    """As in `ask`: options of a file apply to its method only, and options of -M override them."""
     Path("dycoke.yaml").write_text("options: {k: 0.5, p: 0.5}\n")
     monkeypatch.setenv("DYCOKE_FRAMES", "9")
     found = result(capsys, "-M", "dycoke:p=0.9", "-M", "full")
@@ -301,25 +301,25 @@ def test_options_of_files_and_variables_reach_the_method(
 def test_bad_input_is_one_line_and_a_remedy(
     capsys: pytest.CaptureFixture[str], folder: Path, arguments: list[str], code: int, what: str
 ) -> None:
-    """What is wrong with which value, what to do, the documented exit code, and nothing on stdout."""
+    """Two lines, the problem with the value and the remedy; the documented exit code; empty stdout."""
     missing = [{**ITEMS[0], "video": name} for name in ("x.mp4", "y.mp4", "ring.mp4")]
     write(folder, missing, "missing.jsonl")
     write(folder, [ITEMS[0], {**ITEMS[1], "kind": "colour"}], "broken.jsonl")
     before = (folder / "q.jsonl").read_bytes()
     given = run(["eval", *arguments, *([] if "-m" in arguments else ["-m", "demo"])])
     out, err = capsys.readouterr()
-    told = [line for line in err.splitlines() if "demo model" not in line]
+    lines = [line for line in err.splitlines() if "demo model" not in line]
     assert (given, out) == (code, "")
-    assert len(told) == 2
-    assert told[0].startswith("dycoke: ")
-    assert what in told[0]
-    assert told[1].strip()
+    assert len(lines) == 2
+    assert lines[0].startswith("dycoke: ")
+    assert what in lines[0]
+    assert lines[1].strip()
     assert (folder / "q.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])
 def test_tables_fit_the_terminal(width: int) -> None:
-    """Nothing is cut off, and no figure is broken over two lines."""
+    """No cell is truncated, and no number is wrapped."""
     table = {
         (number, method): record(correct=correct, method=method, video=f"{number}.mp4", type=kind)
         for number, (kind, correct) in enumerate([("colour", True), ("spatial reasoning", False), ("colour", None)])
@@ -337,8 +337,8 @@ def test_tables_fit_the_terminal(width: int) -> None:
     assert "Incomplete: 6 of 7" in shown
 
 
-def test_the_bar_counts() -> None:
-    """How many are done shows as soon as it is known of how many."""
+def test_the_bar_has_counts() -> None:
+    """The count appears once the total is known."""
     console = Console(width=80, file=io.StringIO(), force_terminal=True)
     bar = DelayedBar(console, counted=True)
     with console.capture() as captured:
@@ -353,13 +353,13 @@ def test_the_bar_counts() -> None:
     assert "3 of 8" in last
 
 
-def test_points() -> None:
-    """Signs are shown, and nothing is minus zero."""
+def test_points_have_signs() -> None:
+    """Differences have a sign; a rounded zero has none."""
     assert [points(share) for share in (0.1234, -0.05, 0.0, -0.0001)] == ["+12.3", "−5.0", "0.0", "0.0"]
 
 
 def test_two_runs_do_not_share_an_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The second is refused before its work, and told who writes there."""
+    """The second run is refused before it starts, with the process id of the first."""
     with JsonlOutput(tmp_path / "out.jsonl", ANSWERS):
         code, out, err = evaluate(capsys, "--output", str(tmp_path / "out.jsonl"))
     assert (code, out) == (2, "")

@@ -1,4 +1,4 @@
-"""SIGTERM does what Ctrl-C does, in every command; a run without a terminal says how far it is, once a minute."""
+"""SIGTERM and Ctrl-C in every command, and the progress lines of runs without a terminal."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from rich.console import Console
 
 from dycoke_cli.captioning.run import Tally
 from dycoke_cli.cli.app import run
-from dycoke_cli.cli.interrupt import INTERRUPTED, TWICE_S, Interrupt, Terminated, Termination
+from dycoke_cli.cli.interrupt import DUPLICATE_S, INTERRUPTED, Interrupt, Terminated, Termination
 from dycoke_cli.cli.terminal import DelayedBar, Terminal
 from dycoke_cli.display.captions import CaptionProgress
 from dycoke_cli.display.minute_lines import MINUTE_S, MinuteLines
@@ -28,7 +28,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the states of proces
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test sets, in seconds."""
 
     now = 100.0
 
@@ -36,23 +36,23 @@ class Clock:
         return self.now
 
 
-def test_a_second_sigterm_ends_at_once_and_a_doubled_one_does_not() -> None:
-    """GNU timeout's two in a row are one; later ones end the process with the exit code of an interruption."""
+def test_a_second_sigterm_ends_at_once_and_a_duplicate_does_not() -> None:
+    """Two in a row, as of GNU timeout, count once; a later one ends the process with exit code 130."""
     clock, ended = Clock(), []
     Termination(clock, ended.append).install()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
-    clock.now += TWICE_S * 0.6
+    clock.now += DUPLICATE_S * 0.6
     signal.raise_signal(signal.SIGTERM)
     assert ended == []
-    clock.now += TWICE_S * 0.6  # since the first: those who send one twice a second want an end
-    with pytest.raises(Terminated):  # a real end does not come back
+    clock.now += DUPLICATE_S * 0.6  # counted from the first, so that a sender with a shorter period ends the run too
+    with pytest.raises(Terminated):  # os._exit, which the test replaces, does not return
         signal.raise_signal(signal.SIGTERM)
     assert ended == [INTERRUPTED]
 
 
 class Final:
-    """Ends with an exception that Python cannot pass on."""
+    """Calls `end` in its finalizer, where Python cannot propagate exceptions."""
 
     def __init__(self, end: Callable[[], None]) -> None:
         self.end = end
@@ -65,8 +65,8 @@ def fail() -> None:
     raise ZeroDivisionError
 
 
-def test_a_sigterm_amid_a_finalizer_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python reports what a finalizer raises, and goes on; the signal is heard a moment later. Others are reported."""
+def test_a_sigterm_in_a_finalizer_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Terminated is raised again after the finalizer; other exceptions go to the previous hook."""
     reported = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_type))
     Termination().install()
@@ -78,30 +78,30 @@ def test_a_sigterm_amid_a_finalizer_is_not_lost(monkeypatch: pytest.MonkeyPatch)
     assert reported == [ZeroDivisionError]
 
 
-def test_a_sigterm_that_is_ignored_stays_so() -> None:
-    """Whoever starts a command may want it to outlive the signal."""
+def test_an_ignored_sigterm_stays_ignored() -> None:
+    """As set by a parent process, such as nohup."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Termination().install()
     signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 
 
-def test_a_run_that_finishes_its_work_hears_both_signals() -> None:
-    """The first of either asks, a doubled one changes nothing, another one interrupts; handlers come back."""
+def test_interrupt_handles_both_signals() -> None:
+    """The first requests a stop, a duplicate does nothing, the next one interrupts; handlers are restored."""
     Termination().install()
-    heard = signal.getsignal(signal.SIGTERM)
-    clock, told = Clock(), []
-    with Interrupt(lambda: told.append(1), clock) as interrupt:
+    handler = signal.getsignal(signal.SIGTERM)
+    clock, requests = Clock(), []
+    with Interrupt(lambda: requests.append(1), clock) as interrupt:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
-        assert (interrupt.asked, told) == (True, [1])
+        assert (interrupt.requested, requests) == (True, [1])
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        clock.now += TWICE_S
+        clock.now += DUPLICATE_S
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
-    assert told == [1]
-    assert signal.getsignal(signal.SIGTERM) == heard
+    assert requests == [1]
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def launcher() -> Iterator[Launcher]:
     made.close()
 
 
-def hears(pid: int, within_s: float = 60.0) -> None:
+def wait_for_handler(pid: int, within_s: float = 60.0) -> None:
     """Wait until a process has a handler for SIGTERM."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -135,10 +135,10 @@ def hears(pid: int, within_s: float = 60.0) -> None:
     ids=lambda arguments: str(arguments[0]),
 )
 def test_sigterm_ends_commands_as_ctrl_c_does(launcher: Launcher, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Exit 130, one line, no traceback, wherever the command is: here within its first tenths of a second."""
+    """Exit code 130, one line, no traceback, also within the first tenths of a second."""
     arguments = tuple(str(tmp_path / each) if each.endswith(".jsonl") else each for each in arguments)
     pid = launcher.start(tmp_path / "log", *arguments)
-    hears(pid)
+    wait_for_handler(pid)
     time.sleep(0.2)
     os.kill(pid, signal.SIGTERM)
     assert launcher.wait(pid) == INTERRUPTED, (tmp_path / "log").read_text()
@@ -149,8 +149,8 @@ def test_sigterm_ends_commands_as_ctrl_c_does(launcher: Launcher, tmp_path: Path
 
 
 @linux
-def test_eval_keeps_and_shows_its_answers_at_sigterm(launcher: Launcher, tmp_path: Path) -> None:
-    """A real run, ended amid its work: the scores so far, every answer in the file, and exit 130."""
+def test_eval_keeps_and_prints_its_answers_at_sigterm(launcher: Launcher, tmp_path: Path) -> None:
+    """A real run ended in its middle prints the scores so far, keeps every answer, and exits with 130."""
     questions, output, log = tmp_path / "q.yaml", tmp_path / "out.jsonl", tmp_path / "log"
     questions.write_text(QUESTIONS)
     pid = launcher.start(log, "eval", str(questions), *QUICK, "--output", str(output))
@@ -169,8 +169,8 @@ def wait_for(text: str, shown: Callable[[], str]) -> None:
         time.sleep(0.005)
 
 
-def test_minute_lines_tell_the_newest_where_there_is_no_terminal() -> None:
-    """Each with the time since the first; none before an interval has passed, none of nothing, none after the end."""
+def test_minute_lines_print_the_latest_progress_without_a_terminal() -> None:
+    """Each with the time since the first update; none before the interval, none for empty text, none after close."""
     shown = io.StringIO()
     lines = MinuteLines(Console(file=shown, width=20), every_s=0.05)
     lines.update("Answering, 1 of 8")
@@ -189,8 +189,8 @@ def test_minute_lines_tell_the_newest_where_there_is_no_terminal() -> None:
 
 
 @pytest.mark.parametrize("how", [{"quiet": True}, {"force_terminal": True}])
-def test_minute_lines_are_not_for_the_quiet_nor_for_terminals(how: dict[str, bool]) -> None:
-    """On a terminal a bar shows it, and an answer may be coming that a line would break."""
+def test_minute_lines_are_off_in_quiet_runs_and_at_terminals(how: dict[str, bool]) -> None:
+    """A terminal has a bar, and a line could break up an answer that is being printed."""
     shown = io.StringIO()
     lines = MinuteLines(Console(file=shown, **how), every_s=0.01)
     lines.update("Answering")
@@ -199,8 +199,8 @@ def test_minute_lines_are_not_for_the_quiet_nor_for_terminals(how: dict[str, boo
     assert shown.getvalue() == ""
 
 
-def test_an_interruption_that_keeps_a_thread_from_starting_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What shows progress closes all the same, where it had only just begun."""
+def test_an_interruption_before_a_thread_starts_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress lines and bar close without an error."""
 
     def interrupted(self: threading.Thread) -> None:
         raise KeyboardInterrupt
@@ -217,8 +217,8 @@ def test_an_interruption_that_keeps_a_thread_from_starting_is_no_failure(monkeyp
     bar.drop()
 
 
-def test_a_log_is_told_how_far_a_run_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a bar would show, as lines."""
+def test_a_log_has_progress_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """stderr that is not a terminal gets the progress of the bar as lines."""
     with Terminal(quiet=False, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.lines.every_s = 0.02
         terminal.callbacks.progress("Measuring full", 3, 24)
@@ -230,8 +230,8 @@ def test_a_log_is_told_how_far_a_run_is(capsys: pytest.CaptureFixture[str]) -> N
     assert "0:00  Measuring full, 3 of 24\n" in seen
 
 
-def test_a_log_is_told_of_captions_before_the_first_is_there() -> None:
-    """A large model loads for minutes; later the line is what the bar would show."""
+def test_a_log_has_progress_lines_before_the_first_caption() -> None:
+    """Loading a large model takes minutes; later lines have the counts of the bar."""
     shown = io.StringIO()
     with CaptionProgress(Console(file=shown, width=80)) as progress:
         assert progress.lines.every_s == MINUTE_S
@@ -241,8 +241,8 @@ def test_a_log_is_told_of_captions_before_the_first_is_there() -> None:
         wait_for("0:00  0 done · 1 skipped\n", shown.getvalue)
 
 
-def test_the_handler_is_the_entry_points(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program that calls the command line inside itself keeps its own."""
+def test_run_does_not_install_the_handler(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the entry point does; a program that calls `run` keeps its handlers."""
     assert run(["--version"]) == 0
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert capsys.readouterr().out

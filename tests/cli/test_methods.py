@@ -1,4 +1,4 @@
-"""`dycoke methods` says what there is, from the methods themselves."""
+"""`dycoke methods`: the table, the pages and the JSON record of the methods."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def methods(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 def test_the_table_has_every_method(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
-    """A row each with options and budget, no line wider than the terminal."""
+    """One row per method with options and budget; no line is wider than the terminal."""
     monkeypatch.setenv("COLUMNS", columns)
     code, out, err = methods(capsys)
     assert (code, err) == (0, "")
@@ -33,8 +33,8 @@ def test_the_table_has_every_method(
 
 
 @pytest.mark.smoke
-def test_json_can_be_used_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every default, given back as an option, makes the same method."""
+def test_json_defaults_are_valid_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """A method built from its listed defaults equals the method without options."""
     code, out, _ = methods(capsys, "--json")
     assert code == 0
     record = json.loads(out)
@@ -55,24 +55,24 @@ def test_json_can_be_used_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_method_is_explained(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """Its documentation, each option with its default and meaning, and where it comes from."""
+    """Its page has documentation, options with defaults and meanings, and the source."""
     code, out, err = methods(capsys, name)
     assert (code, err) == (0, "")
     assert out.startswith(f"{name} · acts ")
     assert "Source: " in out
     for key in make_method(name, {}).options():
         assert f"  {key}=" in out
-        assert f"\n{key}: " not in out  # said once
+        assert f"\n{key}: " not in out  # the meaning is printed once
 
 
-def test_a_chain_is_explained_stage_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both pages, in order."""
+def test_joined_methods_are_explained_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """One page for each stage."""
     _, out, _ = methods(capsys, "evs+dynamic")
     assert out.index("evs · ") < out.index("dynamic · ")
 
 
 def test_the_readme_names_every_method() -> None:
-    """Its table is written by hand; what it leaves out does not exist for a reader."""
+    """Its table is written by hand, and has all methods with the moments at which they act."""
     table = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
     for name, kind in METHODS.items():
         (row,) = [line for line in table if f"`{name}`" in line.split("|")[1]]
@@ -80,7 +80,7 @@ def test_the_readme_names_every_method() -> None:
 
 
 def test_an_unknown_method_is_one_line_and_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and the nearest name."""
+    """Exit code 2, and the nearest name."""
     code, out, err = methods(capsys, "vidcom")
     assert (code, out) == (2, "")
     assert err.splitlines() == ["dycoke: no method is called 'vidcom'", "  Did you mean 'vidcom2'?"]

@@ -1,4 +1,4 @@
-"""`dycoke models`: the table, the object, and what is not there."""
+"""`dycoke models`: the table, the JSON record, paths, and errors for unknown or missing models."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from dycoke_cli.models.sizes import KNOWN
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the hub is on this disk."""
+    """An empty hub cache."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -20,7 +20,7 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.smoke
 def test_the_list_names_every_model(capsys: pytest.CaptureFixture[str]) -> None:
-    """As one object: sizes by arithmetic, the demo alone on this disk; as a table: the same names, no line too long."""
+    """JSON with computed sizes, only the demo on this disk; the table has the same names and at most 80 columns."""
     assert run(["models", "list", "--json"]) == 0
     models = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
     assert set(models) == set(NAMES)
@@ -44,14 +44,16 @@ def test_the_list_names_every_model(capsys: pytest.CaptureFixture[str]) -> None:
         (["pull", "demo"], 2, "'demo' comes with dycoke"),
     ],
 )
-def test_what_is_not_there(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says what, and the exit code is the documented one."""
+def test_missing_and_unknown_models(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message, and the documented exit code."""
     assert run(["models", *arguments]) == code
     assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "suggestion"),
     [
         ("lava-ov-0.5b", "llava-ov-0.5b"),
         ("llava-vdeo-7b@main", "llava-video-7b"),
@@ -61,19 +63,23 @@ def test_what_is_not_there(arguments: list[str], code: int, words: str, capsys: 
         ("far-away", None),
     ],
 )
-def test_a_misspelt_model_is_told_the_nearest_name(
-    name: str, meant: str | None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_misspelt_model_has_a_suggestion(
+    name: str,
+    suggestion: str | None,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A known one, or a model's folder beside; where nothing is near, what there is to choose from."""
+    """The nearest known name or model folder; without a near one, the list of names."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mymodel").mkdir()
     (tmp_path / "mymodel" / "config.json").write_text("{}")
     assert run(["models", "path", name]) == 4
     remedy = capsys.readouterr().err.splitlines()[1].strip()
-    assert remedy == f"Did you mean {meant!r}?" if meant else remedy.startswith("Choose demo, ")
+    assert remedy == f"Did you mean {suggestion!r}?" if suggestion else remedy.startswith("Choose demo, ")
 
 
 def test_the_path_of_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    """The bundled folder, alone on stdout."""
+    """stdout has only the bundled folder."""
     assert run(["models", "path", "demo"]) == 0
     assert (Path(capsys.readouterr().out.strip()) / "config.json").exists()

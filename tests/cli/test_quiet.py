@@ -1,4 +1,4 @@
-"""What libraries have to say to developers stays off the terminal, unless somebody asks for it."""
+"""Warnings and logs of libraries are hidden, except with --debug."""
 
 import os
 import subprocess
@@ -23,16 +23,16 @@ app.run = noisy
 from dycoke_cli.__main__ import main
 main()
 """
-SAID = ("an argument is deprecated", "extensions are skipped", "requests are unauthenticated", "weights are unused")
+MESSAGES = ("an argument is deprecated", "extensions are skipped", "requests are unauthenticated", "weights are unused")
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("asked", [(), ("--debug",)])
-def test_libraries_are_heard_with_debug_alone(asked: tuple[str, ...]) -> None:
-    """Warnings of Python and lines of loggers, with a handler of their own and without one."""
-    kept = ("PYTHONWARNINGS", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY")
-    environment = {name: value for name, value in os.environ.items() if name not in kept}
-    done = subprocess.run([sys.executable, "-c", NOISY, *asked], capture_output=True, text=True, env=environment)
+@pytest.mark.parametrize("flags", [(), ("--debug",)])
+def test_library_messages_appear_only_with_debug(flags: tuple[str, ...]) -> None:
+    """Python warnings, and log lines of loggers with and without their own handler."""
+    removed = ("PYTHONWARNINGS", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY")
+    environment = {name: value for name, value in os.environ.items() if name not in removed}
+    done = subprocess.run([sys.executable, "-c", NOISY, *flags], capture_output=True, text=True, env=environment)
     assert done.returncode == 0
-    assert [said for said in SAID if said in done.stderr] == (list(SAID) if asked else [])
-    assert bool(done.stderr) == bool(asked)
+    assert [text for text in MESSAGES if text in done.stderr] == (list(MESSAGES) if flags else [])
+    assert bool(done.stderr) == bool(flags)

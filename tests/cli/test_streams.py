@@ -1,4 +1,4 @@
-"""Every command on consoles that are not UTF-8, and before files whose names are no Unicode."""
+"""Every command with stdout and stderr that are not UTF-8, and with file names that are not valid Unicode."""
 
 import io
 import json
@@ -42,7 +42,7 @@ Shell = Callable[..., tuple[int, bytes, bytes]]
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder with one clip, a cache, no configuration of whoever runs the tests."""
+    """A folder with one clip and an empty cache; isolate from the user's settings."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -58,7 +58,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """Run a command with streams of an encoding that refuses what it cannot encode."""
+    """Run a command with strict streams of an encoding -> exit code, stdout, stderr."""
 
     def started(encoding: str, *arguments: str) -> tuple[int, bytes, bytes]:
         streams = [io.TextIOWrapper(io.BytesIO(), encoding, errors="strict", write_through=True) for _ in range(2)]
@@ -73,10 +73,10 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_command_ends_over_a_character(shell: Shell, name: str) -> None:
-    """In ASCII, which has least: what it does not have is replaced, and the exit code says how the command went."""
+def test_no_command_fails_on_unencodable_characters(shell: Shell, name: str) -> None:
+    """ASCII streams: other characters are replaced, and the exit code does not change."""
     if name == "cache":
-        assert shell("ascii", *COMMANDS["ask"][:3], *QUICK)[0] == 0  # something to be listed
+        assert shell("ascii", *COMMANDS["ask"][:3], *QUICK)[0] == 0  # adds an entry to list
     code, out, err = shell("ascii", *COMMANDS[name])
     assert code == (2 if name == "mistake" else 0), err
     assert b"unexpected failure" not in err
@@ -84,24 +84,24 @@ def test_no_command_ends_over_a_character(shell: Shell, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["caption", "dry run", "methods", "models", "config", "cache"])
-def test_no_table_begins_with_an_empty_line(shell: Shell, name: str) -> None:
-    """`| head -1` shows something, with lines drawn in Unicode as well."""
+def test_no_output_begins_with_an_empty_line(shell: Shell, name: str) -> None:
+    """So that `| head -1` prints text, also with table borders in Unicode."""
     code, out, err = shell("utf-8", *COMMANDS[name])
     assert code == 0, err
     assert out.decode().splitlines()[0].strip()
 
 
 @pytest.mark.parametrize("name", ["methods", "models", "config"])
-def test_a_redirected_windows_console_gets_what_it_has(shell: Shell, name: str) -> None:
-    """In cp1252, dashes and signs included."""
+def test_a_redirected_windows_console_can_be_decoded(shell: Shell, name: str) -> None:
+    """Output in cp1252, with its dashes and signs."""
     code, out, err = shell("cp1252", *COMMANDS[name])
     assert code == 0, err
     assert out.decode("cp1252").splitlines()[0].strip()
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
-def test_json_holds_the_same_values_in_any_encoding(shell: Shell, encoding: str) -> None:
-    """It is JSON, which is UTF-8 or a part of it."""
+def test_json_has_the_same_values_in_any_encoding(shell: Shell, encoding: str) -> None:
+    """The bytes are valid UTF-8 in every encoding of stdout."""
     code, out, err = shell(encoding, *COMMANDS["ask"][:3], *QUICK, "--json", "-q")
     assert (code, err) == (0, b"")
     assert json.loads(out.decode("utf-8"))["answers"][0]["question"] == COMMANDS["ask"][2]
@@ -109,16 +109,16 @@ def test_json_holds_the_same_values_in_any_encoding(shell: Shell, encoding: str)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "utf-16", None])
-def test_json_text_survives_its_encoding(encoding: str | None) -> None:
-    """Half a surrogate pair included, which stands for a byte of a file's name."""
+def test_json_text_can_be_encoded(encoding: str | None) -> None:
+    """Including a lone surrogate, which stands for a byte of a file name."""
     for values in ({"name": "é–立"}, {"name": "\udcff.mp4"}, {"name": "plain"}):
         text = json_text(values, encoding)
         assert json.loads(text.encode(encoding or "utf-8").decode(encoding or "utf-8")) == values
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
-def test_a_name_that_is_no_unicode_goes_through_every_command(shell: Shell, folder: Path) -> None:
-    """Answers, JSON, reports, traces, captions, sidecars and scores of a video whose name is one byte, 0xff."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names of arbitrary bytes")
+def test_every_command_accepts_a_file_name_that_is_not_unicode(shell: Shell, folder: Path) -> None:
+    """Answers, JSON, reports, traces, captions, sidecars and scores of a video named by the byte 0xff."""
     video = os.fsdecode(b"\xff.mp4")
     shutil.copy(CUBE, video)
     os.mkdir("odd")
@@ -151,16 +151,16 @@ def test_a_name_that_is_no_unicode_goes_through_every_command(shell: Shell, fold
     ],
     ids=lambda value: value[0],
 )
-def test_a_question_that_is_no_text_is_refused(shell: Shell, arguments: list[str]) -> None:
-    """No tokenizer takes it, so it is refused before a model is loaded for it."""
+def test_a_question_with_a_surrogate_is_refused(shell: Shell, arguments: list[str]) -> None:
+    """Tokenizers refuse it, so the command does before it loads a model."""
     Path("q.jsonl").write_text('{"video": "v.mp4", "question": "what \\ud800?", "answer": "x"}', encoding="ascii")
     code, out, err = shell("utf-8", *arguments)
     assert (code, out) == (2, b"")
     assert b"is not text in UTF-8" in err
 
 
-def test_a_piped_question_that_is_no_text_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one on the command line is."""
+def test_a_piped_question_that_is_not_utf8_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like one on the command line."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"what \xff?\n"), "utf-8"))
     code, out, err = shell("utf-8", "chat", CUBE, *QUICK)
     assert (code, out) == (2, b"")

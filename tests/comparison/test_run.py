@@ -1,4 +1,4 @@
-"""A comparison runs every arm on its own, in turns, and both baselines are honest."""
+"""A comparison runs the arms separately and in turns; both baselines are uncompressed and agree."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +15,9 @@ from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.full import Full
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.video import samples
-from dycoke_cli.video.clip import Clip
 from tests.conftest import golden_model
 from tests.session.test_session import clip
 
@@ -27,12 +27,12 @@ ARMS = [replace(Arm.of("full", {}), baseline=True), Arm.of("dycoke", {"k": "0.5"
 
 @pytest.fixture(scope="module")
 def found() -> Comparison:
-    """Three arms and stock `generate`, twice, with traces."""
+    """A comparison of three arms and stock `generate`, two repeats, with traces."""
     return compare(str(samples.VIDEO), samples.QUESTION, ARMS, SETTINGS, stock=True, repeats=2, trace=True)
 
 
-def test_everyone_runs_once_a_repeat_in_turns(found: Comparison) -> None:
-    """The second repeat begins with the second arm."""
+def test_each_arm_runs_once_per_repeat_in_turns(found: Comparison) -> None:
+    """The second repeat starts with the second arm."""
     labels = ["full", "generate", "dycoke:k=0.5", "fastv:l=2"]
     assert found.labels == labels
     assert [run.label for run in found.runs] == [*labels, *labels[1:], "full"]
@@ -41,7 +41,7 @@ def test_everyone_runs_once_a_repeat_in_turns(found: Comparison) -> None:
 
 
 def test_each_run_does_its_own_work(found: Comparison) -> None:
-    """Vision, prefill and steps take time in every run; decoding was done once, and everyone counts the same."""
+    """Every run of this engine has its own vision, prefill and step times; all share one decoding time."""
     ours = [run.answer for run in found.runs if run.label != "generate"]
     assert all(answer.time_s.vision and answer.time_s.prefill and answer.time_s.decode for answer in ours)
     assert len({run.answer.time_s.decode_video for run in found.runs}) == 1
@@ -53,7 +53,7 @@ def test_each_run_does_its_own_work(found: Comparison) -> None:
 
 
 def test_stock_generate_is_the_uncompressed_answer(found: Comparison) -> None:
-    """The same text and counts as `full`; its arithmetic is the same, its vision is not told apart."""
+    """Stock `generate` has the text, counts and FLOPs of `full`; its vision and prefill times are not separate."""
     full, stock = found.of("full")[0], found.of("generate")[0]
     assert stock.answer.answer == full.answer.answer
     assert stock.answer.finish == full.answer.finish
@@ -69,7 +69,7 @@ def test_stock_generate_is_the_uncompressed_answer(found: Comparison) -> None:
 
 
 def test_traces_are_there_for_a_report(found: Comparison) -> None:
-    """Which tokens every step of this engine read; stock `generate` reads all and has none."""
+    """Every run of this engine has a trace that matches its steps; stock `generate` has none."""
     for run in found.runs:
         assert (run.answer.trace is None) == (run.label == "generate")
         if run.answer.trace is not None:
@@ -77,7 +77,7 @@ def test_traces_are_there_for_a_report(found: Comparison) -> None:
 
 
 def test_arithmetic_follows_the_layers(found: Comparison) -> None:
-    """Less than uncompressed by both counts, and prefill and steps by hand for fastv: two of eight layers hold all."""
+    """fastv has fewer FLOPs than `full` by both formulas; two of its eight layers process all tokens."""
     full, fastv = found.of("full")[0].computed, found.of("fastv:l=2")[0]
     assert fastv.computed.flops_paper < full.flops_paper
     assert fastv.computed.flops_true < full.flops_true
@@ -86,7 +86,7 @@ def test_arithmetic_follows_the_layers(found: Comparison) -> None:
 
 
 def test_one_budget_for_all_but_the_baseline() -> None:
-    """--retain is met by what compresses; `full` beside it keeps everything."""
+    """--retain applies to the compressing arm; the baseline `full` keeps all tokens."""
     arms = [ARMS[0], Arm.of("random", {})]
     found = compare(str(samples.VIDEO), "what?", arms, SETTINGS.model_copy(update={"retain": 0.5}), repeats=1)
     assert [run.answer.tokens.prefill_retention for run in found.runs] == [1.0, 0.5]
@@ -102,10 +102,10 @@ def test_one_budget_for_all_but_the_baseline() -> None:
     ],
     ids=["layer", "budget", "twins"],
 )
-def test_a_clash_is_refused_before_anything_runs(
+def test_an_arm_that_cannot_run_is_refused_before_anything_runs(
     arms: list[Arm], settings: dict[str, float], what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even where only one of the arms cannot do it."""
+    """One arm that cannot run is enough."""
 
     def ran(*arguments: object, **keywords: object) -> None:
         raise AssertionError("a frame was encoded")
@@ -116,18 +116,18 @@ def test_a_clash_is_refused_before_anything_runs(
 
 
 def test_a_missing_video_is_one_error(tmp_path: Path) -> None:
-    """As for any command."""
+    """A missing file raises a DyCokeError with its name, as in any command."""
     with pytest.raises(DyCokeError, match="absent"):
         compare(str(tmp_path / "absent.mp4"), "what?", ARMS, SETTINGS)
 
 
 @pytest.mark.parametrize(("newline", "inputs"), [("one_token", "pixels"), ("grid", "embeddings")])
 def test_stock_generate_on_any_layout(newline: str, inputs: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where transformers knows no such layout it gets the embeddings, and still gives the uncompressed answer."""
+    """A layout that transformers does not support starts from embeddings; the answer is the uncompressed one."""
     model = golden_model("tiny-ov", newline=newline)
-    # The stock model finds the video by a token id; this one the tokenizer never gives.
+    # The stock model finds the video by a token id; the tokenizer never returns this one.
     monkeypatch.setattr(model.model.config, "video_token_index", 415)
-    seen: Clip = clip(4)
+    seen: Video = clip(4)
     before = set(vars(model.model))
     stock = StockGenerate(model, seen, 8)
     threads = torch.get_num_threads()
@@ -136,6 +136,6 @@ def test_stock_generate_on_any_layout(newline: str, inputs: str, monkeypatch: py
     assert stock.described["options"] == {"inputs": inputs}
     assert (answer.answer, answer.finish, answer.tokens) == (wanted.answer, wanted.finish, wanted.tokens)
     assert (answer.time_s.vision is None) == (inputs == "pixels")
-    # Nothing stays behind.
+    # The model and the number of threads are unchanged.
     assert set(vars(model.model)) == before
     assert torch.get_num_threads() == threads

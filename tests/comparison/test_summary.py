@@ -1,4 +1,4 @@
-"""A summary is medians, their range, and ratios of medians."""
+"""A summary contains medians, their range, and ratios of medians."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ MACHINE = {"cpu": "a processor", "device_name": "a processor", "torch": "2.9", "
 
 
 def run(label: str, repeat: int, answer: Answer, options: dict[str, Any] | None = None, flops: int = 10**9) -> Run:
-    """One run whose times are `repeat` tenths of a second longer in total."""
+    """A run whose total time is longer by `repeat` tenths of a second."""
     time = replace(answer.time_s, total=answer.time_s.total + repeat / 10)
     method = {"label": label, "name": label.split(":")[0], "options": options or {}}
     return Run(label, method, repeat, 0, replace(answer, time_s=time), Computed(flops / 3, flops))
@@ -27,7 +27,7 @@ def comparison(*runs: Run, reference: str | None = "full") -> Comparison:
 
 
 def three() -> Comparison:
-    """Two methods and stock `generate`, three times each."""
+    """A comparison of two methods and stock `generate`, three repeats each."""
     time = replace(PLAIN.time_s, vision=None, prefill=None)
     stock = replace(PLAIN, time_s=time, memory_bytes=replace(PLAIN.memory_bytes, peak_above_weights=6_000_000))
     runs = []
@@ -41,7 +41,7 @@ def three() -> Comparison:
 
 
 def test_medians_range_and_ratios() -> None:
-    """0.66 to 0.86 s beside 0.44 to 0.64 s; what takes the same is 1; shares are the other way round."""
+    """Totals of 0.66 to 0.86 s and 0.44 to 0.64 s; speed-ups are theirs / ours, shares ours / theirs; equal is 1."""
     full, stock, dycoke = summarise(three())
     assert [found.method for found in (full, stock, dycoke)] == ["full", "generate", "dycoke:k=0.5"]
     assert full.time_s["total"] == pytest.approx((0.76, 0.66, 0.86))
@@ -60,8 +60,8 @@ def test_medians_range_and_ratios() -> None:
     assert dycoke.prefill_retention == 0.474609
 
 
-def test_what_a_run_cannot_tell_is_not_known() -> None:
-    """Stock generate has no time of the prefill alone, so nobody is compared with it."""
+def test_a_figure_that_was_not_measured_has_no_ratio() -> None:
+    """Stock `generate` has no separate prefill time, so no arm has a prefill speed-up over it."""
     _, stock, dycoke = summarise(three())
     assert stock.time_s["prefill"] is stock.time_s["vision"] is None
     assert stock.against_full.speedup_prefill is dycoke.against_generate.speedup_prefill is None
@@ -69,7 +69,7 @@ def test_what_a_run_cannot_tell_is_not_known() -> None:
 
 
 def test_agreement_is_with_the_uncompressed_answer() -> None:
-    """Articles do not count: one of two words. An arm whose answers vary is no exact match and says so."""
+    """F1 over two words, without the article, is 0.5. An arm whose answers vary is no exact match."""
     full, _, dycoke = summarise(three())
     assert (full.agreement, full.agreement_exact) == (1, True)
     assert (dycoke.agreement, dycoke.agreement_exact) == (0.5, False)
@@ -78,8 +78,8 @@ def test_agreement_is_with_the_uncompressed_answer() -> None:
     assert (found.agreement, found.agreement_exact, found.same_every_time) == (0.75, False, False)
 
 
-def test_without_an_uncompressed_run_nothing_is_related() -> None:
-    """Every ratio and the agreement are unknown, the measurements stay."""
+def test_without_an_uncompressed_run_there_are_no_ratios() -> None:
+    """Ratios and agreement are None; the measured times are present."""
     (found,) = summarise(comparison(run("dycoke", 0, ANSWER), reference=None))
     assert isinstance(found, Summary)
     assert set(found.against_full) == set(found.against_generate) == {None}

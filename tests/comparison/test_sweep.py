@@ -1,4 +1,4 @@
-"""A sweep is every combination of its values."""
+"""Sweeps expand to every combination of their values."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from dycoke_cli.errors import UsageError
 
 
 def test_several_make_a_grid() -> None:
-    """The last one changes fastest; without any there is one arm, with nothing set."""
+    """The last option changes fastest; no sweep yields one empty combination."""
     assert list(grid([])) == [{}]
     assert list(grid(["k=0.3, 0.5"])) == [{"k": "0.3"}, {"k": "0.5"}]
     both = [tuple(values.items()) for values in grid(["k=0.3,0.5", "p=0,1"])]
@@ -16,12 +16,12 @@ def test_several_make_a_grid() -> None:
 
 @pytest.mark.parametrize("sweeps", [["k"], ["k="], ["=1"], ["k=1,,2"], ["k=1,2,1"]])
 def test_anything_else_is_refused(sweeps: list[str]) -> None:
-    """With the text that is wrong."""
+    """The error contains the wrong text."""
     with pytest.raises(UsageError, match=sweeps[0]):
         list(grid(sweeps))
 
 
 def test_an_option_is_swept_once() -> None:
-    """Two sweeps of one option would be one sweep that lost its values."""
+    """A second sweep of the same option raises UsageError."""
     with pytest.raises(UsageError, match="'k' is swept twice"):
         list(grid(["k=1", "k=2"]))

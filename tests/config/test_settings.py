@@ -1,4 +1,4 @@
-"""Flags over variables over files over defaults, each value with its origin."""
+"""Settings merge by precedence (flags, variables, files, defaults), and each value has its origin."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from dycoke_cli.video.sampling import parse_time
 
 
 def test_precedence_and_origins(tmp_path: Path) -> None:
-    """The strongest source wins for each key, and is named; options merge key by key."""
+    """The strongest source wins for each key and is the origin; options merge key by key."""
     user, project = tmp_path / "user.yaml", tmp_path / "dycoke.yaml"
     user.write_text("frames: 4\nseed: 1\ntop-p: 0.5\noptions: {k: 0.3, l: 2}\n")
     project.write_text("frames: 8\nseed: 2\noptions:\n  k: 0.5\n")
@@ -34,8 +34,8 @@ def test_precedence_and_origins(tmp_path: Path) -> None:
     )
 
 
-def test_compile_is_said_by_flag_variable_and_file(tmp_path: Path) -> None:
-    """As every setting; the command that repeats a run has it as a flag without a value."""
+def test_compile_is_set_by_flag_variable_and_file(tmp_path: Path) -> None:
+    """Like every setting; as_flags writes it as a flag without a value."""
     (tmp_path / "dycoke.yaml").write_text("compile: true")
     settings, origins = merged({}, None, {}, tmp_path)
     assert (settings.compile, origins["compile"]) == (True, str(tmp_path / "dycoke.yaml"))
@@ -48,7 +48,7 @@ def test_compile_is_said_by_flag_variable_and_file(tmp_path: Path) -> None:
 
 
 def test_options_stay_with_their_method(tmp_path: Path) -> None:
-    """A file's options for dycoke do not reach the method that a flag puts in its place."""
+    """A file's options for dycoke do not apply to another method that a flag selects."""
     (tmp_path / "dycoke.yaml").write_text("method: dycoke\noptions: {k: 0.5}")
     assert merged({"method": "full"}, None, {}, tmp_path)[0].options == {}
     assert merged({"method": "dycoke"}, None, {}, tmp_path)[0].options == {"k": "0.5"}
@@ -77,7 +77,7 @@ def test_the_stronger_of_frames_and_fps_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "remedy"),
     [
-        ("frame: 3", "'frame', which is no setting", "Did you mean 'frames'?"),
+        ("frame: 3", "'frame', which is not a setting", "Did you mean 'frames'?"),
         ("frames: none of them", "frames is 'none of them'", "--help"),
         ("frames: 0", "frames is 0", "--help"),
         ("dtype: int8", "dtype is 'int8'", "Choose from auto, bfloat16"),
@@ -86,12 +86,12 @@ def test_the_stronger_of_frames_and_fps_wins(tmp_path: Path) -> None:
         ("frames: yes", "frames is True", "--frames"),
         ("options: k=0.5", "options is 'k=0.5'", "options: {k: 0.5}"),
         ("seed: 1\nframes: [", "line 2", "Correct it"),
-        ("- a list", "holds no settings", "key: value"),
+        ("- a list", "contains no settings", "key: value"),
         ("a: [", "is not YAML", "Correct it"),
     ],
 )
 def test_wrong_files_are_refused(tmp_path: Path, text: str, message: str, remedy: str) -> None:
-    """The key, the value and the file are named."""
+    """The message contains the key, the value and the file."""
     (tmp_path / "dycoke.yaml").write_text(text)
     with pytest.raises(UsageError, match=message) as caught:
         merged({}, None, {}, tmp_path)
@@ -102,20 +102,20 @@ def test_wrong_files_are_refused(tmp_path: Path, text: str, message: str, remedy
 @pytest.mark.parametrize(
     ("name", "text", "message", "remedy"),
     [
-        ("DYCOKE_FRAME", "3", "DYCOKE_FRAME is set, and is no setting", "Did you mean 'DYCOKE_FRAMES'?"),
+        ("DYCOKE_FRAME", "3", "DYCOKE_FRAME is set, but is not a setting", "Did you mean 'DYCOKE_FRAMES'?"),
         ("DYCOKE_FRAMES", "many", r"frames is 'many' \(from DYCOKE_FRAMES\)", "--frames"),
         ("DYCOKE_OPTIONS", "k", "'k' is not key=value", "k=0.7"),
     ],
 )
 def test_wrong_variables_are_refused(tmp_path: Path, name: str, text: str, message: str, remedy: str) -> None:
-    """The variable is named as it is written."""
+    """The message contains the full name of the variable."""
     with pytest.raises(UsageError, match=message) as caught:
         merged({}, None, {name: text}, tmp_path)
     assert remedy in caught.value.remedy
 
 
 def test_every_option_has_an_origin_of_its_own(tmp_path: Path) -> None:
-    """Options merge key by key, so each may come from elsewhere; those of a replaced method leave nothing behind."""
+    """Options merge key by key, each with its own origin; options of a replaced method have no origin left."""
     file = tmp_path / "dycoke.yaml"
     file.write_text("options: {k: 0.5, l: 2}")
     environment = {"DYCOKE_OPTIONS": "p=0.9,l=1"}
@@ -132,8 +132,8 @@ def test_every_option_has_an_origin_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("'1:30'", 90)])
-def test_times_in_a_file_are_what_they_look_like(tmp_path: Path, text: str, seconds: float) -> None:
-    """YAML reads some of them as numbers of base 60, which are seconds all the same."""
+def test_times_in_a_file_mean_what_they_mean_on_the_command_line(tmp_path: Path, text: str, seconds: float) -> None:
+    """YAML parses some of them as numbers in base 60, which are the same number of seconds."""
     (tmp_path / "dycoke.yaml").write_text(f"start: {text}")
     start = merged({}, None, {}, tmp_path)[0].start
     assert start is not None
@@ -144,7 +144,7 @@ SOURCES = ("user", "project", "environment", "flag")
 
 
 def _from(tmp_path: Path, **sources: dict[str, str]) -> tuple[Settings, dict[str, str]]:
-    """Merge what each source says, given as key and text."""
+    """Merge sources, each given as text by key."""
     user, project = tmp_path / "user.yaml", tmp_path / "dycoke.yaml"
     for name, file in (("user", user), ("project", project)):
         file.write_text("".join(f"{key}: {value}\n" for key, value in sources.get(name, {}).items()))
@@ -160,10 +160,10 @@ def _from(tmp_path: Path, **sources: dict[str, str]) -> tuple[Settings, dict[str
 @settings_of_hypothesis(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
-def test_a_preset_stands_right_below_its_source(
+def test_a_preset_ranks_directly_below_its_source(
     tmp_path: Path, named: str, preset: str, setters: dict[str, int]
 ) -> None:
-    """Whoever names it: frames come from the strongest source that is not below it, else from the preset."""
+    """For any source that names it: frames come from the strongest source not below it, else from the preset."""
     sources = {source: {"frames": str(count)} for source, count in setters.items()}
     sources.setdefault(named, {})["preset"] = preset
     settings, origins = _from(tmp_path, **sources)
@@ -178,8 +178,8 @@ def test_a_preset_stands_right_below_its_source(
         assert origins["frames"] == f"preset {preset}"
 
 
-def test_one_preset_counts_and_none_is_one(tmp_path: Path) -> None:
-    """The strongest source's; --preset none takes a file's away."""
+def test_one_preset_applies_and_none_is_a_preset(tmp_path: Path) -> None:
+    """The preset of the strongest source applies; --preset none cancels the preset of a file."""
     settings, _ = _from(tmp_path, user={"preset": "paper"}, environment={"preset": "fast"})
     assert (settings.method, settings.frames, settings.sample) == ("uniform", None, "time")
     settings, origins = _from(tmp_path, project={"preset": "paper"}, flag={"preset": "none"})
@@ -187,8 +187,8 @@ def test_one_preset_counts_and_none_is_one(tmp_path: Path) -> None:
     assert origins["preset"] == "flag"
 
 
-def test_a_preset_brings_its_options_whole(tmp_path: Path) -> None:
-    """What a weaker source did to the method would make it another preset; a stronger one may."""
+def test_a_preset_replaces_all_options(tmp_path: Path) -> None:
+    """Options of a weaker source would change the preset, so they are dropped; those of a stronger source apply."""
     weak = {"options": "{select: once, k: 0.1}", "retain": "0.4", "fps": "2"}
     settings, origins = _from(tmp_path, project=weak, flag={"preset": "paper"})
     assert settings.options == PRESETS["paper"]["options"]
@@ -202,7 +202,7 @@ def test_a_preset_brings_its_options_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_made_of_settings_and_methods(tmp_path: Path, name: str) -> None:
-    """Each passes the checks of its method; every preset can be named, and repeating its command needs no preset."""
+    """Each passes the checks of its method; every preset is accepted by name; as_flags does not need --preset."""
     assert set(choices("preset")) == {"none", *PRESETS}
     settings, _ = merged({"preset": name}, None, {}, tmp_path)
     make_method(settings.method, settings.options)
@@ -220,7 +220,7 @@ def test_paper_and_faithful_are_dycoke_as_published(tmp_path: Path) -> None:
 
 
 def test_a_missing_named_file_is_refused(tmp_path: Path) -> None:
-    """A typo in --config must not be silence."""
+    """A misspelt --config is an error, not an ignored file."""
     with pytest.raises(UsageError, match="No such file"):
         merged({}, tmp_path / "absent.yaml", {}, tmp_path)
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through the pipe of its own protocol: no package, no port."""
+"""A headless Chromium, controlled by the DevTools protocol over a pipe, without a package or a port."""
 
 import base64
 import json
@@ -12,16 +12,16 @@ from types import TracebackType
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 def find_chromium() -> str | None:
-    """Say where a Chromium is, if there is one: $CHROMIUM, or what the path holds."""
+    """Return $CHROMIUM or the first Chromium on the path, None without one."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One page of a headless Chromium: `complaints` of its console, and the addresses of its `requests`."""
+    """One page of a headless Chromium. `errors`: errors and warnings of its console; `requests`: requested URLs."""
 
     def __init__(self, program: str, folder: Path) -> None:
         to_chromium, self._out = os.pipe()
@@ -41,7 +41,7 @@ class Browser:
         os.close(from_chromium)
         self._number, self._rest = 0, b""
         self._session: str | None = None
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -60,7 +60,7 @@ class Browser:
         self._process.wait(30)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call a method of the protocol and give its result."""
+        """Call a method of the protocol and return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
@@ -73,12 +73,12 @@ class Browser:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 result: dict[str, Any] = answer["result"]
                 return result
-            self._hear(answer)
+            self._record(answer)
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            if not select.select([self._in], [], [], PATIENCE_S)[0]:
-                raise TimeoutError(f"Chromium said nothing for {PATIENCE_S:g} s")
+            if not select.select([self._in], [], [], TIMEOUT_S)[0]:
+                raise TimeoutError(f"Chromium sent nothing for {TIMEOUT_S:g} s")
             piece = os.read(self._in, 1 << 20)
             if not piece:
                 raise RuntimeError("Chromium has ended")
@@ -87,43 +87,43 @@ class Browser:
         parsed: dict[str, Any] = json.loads(message)
         return parsed
 
-    def _hear(self, event: dict[str, Any]) -> None:
+    def _record(self, event: dict[str, Any]) -> None:
         method, parameters = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
-            self.complaints.append(json.dumps(parameters["exceptionDetails"]))
+            self.errors.append(json.dumps(parameters["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
-            self.complaints.append(json.dumps(parameters["args"]))
+            self.errors.append(json.dumps(parameters["args"]))
         elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(json.dumps(parameters["entry"]))
+            self.errors.append(json.dumps(parameters["entry"]))
         elif method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
 
     def open(self, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
-        """Open a file in a window of this size and wait until it is shown."""
+        """Open a file in a window of this size and wait until it is rendered."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
-        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}  # a picture of nothing half done
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}  # screenshots of finished states
         self.call("Emulation.setEmulatedMedia", features=[{"name": name, "value": wanted[name]} for name in wanted])
         self.call("Emulation.setScrollbarsHidden", hidden=True)
         self.call("Page.navigate", url=path.resolve().as_uri())
-        ends = time.monotonic() + PATIENCE_S
+        ends = time.monotonic() + TIMEOUT_S
         while self.run("document.readyState + location.protocol") != "completefile:":
             if time.monotonic() > ends:
-                raise TimeoutError(f"{path} was not shown within {PATIENCE_S:g} s")
+                raise TimeoutError(f"{path} was not rendered within {TIMEOUT_S:g} s")
             time.sleep(0.05)
         self.settle()
 
     def run(self, script: str) -> Any:
-        """Run a script in the page and give its value."""
+        """Run a script in the page and return its value."""
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
             raise RuntimeError(json.dumps(result["exceptionDetails"]))
         return result["result"].get("value")
 
     def settle(self) -> None:
-        """Wait until what was asked for has been drawn."""
+        """Wait until the next frame is drawn."""
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
     def press(self, key: str, code: int) -> None:
@@ -132,7 +132,7 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def screenshot(self, whole: bool = True) -> bytes:
-        """Take a PNG of the page, or only of what the window shows."""
+        """Return a PNG of the page, or of the window only."""
         clip = {}
         if whole:
             height = self.run("document.documentElement.scrollHeight")

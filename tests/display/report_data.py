@@ -1,4 +1,4 @@
-"""Runs for reports, made up: as long as the longest that a report promises to hold."""
+"""Made-up runs for reports of any length."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ WORDS = ["A", " red", " cube", " rolls", " past", " the", " yellow", " star", ",
 
 
 def frames(count: int, path: str = "clip.mp4") -> Frames:
-    """A disc that moves before a grainy backdrop: grain is what JPEG packs worst."""
+    """Frames of a disc that moves over noise, which JPEG compresses badly."""
     rng = np.random.default_rng(0)
     rows, cols = np.mgrid[:270, :480]
     pixels = np.empty((count, 270, 480, 3), np.uint8)
@@ -26,7 +26,7 @@ def frames(count: int, path: str = "clip.mp4") -> Frames:
 
 
 def trace(count: int, side: int, steps: int) -> Trace:
-    """Each fourth frame whole; of the others 70 % merged; a wandering 30 % of what is left is read."""
+    """A trace that keeps every fourth frame, merges 70 % of the others, and reads a moving 30 % of the kept tokens."""
     rng = np.random.default_rng(1)
     per_frame, total = side * side, count * side * side
     merged = np.arange(total)
@@ -51,7 +51,7 @@ def trace(count: int, side: int, steps: int) -> Trace:
 
 
 def answer(which: Trace | None, question: str = "what happens?", seconds: float = 1.0) -> Answer:
-    """An answer whose steps are those of the trace, or a single one."""
+    """An answer with the steps of the trace, or with a single step."""
     total = len(which.frame) if which else 100
     sets = which.steps if which else [list(range(total))]
     steps, before = [], sets[0]
@@ -74,7 +74,7 @@ def answer(which: Trace | None, question: str = "what happens?", seconds: float 
 
 
 def runs(count: int, side: int, steps: int, question: str = "what happens?") -> list[ReportRun]:
-    """A traced run and the baseline beside it."""
+    """A run with a trace, and a baseline."""
     ours, plain = answer(trace(count, side, steps), question), answer(None, question, 1.8)
     return [
         ReportRun("dycoke", {"name": "dycoke", "options": OPTIONS}, (ours,)),

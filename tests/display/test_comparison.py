@@ -1,4 +1,4 @@
-"""A comparison's tables fit the terminal, lose no figure, and can be read without colour."""
+"""Comparison tables fit the terminal with all figures, and are readable without colour; also CSV and JSON."""
 
 from dataclasses import replace
 
@@ -8,7 +8,8 @@ from rich.console import Console
 
 from dycoke_cli.comparison.result import Comparison
 from dycoke_cli.comparison.summary import summarise
-from dycoke_cli.display.comparison import comparison_tables, flops, share, span
+from dycoke_cli.display.cells import flops, share, span
+from dycoke_cli.display.comparison import comparison_tables
 from dycoke_cli.display.comparison_records import comparison_csv, comparison_record
 from dycoke_cli.display.panel import seconds, size
 from dycoke_cli.session.answer import Times
@@ -36,8 +37,8 @@ def test_it_fits_any_terminal(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80])
-def test_a_long_name_is_folded_and_figures_stay(width: int) -> None:
-    """Whatever an arm is called, every unit and every last column is there."""
+def test_a_long_label_is_folded_and_figures_are_not(width: int) -> None:
+    """With a long label, every unit and the last column are present."""
     named = [
         replace(run, label="vidcom2+dynamic:p=0.95,l=2") if run.label[:6] == "dycoke" else run for run in three().runs
     ]
@@ -49,21 +50,21 @@ def test_a_long_name_is_folded_and_figures_stay(width: int) -> None:
 
 
 def _slower(time: Times, repeat: int) -> Times:
-    """Times whose ranges are as wide as they get."""
+    """Times with the widest possible ranges."""
     later = 11 + repeat
     return replace(time, prefill=later, first_token=time.first_token + later, total=time.total + later)
 
 
 def test_differences_can_be_read_without_colour() -> None:
-    """Marks around words, no escape codes; on a terminal the same marks in colour."""
+    """Plain text has marks around words and no escape codes; a terminal has the same marks in colour."""
     plain = drawn(three(), 100)
     assert "a [-blue-] {+red+} cube" in plain
     assert "\x1b" not in plain
     assert "\x1b[32m{+red+}" in drawn(three(), 100, color=True)
 
 
-def test_it_says_what_the_figures_mean() -> None:
-    """Decoding once for all, generate's one figure, what is computed; and how to get a reference."""
+def test_the_notes_explain_the_figures() -> None:
+    """Notes cover shared decoding, the prefill of generate and computed FLOPs; without a reference, --baseline."""
     text = " ".join(drawn(three(), 100).split())
     assert "include 100 ms of video decoding, done once" in text
     assert "generate runs the vision tower inside its prefill" in text
@@ -75,15 +76,15 @@ def test_it_says_what_the_figures_mean() -> None:
 
 
 def test_answers_are_text() -> None:
-    """Brackets in an answer are no markup, and an empty one is said to be empty."""
+    """Brackets in an answer are not markup, and an empty answer shows as a deletion of all words."""
     odd = comparison(run("full", 0, replace(ANSWER, answer="[red] cube")), run("x", 0, replace(ANSWER, answer="")))
     text = drawn(odd, 100)
     assert "[red] cube" in text
     assert "[-[red] cube-]" in text
 
 
-def test_csv_is_one_row_an_arm() -> None:
-    """Options last, each a column of its own; what an arm does not have is empty."""
+def test_csv_is_one_row_per_arm() -> None:
+    """Each option is a column after all others; a value that an arm lacks is empty."""
     import csv
 
     text = comparison_csv(summarise(three()))
@@ -96,8 +97,8 @@ def test_csv_is_one_row_an_arm() -> None:
     assert [name.startswith("options.") for name in full] == sorted(name.startswith("options.") for name in full)
 
 
-def test_the_record_is_plain() -> None:
-    """The keys that scripts rely on, all of it JSON; computed figures stand apart from measured ones."""
+def test_the_record_is_json() -> None:
+    """The record serialises to JSON with its documented keys; computed figures have their own object."""
     import json
 
     what = three()
@@ -112,7 +113,7 @@ def test_the_record_is_plain() -> None:
 
 
 def test_small_figures() -> None:
-    """Ranges take the unit of their upper end; huge shares are multiples; operations have their prefix."""
+    """A range has the unit of its upper end; a share above 1000 % is a multiple; operations have SI prefixes."""
     assert span(0.026, 0.0312, seconds) == "26–31 ms"
     assert span(0.9, 6.754, seconds) == "0.90–6.75 s"
     assert span(512 * 1024, 3 * 2**20, lambda value: size(round(value))) == "0.5–3.0 MiB"

@@ -1,4 +1,4 @@
-"""What cannot be written, or would be lost by writing, is found before the work."""
+"""A command refuses an output file that cannot be written, or would overwrite an input, before its work."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ QUESTIONS = ROOT / "dycoke_cli" / "demo" / "clips" / "questions.yaml"
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder with one video, and no configuration of whoever runs the tests."""
+    """A folder with one video; the user's configuration is not used."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     shutil.copy(CUBE, "v.mp4")
@@ -28,7 +28,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("no/such/r.html", "its folder does not exist"),
         ("v.mp4/r.html", "its folder does not exist"),
@@ -39,26 +39,26 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         ("nul\0", "not a possible name"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_told_with_the_reason(name: str, told: str) -> None:
-    """Missing and wrong folders, protected files, impossible names."""
+def test_a_file_that_cannot_be_written_is_refused_with_the_reason(name: str, message: str) -> None:
+    """Missing folders, folders, protected files and impossible names raise UsageError."""
     Path("protected").write_text("mine")
     Path("protected").chmod(0o444)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         check_writable(Path(name))
     assert Path("protected").read_text() == "mine"
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
-def test_what_is_no_ordinary_file_is_never_replaced() -> None:
-    """A pipe or a device would be gone, and a file in its place."""
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_device_is_never_replaced() -> None:
+    """An atomic write would replace a pipe or a device with a file."""
     os.mkfifo("pipe")
     for path in (Path("pipe"), Path(os.devnull)):
         with pytest.raises(UsageError, match="no ordinary file"):
             check_writable(path)
 
 
-def test_a_look_leaves_nothing_behind(folder: Path) -> None:
-    """Neither a file nor half of one; what it finds writable can be written, and replaced."""
+def test_the_check_creates_no_file(folder: Path) -> None:
+    """The folder is unchanged; a file that passes the check can be written, and replaced."""
     before = sorted(folder.iterdir())
     check_writable(folder / "r.html")
     assert sorted(folder.iterdir()) == before
@@ -68,8 +68,8 @@ def test_a_look_leaves_nothing_behind(folder: Path) -> None:
     assert (folder / "r.html").read_text() == "two"
 
 
-def test_a_disk_that_refuses_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rights alone do not tell."""
+def test_a_read_only_file_system_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check creates a temporary file, because permissions do not show a read-only file system."""
 
     def refused(**_: object) -> None:
         raise OSError(30, "Read-only file system")
@@ -80,7 +80,7 @@ def test_a_disk_that_refuses_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_file_for_two_outputs_is_refused(folder: Path) -> None:
-    """By whatever path: the second would replace the first."""
+    """Two paths to the same file are refused, because the second output would replace the first."""
     Path("x").mkdir()
     with pytest.raises(UsageError, match="--trace and --report both name"):
         check_outputs({"--trace": "r.html", "--report": folder / "x" / ".." / "r.html"})
@@ -88,7 +88,7 @@ def test_one_file_for_two_outputs_is_refused(folder: Path) -> None:
 
 
 def test_an_input_is_no_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The video, a link to it, a picture of the folder that is looked at, what is piped in."""
+    """Refused are the video, a hard link to it, a picture of the input folder, and the file on standard input."""
     os.link("v.mp4", "same.mp4")
     Path("pictures").mkdir()
     Path("pictures", "1.png").write_bytes(b"a picture")
@@ -117,14 +117,14 @@ def test_an_input_is_no_output(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     ],
     ids=lambda value: f"{value[0]} {value[-2]}",
 )
-def test_every_command_looks_at_its_files_first(
+def test_every_command_checks_its_files_first(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before a model is looked for, which may be a download; the video of the command stays as it is."""
+    """The check runs before a model is located, which may be a download; the video is unchanged."""
     monkeypatch.setattr("dycoke_cli.models.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
     for name in ("no/such/file", "v.mp4"):
         if name == "v.mp4" and arguments[0] in ("caption", "eval"):
-            continue  # its lines are looked at: nothing but an output of the same command is written to
+            continue  # these append only to an output of the same command, which they check by its lines
         assert run([name if word == "X" else word for word in arguments]) == 2
         err = capsys.readouterr().err
         assert "cannot be written" in err or "which is read" in err
@@ -132,11 +132,11 @@ def test_every_command_looks_at_its_files_first(
     assert sorted(os.listdir()) == ["v.mp4"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter there")
-def test_a_sidecar_that_cannot_be_written_is_found_before_a_model(
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_videos_with_the_same_sidecar_are_refused_before_a_model_is_located(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two videos that would share a text, too."""
+    """Two videos whose names differ only in the suffix would have the same sidecar."""
     monkeypatch.setattr("dycoke_cli.models.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
     shutil.copy(CUBE, "v.mkv")
     assert run(["caption", ".", "--sidecar"]) == 2

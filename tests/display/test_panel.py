@@ -1,4 +1,4 @@
-"""The panel says what is known, measures nothing itself, and fits the terminal."""
+"""The panel contains measured and computed figures only, and fits the terminal."""
 
 from dataclasses import replace
 
@@ -61,8 +61,8 @@ def test_it_fits_any_terminal(width: int, baseline: bool) -> None:
         assert figure in text
 
 
-def test_without_a_baseline_nothing_is_claimed_about_it() -> None:
-    """Exact counts and bytes are there; every time and peak of the run that was not made is a dash."""
+def test_without_a_baseline_its_times_are_dashes() -> None:
+    """Counts and computed bytes of the uncompressed run are present; its times and peaks are dashes."""
     text = drawn(outcome(), 100)
     assert "1.8 MiB" in text
     for label in ("first token", "total", "process peak"):
@@ -71,8 +71,8 @@ def test_without_a_baseline_nothing_is_claimed_about_it() -> None:
     assert "--baseline" in text
 
 
-def test_a_measured_baseline_stands_beside() -> None:
-    """Both times, their ratio, and the other answer where it differs."""
+def test_a_measured_baseline_is_shown() -> None:
+    """The panel contains both times, their ratio, and the other answer if it differs."""
     text = drawn(outcome(baseline=True), 100)
     total = next(line for line in text.splitlines() if "total" in line)
     assert ("440 ms" in total, "660 ms" in total, "1.50×" in total) == (True, True, True)
@@ -81,7 +81,7 @@ def test_a_measured_baseline_stands_beside() -> None:
 
 
 def test_steps_are_drawn() -> None:
-    """What each decode step read, how often it was chosen, and what came back."""
+    """The panel contains the share read by the decode steps, reselections and recalled tokens."""
     text = drawn(outcome(), 100)
     assert "14.3% of all visual tokens over 2 steps; set chosen anew 2×, 12 tokens recalled" in text
     assert sparkline([12, 0, 6], 10) == "█▁▅"
@@ -90,8 +90,8 @@ def test_steps_are_drawn() -> None:
     assert "no decode step" in one
 
 
-def test_colour_only_where_it_is_wanted() -> None:
-    """Plain text holds no escape codes."""
+def test_colour_only_on_a_terminal() -> None:
+    """Plain text contains no escape codes."""
     assert "\x1b" not in drawn(outcome(baseline=True), 80)
     assert "\x1b[" in drawn(outcome(baseline=True), 80, color=True)
 
@@ -101,7 +101,7 @@ def test_colour_only_where_it_is_wanted() -> None:
     [(None, "–"), (0.0004, "0.4 ms"), (0.0312, "31 ms"), (0.9996, "1.00 s"), (4.213, "4.21 s"), (123.4, "123 s")],
 )
 def test_seconds(value: float | None, text: str) -> None:
-    """Three figures that matter, and a dash for what was not measured."""
+    """At most three significant digits; a dash for None."""
     assert seconds(value) == text
 
 
@@ -109,5 +109,5 @@ def test_seconds(value: float | None, text: str) -> None:
     ("value", "text"), [(None, "–"), (0, "0 B"), (999, "999 B"), (2048, "2.0 KiB"), (1000 * 2**20, "1.0 GiB")]
 )
 def test_size(value: int | None, text: str) -> None:
-    """Binary units, said as such."""
+    """Bytes are formatted in binary units."""
     assert size(value) == text

@@ -1,4 +1,4 @@
-"""A report holds the whole run in one small file, says what is true, and lets no text out of its place."""
+"""A report is one small file with the whole run, loads nothing, and escapes all text."""
 
 import base64
 import dataclasses
@@ -31,12 +31,12 @@ def record(runs: list[ReportRun], frames: int = 4, path: str = "clip.mp4", comma
 
 
 def unpacked_bits(text: str) -> set[int]:
-    """What unpack.js reads: the lowest number in the lowest bit."""
+    """Unpack a set as unpack.js does: the lowest number in the lowest bit."""
     return {8 * place + bit for place, byte in enumerate(base64.b64decode(text)) for bit in range(8) if byte >> bit & 1}
 
 
 class Outline(html.parser.HTMLParser):
-    """The elements of a page, and the text of each script."""
+    """Collect the elements of a page, and the text of each kind of element."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def data_of(text: str) -> Any:
 
 
 def test_the_longest_run_stays_small(tmp_path: Path) -> None:
-    """64 frames of 14 x 14 tokens over 100 steps, with pictures that compress badly: below 5 MB, within seconds."""
+    """64 frames of 14 x 14 tokens over 100 steps, with pictures that compress badly: below 5 MB, in less than 10 s."""
     frames, runs = made.frames(64), made.runs(64, 14, 100)
     began = time.process_time()
     write_report(tmp_path / "r.html", runs, frames, made.MODEL, {}, "dycoke ask")
@@ -69,8 +69,8 @@ def test_the_longest_run_stays_small(tmp_path: Path) -> None:
     assert (tmp_path / "r.html").stat().st_size < 5_000_000
 
 
-def test_sets_and_numbers_come_back() -> None:
-    """What was packed is what is read: members, signs, and shares to one part in 65535 of the highest."""
+def test_packed_sets_and_numbers_unpack_to_the_same() -> None:
+    """Sets and integers are exact, shares within 1 / 65535 of the largest."""
     rng = np.random.default_rng(2)
     for size in (1, 7, 8, 9, 12544):
         members = np.flatnonzero(rng.random(size) < 0.3).tolist()
@@ -89,13 +89,13 @@ def test_sets_and_numbers_come_back() -> None:
     assert pack_shares([np.full(3, np.nan)])["peak"] == 0
 
 
-def test_a_set_that_stays_takes_no_room() -> None:
-    """Sets like the one before are empty texts; the first one never is."""
+def test_a_repeated_set_is_an_empty_text() -> None:
+    """A set equal to the one before is an empty text; the first never is."""
     assert list(pack_sets([[], [], [1], [1], [0, 1]], 8)) == ["AA==", "", "Ag==", "", "Aw=="]
 
 
-def test_the_page_holds_the_trace() -> None:
-    """Sets, merges and attention of the page's data are the trace's own."""
+def test_the_page_contains_the_trace() -> None:
+    """Sets, merges and attention in the data of the page equal those of the trace."""
     trace = made.trace(*SMALL)
     run = data_of(page(record(made.runs(*SMALL))))["runs"][0]
     assert unpacked_bits(run["prefill"]) == set(trace.prefill)
@@ -104,7 +104,7 @@ def test_the_page_holds_the_trace() -> None:
     shown = run["answers"][0]["trace"]
     assert [unpacked_bits(text) for text in shown["sets"]] == [set(step) for step in trace.steps]
     assert "".join(shown["pieces"]).strip() == run["answers"][0]["answer"]
-    assert shown["mass"]["rows"][0] == -1  # nobody watched the prefill
+    assert shown["mass"]["rows"][0] == -1  # no attention is recorded in the prefill
     mass = (
         np.frombuffer(base64.b64decode(shown["mass"]["values"]), "<u2").reshape(-1, 4) / 65535 * shown["mass"]["peak"]
     )
@@ -117,16 +117,16 @@ HOSTILE = [
     '"><img src=x onerror=alert(1)>',
     "]]>&lt;&amp; {{data}} {{script}} \\u003c",
     "naïve ünïcode 🎬 \u2028 \u2029",
-    "a name that is no text \udcff",
+    "a name with a surrogate \udcff",
 ]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_no_text_leaves_its_place(text: str) -> None:
-    """Question, answer, file name and command come back to the letter, and the page has no element more for them."""
+def test_no_text_becomes_markup(text: str) -> None:
+    """Question, answer, file name and command are in the data unchanged, and add no element to the page."""
     calm, hostile = made.runs(*SMALL), made.runs(*SMALL, question=text)
-    told = dataclasses.replace(hostile[1].answers[0], answer=text)
-    hostile[1] = dataclasses.replace(hostile[1], answers=(told,))
+    changed = dataclasses.replace(hostile[1].answers[0], answer=text)
+    hostile[1] = dataclasses.replace(hostile[1], answers=(changed,))
     written = page(record(hostile, path=f"{text}.mp4", command=text))
     assert [tag for tag, _ in Outline(written).tags] == [tag for tag, _ in Outline(page(record(calm))).tags]
     assert Outline(written).tags.count(("script", {})) == 1
@@ -138,7 +138,7 @@ def test_no_text_leaves_its_place(text: str) -> None:
 
 
 def test_nothing_is_fetched() -> None:
-    """No element names another file, no address is in the template, and a policy forbids both for good."""
+    """No element refers to another file, the page contains no URL, and its policy forbids requests."""
     written = page(record(made.runs(*SMALL)))
     outline = Outline(written)
     for tag, attributes in outline.tags:
@@ -153,8 +153,8 @@ def test_nothing_is_fetched() -> None:
     assert "unsafe-inline" not in policy.split("script-src")[1]
 
 
-def test_every_place_of_the_page_is_labelled() -> None:
-    """Controls have names, headings do not skip, sections name their heading, and ids are there once."""
+def test_every_control_of_the_page_is_labelled() -> None:
+    """Inputs have labels, sections refer to a heading, ids are unique, and the language is set."""
     tags = Outline((TEMPLATE / "page.html").read_text()).tags
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -166,15 +166,15 @@ def test_every_place_of_the_page_is_labelled() -> None:
 
 
 def luminance(colour: str) -> float:
-    """WCAG's relative luminance of #rrggbb."""
+    """Return the relative luminance of #rrggbb after WCAG."""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 @pytest.mark.parametrize("theme", [0, 1, 2])
-def test_text_can_be_read(theme: int) -> None:
-    """Every colour of text keeps WCAG's 4.5 to 1 on what it is written on, in both themes."""
+def test_text_has_enough_contrast(theme: int) -> None:
+    """Every text colour has the WCAG contrast of 4.5 to 1 on its background, in both themes."""
     blocks = re.findall(r"--paper:.*?color-scheme", (TEMPLATE / "page.css").read_text(), re.DOTALL)
     assert len(blocks) == 3  # light; dark by choice; dark by the system
     assert blocks[1].split() == blocks[2].split()
@@ -185,8 +185,8 @@ def test_text_can_be_read(theme: int) -> None:
         assert (one + 0.05) / (two + 0.05) >= 4.5, (text, ground)
 
 
-def test_a_baseline_is_only_what_was_measured() -> None:
-    """With one, its figures stand in the data; without one, nothing of an uncompressed run's time does."""
+def test_a_baseline_is_in_the_data_only_if_measured() -> None:
+    """The data contains the figures of a measured baseline; without one it has a single run."""
     both, alone = record(made.runs(*SMALL)), record(made.runs(*SMALL)[:1])
     assert [run["baseline"] for run in both["runs"]] == [False, True]
     assert both["runs"][1]["answers"][0]["time_s"]["total"] == pytest.approx(0.4 + 2.3 * 1.8)
@@ -194,8 +194,8 @@ def test_a_baseline_is_only_what_was_measured() -> None:
     assert len(alone["runs"]) == 1
 
 
-def test_a_method_that_watches_nothing() -> None:
-    """No scores: no attention to show, and one set for all steps."""
+def test_a_method_without_attention() -> None:
+    """Without scores there is no attention, and all steps have the same set."""
     trace = made.trace(*SMALL)
     still = dataclasses.replace(trace, steps=[trace.prefill] * 6, scores=[[]] * 6)
     run = ReportRun("random", {"name": "random", "options": {}}, (made.answer(still),))
@@ -205,7 +205,7 @@ def test_a_method_that_watches_nothing() -> None:
 
 
 def test_many_frames_get_smaller_pictures() -> None:
-    """All pictures together stay within one area, and each is a JPEG that fits its side and keeps its shape."""
+    """The total area of the pictures is bounded; each is a JPEG within its side, with its aspect ratio kept."""
     assert thumbnails.thumbnail_side(16) == thumbnails.thumbnail_side(64) == thumbnails.SIDE
     for count in (65, 200, 600):
         assert count * thumbnails.thumbnail_side(count) ** 2 <= thumbnails.AREA
@@ -216,8 +216,8 @@ def test_many_frames_get_smaller_pictures() -> None:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node to run the page's script with")
-def test_the_script_reads_what_was_packed(tmp_path: Path) -> None:
-    """unpack.js under node gives the same sets, states and attention as the trace they came from."""
+def test_the_script_unpacks_what_python_packed(tmp_path: Path) -> None:
+    """unpack.js under node returns the sets, states and attention of the trace."""
     trace, written = made.trace(*SMALL), record(made.runs(*SMALL))
     (tmp_path / "data.json").write_text(json.dumps(written["runs"][0]))
     program = (

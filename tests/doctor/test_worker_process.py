@@ -1,4 +1,4 @@
-"""What needs torch cannot take the doctor with it: a crash and a hang are findings."""
+"""A crash or a hang of the worker process is reported as a result; `dycoke doctor` goes on."""
 
 import sys
 import time
@@ -13,8 +13,8 @@ BROKEN = TORCH.replace('"ok"', '"broken"')
 
 def found(code: str, limit_s: float = 30.0) -> list[tuple[str, str, str]]:
     limits_s = {"torch": 30.0, "cuda": limit_s, "torchvision": 30.0, "model": 30.0}
-    with WorkerProcess((sys.executable, "-c", code), limits_s) as guard:
-        return [(finding.check, finding.status, finding.message) for finding in guard.findings()]
+    with WorkerProcess((sys.executable, "-c", code), limits_s) as worker:
+        return [(result.check, result.status, result.message) for result in worker.results()]
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def found(code: str, limit_s: float = 30.0) -> list[tuple[str, str, str]]:
         ("os._exit(3)", "it ended its process (status 3)"),
     ],
 )
-def test_a_crash_is_a_finding(ending: str, message: str) -> None:
-    """Of the check that ran; what was found before stands, and the rest is not tried."""
+def test_a_crash_is_a_result(ending: str, message: str) -> None:
+    """It belongs to the check that ran; earlier results stay, later checks are not tried."""
     assert found(f"import os; print('{TORCH}', flush=True); {ending}") == [
         ("torch", "ok", "m"),
         ("cuda", "broken", message),
@@ -34,20 +34,20 @@ def test_a_crash_is_a_finding(ending: str, message: str) -> None:
     ]
 
 
-def test_a_hang_is_a_finding() -> None:
-    """Each check has its limit, and the process is gone afterwards."""
+def test_a_hang_is_a_result() -> None:
+    """Each check has a time limit, and the process has ended afterwards."""
     began = time.monotonic()
-    findings = found(f"import time; print('{TORCH}', flush=True); time.sleep(600)", limit_s=0.3)
-    assert findings[1] == ("cuda", "broken", "no result within 0.3 s")
-    assert [status for _, status, _ in findings] == ["ok", "broken", "warning", "warning"]
+    results = found(f"import time; print('{TORCH}', flush=True); time.sleep(600)", limit_s=0.3)
+    assert results[1] == ("cuda", "broken", "no result within 0.3 s")
+    assert [status for _, status, _ in results] == ["ok", "broken", "warning", "warning"]
     assert time.monotonic() - began < 60
 
 
-def test_without_torch_there_is_no_more_to_try() -> None:
-    """The process ends of its own accord, which is no crash."""
+def test_without_torch_nothing_else_is_tried() -> None:
+    """The process ends normally, which is not reported as a crash."""
     assert [status for _, status, _ in found(f"print('{BROKEN}')")] == ["broken", "warning", "warning", "warning"]
 
 
 def test_every_check_has_a_limit_and_a_remedy() -> None:
-    """The same names in both tables."""
+    """Both tables have the same names in the same order."""
     assert list(LIMITS_S) == list(REMEDIES)

@@ -1,7 +1,7 @@
-"""DyCoke and Qwen2 once more, as slowly and plainly as the paper's text reads.
+"""A slow reference of DyCoke and Qwen2, written from the paper in float64 numpy.
 
-Float64 numpy in plain Python loops over frames, tokens, layers and heads, lists as the key-value store. Nothing is
-shared with the project but the weights.
+Plain Python loops over frames, tokens, layers and heads; the key-value cache is a list. Only the weights are shared
+with the package.
 """
 
 import math
@@ -23,9 +23,9 @@ def round_to_nearest(x: float) -> int:
 
 
 def merge(frames: list[list[Vector]], k: float) -> list[list[int]]:
-    """Say which token places of every frame survive the first stage, in raster order."""
+    """Return the token places of every frame that the first stage keeps, in raster order."""
     per_frame = len(frames[0])
-    survive = [list(range(per_frame)) for _ in frames]
+    kept = [list(range(per_frame)) for _ in frames]
     for number in range(len(frames)):
         place_in_window = number % 4
         if place_in_window == 0:
@@ -33,14 +33,14 @@ def merge(frames: list[list[Vector]], k: float) -> list[list[int]]:
         reference = number - 2 if place_in_window == 2 else number - 1
         similar = [(cosine(frames[number][i], frames[reference][i]), -i) for i in range(per_frame)]
         merged = sorted(similar, reverse=True)[: round_to_nearest(k * per_frame)]
-        gone = {-i for _, i in merged}
-        survive[number] = [i for i in range(per_frame) if i not in gone]
-    return survive
+        removed = {-i for _, i in merged}
+        kept[number] = [i for i in range(per_frame) if i not in removed]
+    return kept
 
 
 @dataclass
 class Qwen2:
-    """The language model's weights as numpy, and keys and values in lists: cache[layer] = [(key, value), ...]."""
+    """A Qwen2 language model in numpy; cache[layer] is a list of (key, value)."""
 
     weights: dict[str, Vector]
     config: Any
@@ -72,7 +72,7 @@ class Qwen2:
         return out
 
     def attend(self, query: Vector, layer: int, readable: list[int]) -> tuple[Vector, list[Vector]]:
-        """Attend over the cache places `readable`; also give each head's softmax row over them."""
+        """Compute attention over the cache slots `readable`. Return the output and each head's softmax row."""
         out, rows = [], []
         for head in range(self.heads):
             group = head // (self.heads // self.kv_heads)
@@ -91,9 +91,9 @@ class Qwen2:
 
 @dataclass
 class Stage2:
-    """The second stage: which visual tokens layers from `l` on read."""
+    """DyCoke's second stage: the visual tokens that layers from `l` on read."""
 
-    visual: list[int]  # cache places of the visual tokens
+    visual: list[int]  # cache slots of the visual tokens
     l: int  # noqa: E741
     p: float
     gate: float

@@ -1,4 +1,4 @@
-"""`variant=paper` against a slow reference written straight from the paper: same sets, same logits, every step."""
+"""`variant=paper` has the token sets and logits of a slow reference written from the paper, at every step."""
 
 import numpy as np
 import pytest
@@ -34,13 +34,13 @@ def slow_model(model: Llava) -> Qwen2:
 
 @pytest.mark.parametrize(("count", "method"), CASES, ids=repr)
 def test_paper_variant(tiny: Llava, count: int, method: Dycoke) -> None:
-    """Kept tokens, active set, logits and tokens agree at every step, for whole and partial windows."""
+    """Kept tokens, active sets, logits and generated tokens are equal at every step, for whole and partial windows."""
     whole = tiny.encode(clip_frames()[2 : 2 + count].numpy())
     tokens = method.compress(whole)
     per_frame = whole.grid.per_frame
     features = whole.features.double().numpy().reshape(count, per_frame, -1)
-    survive = merge([list(frame) for frame in features], method.k)
-    kept = [frame * per_frame + place for frame, places in enumerate(survive) for place in places]
+    kept_places = merge([list(frame) for frame in features], method.k)
+    kept = [frame * per_frame + place for frame, places in enumerate(kept_places) for place in places]
     assert tokens.index.tolist() == kept
 
     before, after = tiny.tokenize(BEFORE), tiny.question_ids("What happens?", [], 0.0)
@@ -71,7 +71,7 @@ def test_paper_variant(tiny: Llava, count: int, method: Dycoke) -> None:
 
 
 def test_the_set_changes_and_recalls(tiny: Llava) -> None:
-    """The comparison above is not vacuous: sets change from step to step, are kept at some, and compression shows."""
+    """In the comparison above, active sets change at some steps but not at all, and compression changes the logits."""
     method = Dycoke(gate=0.9)
     tokens = method.compress(tiny.encode(clip_frames().numpy()))
     prompt = tiny.prompt(tokens, tiny.question_ids("What happens?", [], 0.0), "packed")

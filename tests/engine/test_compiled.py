@@ -1,4 +1,4 @@
-"""The compiled step is the eager step: one graph without a break a kind of step, whatever the lengths are."""
+"""Compiled decode steps equal eager ones, with one graph per kind of step for all lengths."""
 
 import copy
 import shutil
@@ -24,7 +24,7 @@ from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.checkpoints import locate
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.batch import BatchSession
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import load_model
 from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from tests.conftest import golden_model
@@ -41,7 +41,7 @@ METHODS = [
 
 
 class Counting:
-    """Runs what was traced as it is, and counts how often something was."""
+    """A torch.compile backend that runs traced graphs eagerly and counts them."""
 
     def __init__(self) -> None:
         self.graphs = 0
@@ -52,7 +52,7 @@ class Counting:
 
 
 def cut_to(layers: int) -> Llava:
-    """Give the tiny model with so many of its layers: compiling takes the longer the more there are."""
+    """Return the tiny model with its first `layers` layers, as compile time grows with their number."""
     whole = golden_model("tiny-ov")
     model = copy.deepcopy(whole.model)
     body = model.model.language_model
@@ -63,19 +63,19 @@ def cut_to(layers: int) -> Llava:
 
 @pytest.fixture(scope="module")
 def low() -> Llava:
-    """The tiny model with three layers: one that is watched, and some before and after it."""
+    """The tiny model with three layers: the scored one, one before and one after it."""
     return cut_to(3)
 
 
 @pytest.fixture(autouse=True)
 def nothing_compiled_before() -> None:
-    """What other tests have compiled counts for none of these."""
+    """Discard what other tests have compiled."""
     torch.compiler.reset()
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: f"{method.name} {method.options()}")
 def test_the_compiled_step_is_the_eager_step(low: Llava, method: Method) -> None:
-    """Every token, set and score, at every length; all steps of two runs are one graph, compiled once."""
+    """Tokens, sets and scores are equal at every length; all steps of two runs use one graph, compiled once."""
     backend = Counting()
     store = GraphStore(CPU, compiled=Compiler(backend))
     for count in (12, 9):
@@ -85,7 +85,7 @@ def test_the_compiled_step_is_the_eager_step(low: Llava, method: Method) -> None
 
 
 def test_warming_up_compiles_for_what_follows(low: Llava) -> None:
-    """A session's questions find the steps compiled, alone and sharing a prefill."""
+    """After `warm_up` a session compiles nothing more, for one question or several that share a prefill."""
     backend, session = Counting(), Session(low, clip(8), Dycoke(l=2), Settings(max_new_tokens=4))
     session.graphs = GraphStore(CPU, compiled=Compiler(backend))
     session.warm_up()
@@ -96,7 +96,7 @@ def test_warming_up_compiles_for_what_follows(low: Llava) -> None:
 
 
 def test_a_batch_of_different_lengths(low: Llava) -> None:
-    """Rows of different length are a kind of step of their own."""
+    """Rows of different length compile to one graph of their own."""
     method, backend = make_method("dycoke", {"gate": "0.97", "l": "2"}), Counting()
     prompts = [prompt_for(low, frames(n), text, method) for n, text in zip((5, 12, 9), QUESTIONS, strict=True)]
     store = GraphStore(CPU, compiled=Compiler(backend))
@@ -105,7 +105,7 @@ def test_a_batch_of_different_lengths(low: Llava) -> None:
 
 
 def test_a_compiled_step_is_captured(low: Llava) -> None:
-    """As on CUDA: padded shapes and a kernel that the compiler does not look into, captured by this engine."""
+    """Compiled steps with padded shapes and an opaque kernel can be captured, as on CUDA."""
     method, backend, capture = make_method("dycoke", {"gate": "0.97", "l": "2"}), Counting(), Replays()
     store = GraphStore(CPU, capture, bucket=32, kernel=attend_plainly, compiled=Compiler(backend))
     for count in (12, 9, 16):
@@ -115,18 +115,18 @@ def test_a_compiled_step_is_captured(low: Llava) -> None:
     assert backend.graphs == 1
 
 
-@pytest.mark.filterwarnings("ignore")  # inductor's own, of versions and of tools that are not there
+@pytest.mark.filterwarnings("ignore")  # inductor warns of versions and missing tools
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs g++")
-def test_inductor_says_the_same() -> None:
-    """What the real compiler makes of it computes the same, within float32."""
+def test_inductor_computes_the_same() -> None:
+    """The inductor backend computes the same values within float32."""
     model, method = cut_to(2), Dycoke(l=1)
     prompt = prompt_for(model, frames(9), QUESTIONS[0], method)
     store = GraphStore.of(model.language_model, compiled=True)
     assert_same(static(model, [prompt], method, store, 5), run(model, [prompt], method, new=5), 1)
 
 
-def test_a_model_that_cannot_be_compiled_is_said_to_be_one() -> None:
-    """With what to do about it, and not as a crash."""
+def test_a_model_that_cannot_be_compiled_is_refused() -> None:
+    """ModelError with the reason and a remedy."""
 
     def refuse(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         raise RuntimeError("no such instruction")
@@ -138,8 +138,8 @@ def test_a_model_that_cannot_be_compiled_is_said_to_be_one() -> None:
     assert "--compile" in caught.value.remedy
 
 
-def test_without_a_compiler_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing is named, for the CPU and for CUDA."""
+def test_a_missing_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UsageError names the missing compiler, for the CPU and for CUDA."""
     monkeypatch.delenv("CXX", raising=False)
     check_compiler(CPU) if shutil.which("g++") else None
     monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
@@ -157,8 +157,8 @@ def test_without_a_compiler_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> N
         check_compiler(torch.device("cuda"))
 
 
-def test_it_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By every command that opens a model, and by the bench."""
+def test_compile_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In `load_model`, which every command uses, and in the benchmark."""
     monkeypatch.setattr("dycoke_cli.models.loading.load", lambda *args, **kwargs: pytest.fail("a model was loaded"))
     monkeypatch.setattr("dycoke_cli.bench.random_model.Shape.build", lambda *args: pytest.fail("a model was built"))
     settings = Settings(compile=True, model="demo", device="cpu")
@@ -172,7 +172,7 @@ def test_it_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_both_arms_of_a_comparison_are_compiled(low: Llava) -> None:
-    """What a setting says counts for the method and for the uncompressed run alike."""
+    """The setting applies to the method and to the uncompressed run."""
     for compiles in (False, True):
         settings = Settings(compile=compiles)
         for method in (Full(), Dycoke(l=2)):
@@ -181,7 +181,7 @@ def test_both_arms_of_a_comparison_are_compiled(low: Llava) -> None:
 
 
 def test_an_opaque_kernel_computes_the_same() -> None:
-    """And is made once."""
+    """The operator computes what the kernel does, and is registered once."""
     kernel = opaque(attend_plainly)
     assert opaque(attend_plainly) is kernel
     store, query = torch.randn(2, 1, 8, 2, 16), torch.randn(1, 4, 1, 16)

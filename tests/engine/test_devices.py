@@ -1,4 +1,4 @@
-"""Layers on several devices: each one's keys and values lie where it computes."""
+"""A model on several devices: the keys and values of each layer are stored on its device."""
 
 from unittest.mock import PropertyMock, patch
 
@@ -16,7 +16,7 @@ CPU, OTHER, META = torch.device("cpu"), torch.device("cpu", 1), torch.device("me
 
 
 def test_each_layer_has_its_part_on_its_own_device() -> None:
-    """One tensor a run of layers; what is written to one is read from there, and forks keep the places."""
+    """One tensor for consecutive layers on a device; reads return what was written; forks keep the devices."""
     buffer = KVBuffer(range(2, 6), 2, 7, 3, 4, torch.float32, [CPU, META, META, CPU])
     assert [(len(store), store.device) for store in buffer.stores] == [(1, CPU), (2, META), (1, CPU)]
     assert buffer.nbytes == 4 * 2 * 2 * 7 * 3 * 4 * 4
@@ -38,7 +38,7 @@ def test_each_layer_has_its_part_on_its_own_device() -> None:
 
 @pytest.mark.parametrize("name", ["full", "dycoke", "fastv"])
 def test_a_spread_model_answers_as_before(tiny: Llava, name: str) -> None:
-    """Cut between layers as several devices would cut it, inside and outside what a method prunes."""
+    """Answers and logits are equal for a model split between layers before and after the first pruned one."""
     method = make_method(name, {})
     prompts = [prompt_for(tiny, clip_frames()[:count].numpy(), QUESTIONS[0], method) for count in (6, 9)]
     whole = run(tiny, prompts, method)

@@ -1,4 +1,4 @@
-"""What every method of the table promises of whole runs, from pixels to tokens."""
+"""Properties of whole runs, from pixels to tokens, for every method in METHODS."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ EVERY = [*METHODS, "random+dynamic", "vidcom2+dynamic", "holitom+dynamic", "evs+
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_batch_answers_as_each_alone(tiny: Llava, name: str) -> None:
-    """Three videos of different length with different questions, side by side."""
+    """Three videos of different length with different questions give the same result in a batch as alone."""
     method = make_method(name, {})
     prompts = [
         prompt_for(tiny, frames(count, start), question, method)
@@ -36,7 +36,7 @@ def test_a_batch_answers_as_each_alone(tiny: Llava, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name != "evs+fastv"])
 def test_all_of_it_is_the_uncompressed_prefill(tiny: Llava, name: str) -> None:
-    """--retain 1 gives the logits of `full`, to the bit."""
+    """With --retain 1 the prefill logits are bit-equal to those of `full`."""
     method = with_retain(make_method(name, {}), 1.0, tiny.facts, tiny.grid(6))
     wanted = run(tiny, [prompt_for(tiny, frames(6), QUESTIONS[0], Full())], Full(), new=1)
     ours = run(tiny, [prompt_for(tiny, frames(6), QUESTIONS[0], method)], method, new=1)
@@ -45,7 +45,7 @@ def test_all_of_it_is_the_uncompressed_prefill(tiny: Llava, name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_runs_leave_nothing_behind(tiny: Llava, name: str) -> None:
-    """The vision tower asked for saliency and the language model after whole and abandoned runs: as they were."""
+    """Whole and abandoned runs, with saliency, leave the vision tower and the language model unchanged."""
     method = make_method(name, {})
     before = {key: traces_on(module) for key, module in tiny.model.named_modules()}
     config = tiny.model.config.to_dict()
@@ -59,7 +59,7 @@ def test_runs_leave_nothing_behind(tiny: Llava, name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("layout", ["grid", "frame", "one_token", "no_token"])
 def test_every_newline_layout(name: str, layout: str, load_golden: Callable[..., Llava]) -> None:
-    """What is left of the video finds its places between the newlines of any family."""
+    """The kept tokens have increasing slots and positions in every newline layout, and logits are finite."""
     model = load_golden("tiny-ov", newline=layout)
     method = make_method(name, {})
     prompt = prompt_for(model, frames(6), QUESTIONS[0], method)

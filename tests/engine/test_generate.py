@@ -1,4 +1,4 @@
-"""The engine does what stock `generate` does when nothing is compressed, alone and in a batch."""
+"""The engine equals stock `generate` without compression; batches, shared prefills, sampling and stopping."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def answer(steps: list[Step], row: int = 0) -> list[int]:
 
 
 def stock_generate(model: Llava, pixels: npt.NDArray[np.uint8], question: str, new: int = 12) -> Any:
-    """Run transformers' own path from pixels to tokens, vision tower included."""
+    """Run `generate` of transformers from pixels to tokens, vision tower included."""
     before, after = model.tokenize(BEFORE), model.question_ids(question, [], 0.0)
     visual = model.layout.length(model.encode(pixels).grid)
     ids = torch.tensor([before + [model.model.config.video_token_index] * visual + after])
@@ -68,8 +68,8 @@ def stock_generate(model: Llava, pixels: npt.NDArray[np.uint8], question: str, n
 def test_doing_nothing_is_stock_generate(
     tiny: Llava, method: Method, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prefill logits bit-equal to stock `generate` from the same pixels, later ones close, tokens the same."""
-    # The stock model finds the video by a token id; this one the tokenizer never gives.
+    """From the same pixels, prefill logits are bit-equal to stock `generate`, later ones close, tokens the same."""
+    # The stock model locates the video by a token id; the tokenizer never returns this one.
     monkeypatch.setattr(tiny.model.config, "video_token_index", 415)
     question = "What happens in the video?"
     wanted = stock_generate(tiny, frames(count), question)
@@ -85,7 +85,7 @@ QUESTIONS = ["What happens in the video?", "colour?", "Please describe this vide
 
 @pytest.mark.parametrize("method", [Full(), *COMPRESSED, Dycoke(variant="official")], ids=repr)
 def test_a_batch_answers_as_each_alone(tiny: Llava, method: Method) -> None:
-    """Three videos of different length with different questions, side by side, each with its own active set."""
+    """Three videos of different length with different questions: each row has the active set it has alone."""
     prompts = [
         prompt_for(tiny, frames(count, start), question, method)
         for count, start, question in zip((5, 16, 9), (2, 0, 5), QUESTIONS, strict=True)
@@ -110,7 +110,7 @@ def read_set(step: Step, row: int = 0) -> set[int] | None:
 
 @pytest.mark.parametrize("method", [Full(), *COMPRESSED], ids=repr)
 def test_questions_share_one_prefill(tiny: Llava, method: Method) -> None:
-    """Questions that follow one prefilled video, in turn or forked into a batch, are answered as fresh runs are."""
+    """Questions after one shared prefill, in turn or forked into a batch, have the answers of separate runs."""
     model = tiny.language_model
     prompts = [prompt_for(tiny, frames(9), question, method) for question in QUESTIONS]
     at = int(prompts[0].visual.max()) + 2
@@ -130,7 +130,7 @@ def test_questions_share_one_prefill(tiny: Llava, method: Method) -> None:
 
 @pytest.mark.parametrize("method", COMPRESSED, ids=repr)
 def test_runs_leave_nothing_behind(tiny: Llava, method: Method) -> None:
-    """Two videos of different length in one process: the same answers as alone, and the same model afterwards."""
+    """Runs do not influence later ones of another length, and leave the model unchanged, also when abandoned."""
     config, attention = tiny.model.config.to_dict(), tiny.language_model.body.config._attn_implementation
     traces = {name: traces_on(module) for name, module in tiny.model.named_modules()}
     first, second = (prompt_for(tiny, frames(count), QUESTIONS[0], method) for count in (13, 5))
@@ -145,12 +145,12 @@ def test_runs_leave_nothing_behind(tiny: Llava, method: Method) -> None:
 
 
 def traces_on(module: torch.nn.Module) -> tuple[Any, ...]:
-    """Whatever a run could leave on a module: attributes, hooks, a forward of its own."""
+    """Return what a run could change on a module: attributes, hooks, a replaced forward."""
     return set(vars(module)), list(module._forward_hooks), list(module._forward_pre_hooks), vars(module).get("forward")
 
 
 def test_sampling_is_seeded_and_independent_of_the_batch(tiny: Llava) -> None:
-    """The same seed gives the same tokens, alone and beside others; another seed gives others."""
+    """The same seed gives the same tokens, alone and in a batch; another seed gives others."""
     sampling = Sampling(temperature=1.5, top_p=0.95, seed=7)
     prompts = [prompt_for(tiny, frames(count), QUESTIONS[0], Full()) for count in (5, 9)]
     together = run(tiny, prompts, Full(), sampling=sampling)
@@ -161,7 +161,7 @@ def test_sampling_is_seeded_and_independent_of_the_batch(tiny: Llava) -> None:
 
 
 def test_top_p_never_draws_from_the_tail(tiny: Llava) -> None:
-    """Every drawn token is among the fewest that hold the asked probability."""
+    """Every sampled token is among the fewest whose probabilities sum to top_p."""
     sampling = Sampling(temperature=2.0, top_p=0.3, seed=1)
     for step in run(tiny, [prompt_for(tiny, frames(5), QUESTIONS[0], Full())], Full(), sampling=sampling):
         ranked, order = (step.logits[0] / 2.0).softmax(-1).sort(descending=True)
@@ -170,7 +170,7 @@ def test_top_p_never_draws_from_the_tail(tiny: Llava) -> None:
 
 
 def test_answers_stop_at_a_stop_token_and_at_the_limit(tiny: Llava) -> None:
-    """A row that has ended gives None while the other goes on; the loop ends with the last one."""
+    """A row that has ended returns None while another runs; the loop ends with the last row."""
     prompts = [prompt_for(tiny, frames(count), QUESTIONS[0], Full()) for count in (4, 8)]
     free = run(tiny, prompts, Full(), new=6)
     assert len(free) == 6
@@ -184,7 +184,7 @@ def test_answers_stop_at_a_stop_token_and_at_the_limit(tiny: Llava) -> None:
 
 
 def test_the_buffer_is_exactly_as_long_as_the_run(tiny: Llava) -> None:
-    """One slot a prompt position and new token, at the bytes the model's sizes say."""
+    """The bytes per slot are those computed from the model's sizes."""
     model = tiny.language_model
     buffer = KVBuffer.empty(model, batch=2, slots=30)
     assert buffer.bytes_per_token == model.kv_bytes_per_token

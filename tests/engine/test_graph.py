@@ -1,4 +1,4 @@
-"""What a CUDA graph captures is the step as it is: here it runs with static shapes and everything but the capture."""
+"""Decode steps with the static shapes of CUDA graphs equal eager steps; only the capture itself is replaced."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -30,7 +30,7 @@ METHODS = [
 
 
 class Replays:
-    """Stands in for the capture: counts, and replays by running the function."""
+    """Replaces the capture: counts captures, and returns the function as its own replay."""
 
     def __init__(self) -> None:
         self.captures = 0
@@ -58,7 +58,7 @@ def assert_same(ours: list[Step], wanted: list[Step], rows: int) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: f"{method.name} {method.options()}")
 def test_the_static_step_is_the_eager_step(tiny: Llava, method: Method) -> None:
-    """Padded shapes and masks change no token, no set and no score, alone and in a batch, in a first and later runs."""
+    """Padded shapes and masks change no token, set or score, alone and in a batch, in first and later runs."""
     capture = Replays()
     store = GraphStore(torch.device("cpu"), capture, bucket=32)
     lengths = ((5, 12, 9), (6, 12, 8))
@@ -70,7 +70,7 @@ def test_the_static_step_is_the_eager_step(tiny: Llava, method: Method) -> None:
 
 
 def test_a_step_that_cannot_be_captured_runs_as_it_is(tiny: Llava, caplog: pytest.LogCaptureFixture) -> None:
-    """The answer is the same; only a lack of memory is not taken for it."""
+    """The answer is the same, with a warning; an out-of-memory error is raised."""
 
     def refuse(function: Callable[[], Outcome]) -> Callable[[], Outcome]:
         raise error
@@ -88,7 +88,7 @@ def test_a_step_that_cannot_be_captured_runs_as_it_is(tiny: Llava, caplog: pytes
 def attend_plainly(
     query: torch.Tensor, store: torch.Tensor, newest: torch.Tensor, table: torch.Tensor | None, scaling: float
 ) -> torch.Tensor:
-    """Do what the decode kernel promises, slowly: see `kernel.attend_in_place`."""
+    """Compute what the decode kernel computes, in PyTorch; see `kernel.attend_in_place`."""
     slots = store.shape[2]
     if table is None:
         places = torch.arange(slots).repeat(len(newest), 1)
@@ -99,7 +99,7 @@ def attend_plainly(
 
 @pytest.mark.parametrize("method", METHODS[1:5], ids=lambda method: f"{method.name} {method.options()}")
 def test_a_kernel_that_reads_in_place_changes_nothing(tiny: Llava, method: Method) -> None:
-    """The step hands the decode kernel the places that count: one graph serves a whole run."""
+    """With a kernel that reads the buffer in place, results are equal and one graph serves a whole run."""
     capture = Replays()
     store = GraphStore(torch.device("cpu"), capture, bucket=4, kernel=attend_plainly)
     prompts = [prompt_for(tiny, frames(n), text, method) for n, text in zip((5, 12, 9), QUESTIONS, strict=True)]
@@ -108,7 +108,7 @@ def test_a_kernel_that_reads_in_place_changes_nothing(tiny: Llava, method: Metho
 
 
 def test_runs_of_one_shape_share_their_graphs(tiny: Llava) -> None:
-    """A run of another length in the same bucket captures nothing; one in another bucket does."""
+    """A run whose length is in the same bucket captures nothing; one in another bucket does."""
     method, capture = make_method("dycoke", {}), Replays()
     store = GraphStore(torch.device("cpu"), capture, bucket=32)
     for count, captures in ((12, 1), (11, 1), (12, 1), (16, 2)):
@@ -119,7 +119,7 @@ def test_runs_of_one_shape_share_their_graphs(tiny: Llava) -> None:
 
 
 def test_warming_up_leaves_no_trace(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often a step runs before it is captured, the run goes on from where it was."""
+    """The number of warm-up runs before a capture does not change the result."""
     method = make_method("dycoke", {"gate": "0.97"})
     prompt = prompt_for(tiny, frames(9), QUESTIONS[0], method)
     wanted = run(tiny, [prompt], method, new=NEW)
@@ -129,7 +129,7 @@ def test_warming_up_leaves_no_trace(tiny: Llava, monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_tensor_of_a_step_keeps_its_place(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph goes on reading and writing where it was captured: no step may put a new tensor in an old one's stead."""
+    """No step may replace a tensor, as a graph reads and writes the addresses at which it was captured."""
     places: list[dict[str, int]] = []
     whole = CapturedStep.__call__
 
@@ -149,7 +149,7 @@ def test_every_tensor_of_a_step_keeps_its_place(tiny: Llava, monkeypatch: pytest
 
 @pytest.mark.parametrize("capture", [None, Replays()], ids=["eager", "static"])
 def test_rows_that_have_ended_leave_the_batch(tiny: Llava, capture: Replays | None) -> None:
-    """With every number of rows left, in whatever order they end: the others' answers stay what they are alone."""
+    """Answers in a batch equal those alone while rows end in any order and are removed."""
     method, sampling = make_method("dycoke", {"k": "0.5"}), Sampling(repetition_penalty=1.2)
     prompts = [
         prompt_for(tiny, frames(count), text, method)
@@ -168,9 +168,9 @@ def test_rows_that_have_ended_leave_the_batch(tiny: Llava, capture: Replays | No
     store = GraphStore(torch.device("cpu"), capture, bucket=16)
     steps = list(generate(model, prompts, method, stop, sampling, graphs=store))
     assert [answer(steps, row) for row in range(5)] == single
-    left = [len(step.rows) for step in steps]
-    assert left == sorted(left, reverse=True)
+    rows = [len(step.rows) for step in steps]
+    assert rows == sorted(rows, reverse=True)
     if capture is None:
         running = [sum(token is not None for token in step.tokens) for step in steps]
-        assert left == running
-    assert left[-1] < 5
+        assert rows == running
+    assert rows[-1] < 5

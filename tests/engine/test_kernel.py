@@ -1,4 +1,4 @@
-"""The decode kernel against plain attention, in Triton's interpreter: no device is needed, only Triton itself."""
+"""The decode kernel equals plain attention, in Triton's interpreter, which needs no GPU."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-# A process of its own, because Triton must know before its first import that it is to interpret.
+# A separate process, because TRITON_INTERPRET must be set before Triton is imported.
 CHECK = """
 import torch
 from dycoke_cli.engine.kernel import attend_in_place
@@ -35,7 +35,7 @@ for batch, heads, kv_heads, width, slots in ((1, 14, 2, 64, 300), (3, 6, 6, 16, 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed here")
 def test_the_kernel_is_attention_over_what_counts() -> None:
-    """All slots up to a row's newest, or a table of places with holes: heads that share keys, rows of any length."""
+    """It reads all slots up to a row's newest, or a table with padding, for grouped heads and rows of any length."""
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]

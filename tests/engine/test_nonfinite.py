@@ -1,4 +1,4 @@
-"""Scores that are no numbers end a run, and the cause is named."""
+"""Logits with NaN or infinity raise a ModelError that names the cause."""
 
 import copy
 
@@ -13,12 +13,12 @@ GOOD, BAD = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, float("nan")]])
 
 
 def test_numbers_pass(tiny: Llava) -> None:
-    """Nothing is looked at but the scores."""
+    """Finite logits are accepted."""
     refuse_nonfinite(GOOD, tiny.model, torch.float16)
 
 
 def test_a_broken_weight_is_named(tiny: Llava) -> None:
-    """The first one that holds what is no number."""
+    """The error names the first weight with NaN or infinity."""
     model = copy.deepcopy(tiny.model)
     with torch.no_grad():
         model.model.language_model.layers[3].mlp.up_proj.weight[0, 0] = float("inf")
@@ -31,7 +31,7 @@ def test_a_broken_weight_is_named(tiny: Llava) -> None:
     [(torch.float16, "too large for float16", "--dtype bfloat16"), (torch.bfloat16, "bfloat16", "--dtype float32")],
 )
 def test_the_number_format_is_named(tiny: Llava, dtype: torch.dtype, cause: str, remedy: str) -> None:
-    """Sound weights overflow in a format that is too small."""
+    """With finite weights, the error names the dtype in which an activation overflows."""
     with pytest.raises(ModelError, match=cause) as caught:
         refuse_nonfinite(BAD, tiny.model, dtype)
     assert remedy in caught.value.remedy

@@ -1,4 +1,4 @@
-"""Dropping rows inside the prefill is masking them in all later layers, only without the work."""
+"""Dropping tokens inside the prefill equals masking them in all later layers."""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -45,9 +45,9 @@ def eager() -> Llava:
 
 @torch.inference_mode()
 def masked_logits(model: Llava, prompt: Prompt, steps: list[Step], method: Method) -> torch.Tensor:
-    """Run prompt and answer in one piece with transformers' eager layers, every row and layer masked by hand.
+    """Run prompt and answer in one pass of transformers' eager layers, with an explicit mask for every layer.
 
-    What is dropped is computed and then never read. Returns the logits of each step: (steps, vocabulary).
+    Dropped tokens are computed but masked. Returns the logits of each step, (steps, vocabulary).
     """
     language_model, body = model.language_model, model.language_model.body
     given = torch.tensor([answer(steps)[:-1]])
@@ -63,15 +63,15 @@ def masked_logits(model: Llava, prompt: Prompt, steps: list[Step], method: Metho
     for layer in range(language_model.layers):
         readable = causal.clone()
         if layer >= prefill_pruner.layer:
-            gone = torch.ones(len(prompt.visual), dtype=torch.bool).index_fill_(0, pruned.kept[0], False)
-            readable[:, prompt.visual[gone]] = False
+            dropped = torch.ones(len(prompt.visual), dtype=torch.bool).index_fill_(0, pruned.kept[0], False)
+            readable[:, prompt.visual[dropped]] = False
         if selector is not None and layer >= selector.prune_from:
             for step in steps[1:]:
                 active = pruned.kept[0][sorted(read_set(step) or ())]
                 idle = torch.ones(len(prompt.visual), dtype=torch.bool).index_fill_(0, active, False)
                 readable[len(prompt) + step.number - 1, prompt.visual[idle]] = False
         mask = torch.zeros(readable.shape).masked_fill(~readable, float("-inf"))[None, None]
-        # A dropped row must still read something, or its softmax is undefined: itself. Nobody reads it.
+        # A dropped token attends to itself, as its softmax would be undefined otherwise. No other token attends to it.
         mask[..., range(len(mask[0, 0])), range(len(mask[0, 0]))] = 0
         hidden = body.layers[layer](
             hidden, attention_mask=mask, position_ids=positions, position_embeddings=rotary
@@ -83,19 +83,19 @@ def masked_logits(model: Llava, prompt: Prompt, steps: list[Step], method: Metho
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 @pytest.mark.parametrize("count", [1, 7])
 def test_dropping_is_masking(tiny: Llava, eager: Llava, method: Method, count: int) -> None:
-    """Prefill and every decode step give the logits of an eager model in which the dropped rows are masked."""
+    """Prefill and decode logits equal those of an eager model in which the dropped tokens are masked."""
     prompt = prompt_for(tiny, frames(count), QUESTIONS[0], method)
     steps = run(tiny, [prompt], method, new=NEW)
     wanted = masked_logits(eager, prompt, steps, method)
     torch.testing.assert_close(torch.cat([step.logits for step in steps]), wanted, atol=1e-5, rtol=0)
-    if count > 1:  # and it is not vacuous
+    if count > 1:  # the comparison is meaningful: pruning changes the logits
         full = run(tiny, [prompt], Full(), new=NEW)
         assert (full[0].logits - steps[0].logits).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("layer", [1, 3, 7])
 def test_fastv_keeps_what_eager_attention_ranks_first(tiny: Llava, eager: Llava, layer: int) -> None:
-    """The last prompt token's attention one layer before the cut, mean over heads, over all visual tokens together."""
+    """Ranked by the last prompt token's attention one layer before the cut, mean over heads, over the whole video."""
     method = Fastv(l=layer, keep=0.3)
     prompt = prompt_for(tiny, frames(5), QUESTIONS[0], method)
     with torch.inference_mode():
@@ -110,7 +110,7 @@ def test_fastv_keeps_what_eager_attention_ranks_first(tiny: Llava, eager: Llava,
 
 
 class KeepAll(NamedTuple):
-    """A prefill_pruner that drops nothing."""
+    """A prefill pruner that drops nothing."""
 
     layer: int
 
@@ -126,7 +126,7 @@ class NoOp(Method):
 
 
 def test_dropping_nothing_is_the_stock_prefill(tiny: Llava) -> None:
-    """Two runs of layers with all rows between them: bit-equal logits in the prefill and at each step."""
+    """Running the layers in two parts gives bit-equal logits in the prefill and at each step."""
     prompts = [
         prompt_for(tiny, frames(count), question, Full()) for count, question in zip((3, 5), QUESTIONS, strict=False)
     ]
@@ -137,8 +137,8 @@ def test_dropping_nothing_is_the_stock_prefill(tiny: Llava) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
-def test_a_batch_thins_each_row_for_itself(tiny: Llava, method: Method) -> None:
-    """Three videos of different length with different questions: the same tokens, sets and answers as alone."""
+def test_a_batch_prunes_each_row_separately(tiny: Llava, method: Method) -> None:
+    """Three videos of different length with different questions have the same tokens, sets and answers as alone."""
     prompts = [
         prompt_for(tiny, frames(count, start), question, method)
         for count, start, question in zip((5, 16, 9), (2, 0, 5), QUESTIONS, strict=True)
@@ -156,8 +156,8 @@ def test_a_batch_thins_each_row_for_itself(tiny: Llava, method: Method) -> None:
 
 
 def test_dropped_rows_leave_computation_and_cache(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers from the cut on see fewer rows, and their buffer has fewer slots; together they take what is needed."""
-    seen: dict[int, list[int]] = defaultdict(list)
+    """Layers from the cut on run on fewer tokens and have a buffer with fewer slots, without unused bytes."""
+    lengths: dict[int, list[int]] = defaultdict(list)
     made: list[KVBuffer] = []
     empty = KVBuffer.empty
 
@@ -167,7 +167,7 @@ def test_dropped_rows_leave_computation_and_cache(tiny: Llava, monkeypatch: pyte
 
     monkeypatch.setattr(KVBuffer, "empty", noted)
     hooks = [
-        layer.mlp.register_forward_pre_hook(lambda _, args, at=at: seen[at].append(args[0].shape[1]))
+        layer.mlp.register_forward_pre_hook(lambda _, args, at=at: lengths[at].append(args[0].shape[1]))
         for at, layer in enumerate(tiny.language_model.body.layers)
     ]
     method = Fastv(l=3, keep=0.5)
@@ -178,14 +178,14 @@ def test_dropped_rows_leave_computation_and_cache(tiny: Llava, monkeypatch: pyte
         for hook in hooks:
             hook.remove()
     left = len(prompt) - 36
-    assert dict(seen) == {layer: [len(prompt) if layer < 3 else left, 1, 1, 1] for layer in range(8)}
+    assert dict(lengths) == {layer: [len(prompt) if layer < 3 else left, 1, 1, 1] for layer in range(8)}
     assert [(buffer.layers, buffer.slots) for buffer in made] == [(range(3), len(prompt) + 4), (range(3, 8), left + 4)]
     per_layer = tiny.language_model.kv_bytes_per_token // 8
     assert sum(buffer.nbytes for buffer in made) == per_layer * (3 * (len(prompt) + 4) + 5 * (left + 4))
 
 
-def test_thinned_prompts_keep_their_gaps() -> None:
-    """Slots close up, positions do not, and text stays between what is left of the video."""
+def test_pruned_prompts_keep_their_gaps() -> None:
+    """Slots are renumbered, positions keep gaps, and text stays between the remaining visual tokens."""
     prompt = Prompt(torch.arange(7.0)[:, None], torch.arange(10, 17), torch.tensor([1, 2, 4, 5]), 17, newlines=1)
     left = prompt.only(torch.tensor([1, 3]))
     assert left.embeds[:, 0].tolist() == [0, 2, 3, 5, 6]
@@ -193,8 +193,8 @@ def test_thinned_prompts_keep_their_gaps() -> None:
     assert left.visual.tolist() == [1, 3]
 
 
-def test_thinned_runs_leave_nothing_behind(tiny: Llava) -> None:
-    """Finished or abandoned, the model is as it was, and the next run is a fresh one."""
+def test_pruned_runs_leave_nothing_behind(tiny: Llava) -> None:
+    """Finished and abandoned runs leave the model unchanged and do not influence the next run."""
     method = Fastv(l=2)
     before = {name: traces_on(module) for name, module in tiny.model.named_modules()}
     attention = tiny.language_model.body.config._attn_implementation
@@ -207,7 +207,7 @@ def test_thinned_runs_leave_nothing_behind(tiny: Llava) -> None:
 
 
 def test_a_filled_buffer_is_refused(tiny: Llava) -> None:
-    """What a question makes it drop cannot have been dropped before the question came."""
+    """The dropped tokens depend on the question, so a prefill without it cannot be used."""
     prompt = prompt_for(tiny, frames(3), QUESTIONS[0], Fastv(l=2))
     with pytest.raises(ValueError, match="whole prompts"):
         run(tiny, [prompt], Fastv(l=2), buffer=KVBuffer.empty(tiny.language_model, 1, 99))

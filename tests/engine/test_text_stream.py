@@ -1,4 +1,4 @@
-"""Streaming shows exactly the final text, and never half a character."""
+"""Streamed pieces add up to the final text and contain no incomplete character."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ def decode(ids: Sequence[int]) -> str:
 
 
 def test_pieces_add_up_and_are_whole() -> None:
-    """One byte a token: multi-byte characters appear when they are complete."""
+    """With one byte per token, multi-byte characters are returned when they are complete."""
     stream = TextStream(decode)
     pieces = [stream.push(byte) for byte in TEXT.encode()]
     assert "".join(pieces) == TEXT
@@ -21,7 +21,7 @@ def test_pieces_add_up_and_are_whole() -> None:
 
 
 def test_a_cut_character_comes_out_at_the_end() -> None:
-    """What never became whole is shown once, at the end, as the decoder shows it."""
+    """An incomplete character is returned once, at the end, as the decoder returns it."""
     stream = TextStream(decode)
     assert [stream.push(byte) for byte in "é".encode()[:1]] == [""]
     assert stream.finish() == "\ufffd"

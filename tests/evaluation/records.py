@@ -1,10 +1,10 @@
-"""Records that tests make up."""
+"""Evaluation records for tests."""
 
 from dycoke_cli.evaluation.record import Record
 
 
 def record(key: str = "1", correct: bool | None = True, **values: object) -> Record:
-    """A record: answered, or with `correct` None failed."""
+    """Return a record: answered, or with `correct` None failed."""
     answer, error = (None, "broken") if correct is None else ("red", None)
     known = {"video": "a.mp4", "question": "q?", "type": "colour", "method": "dycoke", "expected": ("red",)}
     tokens = None if correct is None else {"visual": 100, "visual_prefill": 50, "generated": 2}

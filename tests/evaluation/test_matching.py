@@ -1,4 +1,4 @@
-"""Which answers count as right: text, letters, and what is not clear."""
+"""Matching of answers: by text, by letter, and ambiguous ones."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from dycoke_cli.evaluation.question import Question
     ],
 )
 def test_normalised(text: str, expected: str) -> None:
-    """Case, articles, punctuation around words and whitespace go; what changes a meaning stays."""
+    """Case, articles, punctuation around words and whitespace are removed; signs of numbers stay."""
     assert normalised(text) == expected
     assert normalised(normalised(text)) == normalised(text)
 
@@ -43,7 +43,7 @@ def test_normalised(text: str, expected: str) -> None:
     ],
 )
 def test_open_answers(answer: str, accepted: list[str], exact: bool, contains: bool) -> None:
-    """Exact is the whole answer; contains is whole words in order. Exact implies contains."""
+    """Exact compares the whole answer; contains, whole words in order. Exact implies contains."""
     assert matches(answer, accepted, "exact") is exact
     assert matches(answer, accepted, "contains") is contains
 
@@ -92,7 +92,7 @@ OPTIONS = ("a cube", "a ball", "Vitamin B", "answer the phone")
     ],
 )
 def test_multiple_choice(answer: str, chosen: int | None) -> None:
-    """A letter, alone or before a text, or an option's text; two at once are none."""
+    """A letter, alone or before a text, or an option's text; two options at once give None."""
     assert chosen_option(answer, OPTIONS) == chosen
 
 
@@ -100,25 +100,25 @@ def test_multiple_choice(answer: str, chosen: int | None) -> None:
     ("answer", "chosen"), [("I think it is a ball", 1), ("a cube or a ball", None), ("B. a cube", None), ("none", None)]
 )
 def test_multiple_choice_that_contains(answer: str, chosen: int | None) -> None:
-    """Among other words the text of exactly one option counts."""
+    """With contains, the text of exactly one option among other words counts."""
     assert chosen_option(answer, OPTIONS, "contains") == chosen
 
 
 def test_a_sign_is_part_of_an_answer() -> None:
-    """What leads in to an answer goes, and takes nothing of it along."""
+    """Words such as "The answer is" are removed, and no sign of the number after them."""
     assert chosen_option("Answer: -3", ("3", "-3")) == 1
     assert chosen_option("The answer is 5%.", ("5", "5%")) == 1
 
 
 def test_options_that_are_letters() -> None:
-    """A letter that is also another option's text is unclear; both together are clear."""
+    """A letter that is also another option's text is ambiguous; letter and text together are not."""
     assert chosen_option("A", ("B", "A")) is None
     assert chosen_option("A. B", ("B", "A")) == 0
 
 
 @pytest.mark.parametrize("number", range(len(OPTIONS)))
-def test_every_form_of_an_option_is_understood(number: int) -> None:
-    """What the prompt shows for an option names it, for every option."""
+def test_every_form_of_an_option_matches(number: int) -> None:
+    """Each option matches as its line of the prompt, its letter, and its text."""
     question = Question("v.mp4", Path("v.mp4"), "which?", (OPTIONS[number],), OPTIONS)
     shown = question.prompt.splitlines()[1 + number]
     for answer in (shown, shown[0], f"({shown[0]})", OPTIONS[number], OPTIONS[number].upper()):
@@ -127,8 +127,8 @@ def test_every_form_of_an_option_is_understood(number: int) -> None:
     assert sum(question.judge(letter) for letter in "ABCD") == 1
 
 
-def test_the_prompt_of_benchmarks() -> None:
-    """Question, lettered options, and the sentence that Video-MME ends with; an open question is asked as it is."""
+def test_the_prompt_of_a_question() -> None:
+    """Question, lettered options and the instruction of Video-MME; an open question is unchanged."""
     question = Question("v.mp4", Path("v.mp4"), "Which colour?", ("red",), ("red", "blue"))
     assert question.prompt == (
         "Which colour?\nA. red\nB. blue\nAnswer with the option's letter from the given choices directly."

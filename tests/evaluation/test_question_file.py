@@ -1,4 +1,4 @@
-"""Question files: the same in YAML and JSONL, and every mistake named with its place."""
+"""Question files: equal results for YAML and JSONL, and errors that name the position."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def write(folder: Path, text: str, name: str = "q.yaml") -> Path:
 
 
 def test_the_sample_questions() -> None:
-    """The bundled file: all of it, in order, videos beside it."""
+    """All questions of the bundled file are parsed in order, and their videos exist."""
     questions = read_questions(SAMPLES / "questions.yaml")
     assert len(questions) == 59
     assert questions[0] == Question(
@@ -31,15 +31,15 @@ def test_the_sample_questions() -> None:
 
 
 def test_the_example_of_the_readme(tmp_path: Path) -> None:
-    """What the README shows can be copied."""
+    """The example in the README is a valid question file."""
     readme = (SAMPLES.parent / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(- \{video.*?)```", readme, re.DOTALL)
     questions = read_questions(write(tmp_path, example))
     assert [question.expected for question in questions] == [("red", "dark red"), ("B. a dog",), ("barbecue",)]
 
 
-def test_yaml_and_jsonl_say_the_same(tmp_path: Path) -> None:
-    """Scalars stay as they are written in both; answers may be lists, options letters or texts."""
+def test_yaml_and_jsonl_give_equal_questions(tmp_path: Path) -> None:
+    """Scalars stay text as written in both; answers may be lists, and name options by letter or text."""
     yaml = write(
         tmp_path,
         "- {video: a.mp4, question: moving?, answer: yes}\n"
@@ -96,7 +96,7 @@ GOOD = "- {video: a, question: b, answer: c}\n"
     ],
 )
 def test_malformed_yaml_names_file_place_and_key(tmp_path: Path, text: str, message: str, remedy: str) -> None:
-    """One line that says where and what, and one that says what to do."""
+    """The message is one line with file, position and key; the remedy is separate."""
     with pytest.raises(UsageError, match=message) as caught:
         read_questions(write(tmp_path, text))
     assert "q.yaml" in caught.value.message
@@ -115,14 +115,14 @@ def test_malformed_yaml_names_file_place_and_key(tmp_path: Path, text: str, mess
     ],
 )
 def test_malformed_jsonl_names_the_line(tmp_path: Path, line: str, message: str) -> None:
-    """Lines count as an editor counts them, empty ones too."""
+    """Line numbers include empty lines, and a Unicode line separator in a string ends no line."""
     good = '{"video": "a", "question": "b\u2028", "answer": "c"}\n\n'
     with pytest.raises(UsageError, match=message):
         read_questions(write(tmp_path, good + line, "q.jsonl"))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    """What is not there is input that cannot be read; what is no text is malformed."""
+    """A missing file or a folder raises InputError; a file that is not UTF-8 raises UsageError."""
     for path in (tmp_path / "absent.yaml", tmp_path):
         with pytest.raises(InputError, match="cannot be read"):
             read_questions(path)
@@ -131,8 +131,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_questions(tmp_path / "binary.yaml")
 
 
-def test_missing_videos_are_named_at_once(tmp_path: Path) -> None:
-    """All of them, each once, with a count; an existing file that is no video is not among them."""
+def test_missing_videos_are_named_together(tmp_path: Path) -> None:
+    """One error counts the missing videos, each once, and names the first 20; an existing file is never named."""
     write(tmp_path, "no video", "there.mp4")
     names = ["there.mp4", *(f"gone{number}.mp4" for number in range(25))]
     path = write(tmp_path, "".join(f"- {{video: {name}, question: b, answer: c}}\n" for name in names * 2))

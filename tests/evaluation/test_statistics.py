@@ -1,4 +1,4 @@
-"""Intervals by hand, by property, and against every resample there is."""
+"""Intervals compared with published values, with their properties, and with all possible resamples."""
 
 import itertools
 import math
@@ -27,7 +27,7 @@ def test_wilson_by_hand(right: int, number: int, low: float, high: float) -> Non
 
 
 @pytest.mark.parametrize(("right", "number"), [(1, 1), (3, 7), (50, 100), (999, 1000)])
-def test_wilson_bounds_are_where_the_score_test_turns(right: int, number: int) -> None:
+def test_wilson_bounds_solve_the_score_equation(right: int, number: int) -> None:
     """At a bound b inside (0, 1) the observed share is exactly z standard errors of b away."""
     for bound in wilson_interval(right, number):
         if 0 < bound < 1:
@@ -35,15 +35,15 @@ def test_wilson_bounds_are_where_the_score_test_turns(right: int, number: int) -
             assert abs(right / number - bound) == pytest.approx(statistics.Z * error)
 
 
-def test_wilson_mirrors() -> None:
-    """Right and wrong are the same thing seen from two sides."""
+def test_wilson_is_symmetric() -> None:
+    """The interval of wrong answers is 1 minus that of right ones."""
     low, high = wilson_interval(3, 11)
     assert wilson_interval(8, 11) == pytest.approx((1 - high, 1 - low))
 
 
 @pytest.mark.parametrize(("right", "number"), [(0, 0), (2, 1), (-1, 3)])
-def test_wilson_of_no_share(right: int, number: int) -> None:
-    """Nothing answered has no interval."""
+def test_wilson_of_invalid_counts(right: int, number: int) -> None:
+    """No answers, or right ones outside 0 to number, raise ValueError."""
     with pytest.raises(ValueError, match="no share"):
         wilson_interval(right, number)
 
@@ -55,14 +55,14 @@ def outcomes(videos: int, questions: int, seed: int = 0) -> tuple[list[str], lis
 
 
 def test_identical_methods_do_not_differ() -> None:
-    """Difference 0, interval [0, 0], nothing better or worse."""
+    """Difference 0, interval [0, 0], no question better or worse."""
     videos, right, _ = outcomes(7, 40)
     found = paired_difference(videos, right, right)
     assert (found.difference, found.interval, found.better, found.worse) == (0.0, (0.0, 0.0), 0, 0)
 
 
 def test_the_difference_is_that_of_the_accuracies() -> None:
-    """The estimate is mean minus mean; the counts of better and worse questions explain it; the interval holds it."""
+    """The estimate equals mean minus mean, and better minus worse questions; it lies inside the interval."""
     videos, right, reference = outcomes(12, 100)
     found = paired_difference(videos, right, reference)
     assert found.difference == pytest.approx(np.mean(right) - np.mean(reference))
@@ -73,7 +73,7 @@ def test_the_difference_is_that_of_the_accuracies() -> None:
 
 
 def test_swapping_the_methods_mirrors_the_interval() -> None:
-    """What one gains the other loses."""
+    """The swapped interval is the negative of the first."""
     videos, right, reference = outcomes(9, 50)
     one, other = paired_difference(videos, right, reference), paired_difference(videos, reference, right)
     assert one.interval is not None
@@ -82,7 +82,7 @@ def test_swapping_the_methods_mirrors_the_interval() -> None:
 
 
 def test_questions_of_one_video_stay_together() -> None:
-    """Asking everything five times over tells nothing new about other videos: the interval stays as it is."""
+    """Repeating every question five times adds no videos, so the interval stays the same."""
     videos, right, reference = outcomes(8, 30)
     once = paired_difference(videos, right, reference)
     often = paired_difference(videos * 5, right * 5, reference * 5)
@@ -94,7 +94,7 @@ def test_questions_of_one_video_stay_together() -> None:
 
 
 def test_the_bootstrap_equals_all_resamples() -> None:
-    """Four videos have 4**4 equally likely resamples: their exact distribution, question-weighted, is the reference."""
+    """The reference is the exact distribution over the 4**4 equally likely resamples of four videos."""
     videos = ["a"] * 3 + ["b"] * 2 + ["c"] + ["d"] * 2
     right = [True, True, False, True, True, False, True, False]
     reference = [False, False, False, True, False, True, True, False]
@@ -107,12 +107,12 @@ def test_the_bootstrap_equals_all_resamples() -> None:
 
 
 def test_one_video_has_no_interval() -> None:
-    """Nothing can be said about other videos from one."""
+    """A single video has no spread between videos to resample."""
     assert paired_difference(["a", "a"], [True, True], [False, True]).interval is None
 
 
-def test_resamples_are_the_same_each_time_and_in_any_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A seed fixes the interval, however the table of resamples is cut."""
+def test_resamples_depend_on_the_seed_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed determines the interval, whatever the block size of the table of resamples."""
     videos, right, reference = outcomes(6, 20)
     whole = paired_difference(videos, right, reference, seed=3)
     monkeypatch.setattr(statistics, "CELLS", 100)
@@ -120,8 +120,8 @@ def test_resamples_are_the_same_each_time_and_in_any_pieces(monkeypatch: pytest.
     assert paired_difference(videos, right, reference, seed=4).interval != whole.interval
 
 
-def test_pairs_have_to_fit() -> None:
-    """Lists of different length, or of nothing, are a mistake of the caller."""
+def test_unpaired_answers_are_refused() -> None:
+    """Lists of different length, or empty ones, raise ValueError."""
     for videos, right in (([], []), (["a"], [True, False])):
         with pytest.raises(ValueError, match="no pairs"):
             paired_difference(videos, right, right)

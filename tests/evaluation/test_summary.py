@@ -1,4 +1,4 @@
-"""What records come to, by hand."""
+"""Summaries of records, compared with values computed by hand."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.evaluation.records import record
 
 
 def test_the_summary_by_hand() -> None:
-    """Two methods, three videos, one of which cannot be read and counts neither as right nor as wrong."""
+    """Two methods and three videos, one of which cannot be read and counts as unanswered."""
     table = {
         (1, "a"): record(correct=True, method="a", video="x"),
         (1, "b"): record(correct=False, method="b", video="x"),
@@ -46,6 +46,6 @@ def test_the_summary_by_hand() -> None:
 
 
 def test_questions_without_types_have_no_table_by_type() -> None:
-    """There is nothing to tell apart."""
+    """Their only scores are the overall ones."""
     summary = summarise({(1, "a"): record(method="a", type=None)}, ["a"], 1)
     assert (summary.by_type, summary.complete, summary.differences) == ((), True, ())

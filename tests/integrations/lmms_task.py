@@ -1,4 +1,4 @@
-"""A task of lmms-eval over the sample videos, written into a folder for its `--include_path`."""
+"""Write a task of lmms-eval over the sample videos into a folder for its `--include_path`."""
 
 import json
 from collections.abc import Sequence
@@ -38,9 +38,7 @@ metadata: {{version: 0}}
 def write_task(folder: Path, videos: Sequence[str], more: Sequence[str] = ()) -> list[dict[str, str]]:
     """Write task `dycoke_samples`: the open questions with one-word answers about some of the sample videos.
 
-    more: other videos; each is asked one question that nobody has the answer to.
-
-    Returns its documents.
+    more: other videos; each gets one question whose expected answer never matches. Returns the documents of the task.
     """
     documents = []
     for item in yaml.safe_load((SAMPLES / "questions.yaml").read_text()):

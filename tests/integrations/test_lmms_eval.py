@@ -1,7 +1,7 @@
-"""lmms-eval finds dycoke, asks it about the sample videos, and its results file says what was kept.
+"""lmms-eval runs dycoke on the sample videos, and its results file contains the retention.
 
-lmms-eval is never installed beside the other tests: it has an environment of its own, made from the package registry
-on top of this one, or given as $DYCOKE_LMMS_PYTHON. Run with `.ci/lmms_eval`.
+lmms-eval is installed in an environment of its own, made from the package registry on top of this one, or given as
+$DYCOKE_LMMS_PYTHON. Run with `.ci/lmms_eval`.
 """
 
 import json
@@ -27,7 +27,7 @@ VIDEOS = ("cube.mp4", "one_ring.mp4")
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment with lmms-eval and this dycoke, that sees this one's torch and transformers."""
+    """Interpreter of an environment with lmms-eval and this dycoke, which shares torch and transformers with ours."""
     if given := os.environ.get("DYCOKE_LMMS_PYTHON"):
         return given
     folder = tmp_path_factory.mktemp("lmms")
@@ -35,24 +35,24 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     site = next(folder.glob("lib/python*/site-packages"))
     interpreter = str(folder / "bin" / "python")
     install = ["uv", "pip", "install", "--quiet", "--python", interpreter]
-    # Its requirements, in the versions that are here where they are here: torch alone is gigabytes.
+    # Share the packages installed here: torch alone takes gigabytes.
     (site / "outer.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    held = folder / "held.txt"
+    constraints = folder / "constraints.txt"
     packages = ("torch", "transformers", "numpy", "huggingface_hub")
     from importlib.metadata import version
 
-    held.write_text("".join(f"{package}=={version(package)}\n" for package in packages))
-    # It reaches into a module of filelock that 4.0 does not have.
-    subprocess.run([*install, "--constraint", held, f"lmms_eval=={VERSION}", "filelock<4"], check=True)
+    constraints.write_text("".join(f"{package}=={version(package)}\n" for package in packages))
+    # It imports a module of filelock that 4.0 does not have.
+    subprocess.run([*install, "--constraint", constraints, f"lmms_eval=={VERSION}", "filelock<4"], check=True)
     subprocess.run([*install, "--no-deps", ROOT], check=True)
-    _leave_only_ours(site)
+    _remove_bundled_tasks(site)
     return interpreter
 
 
-def _leave_only_ours(site: Path) -> None:
-    """Take lmms-eval's own tasks out of the environment.
+def _remove_bundled_tasks(site: Path) -> None:
+    """Delete lmms-eval's own tasks from the environment.
 
-    The published package lacks the templates that they include, and cannot even list them; a checkout has them.
+    The published package lacks the templates that they include, so that listing them fails; a checkout has them.
     """
     for path in (site / "lmms_eval" / "tasks").iterdir():
         if path.is_dir() and not path.name.startswith("_"):
@@ -60,7 +60,7 @@ def _leave_only_ours(site: Path) -> None:
 
 
 def evaluate(python: str, folder: Path, arguments: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Run lmms-eval as its users do; returns its results and its samples."""
+    """Run lmms-eval from its command line; return its results and its samples."""
     done = subprocess.run(
         [python, "-m", "lmms_eval", "--model", "dycoke", "--model_args", f"pretrained=demo,{arguments}",
          "--include_path", folder, "--tasks", "dycoke_samples", "--batch_size", "1", "--log_samples",
@@ -74,8 +74,8 @@ def evaluate(python: str, folder: Path, arguments: str) -> tuple[dict[str, Any],
     return json.loads(results.read_text()), [json.loads(line) for line in samples.read_text().splitlines()]
 
 
-def test_a_task_runs_and_its_results_say_what_was_kept(python: str, tmp_path: Path) -> None:
-    """The answers are those of `dycoke ask`, in the order of the documents; retention is in the results file."""
+def test_a_task_runs_and_its_results_contain_the_retention(python: str, tmp_path: Path) -> None:
+    """The answers equal those of `dycoke ask`, in the order of the documents; retention is in the results file."""
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.session.ask import ask
 
@@ -102,7 +102,7 @@ def test_a_task_runs_and_its_results_say_what_was_kept(python: str, tmp_path: Pa
 
 
 def test_what_does_not_fit_the_context_has_empty_answers(python: str, tmp_path: Path) -> None:
-    """The log says what would fit; the results count the questions, and the run goes on."""
+    """The results count its questions as unreadable, and the other videos are answered."""
     long = tmp_path / "long.mp4"
     write(long, count=240, size=(64, 48))
     documents = write_task(tmp_path, VIDEOS[:1], [str(long)])

@@ -1,4 +1,4 @@
-"""Requests of lmms-eval, as it hands them over: read right, or refused by task and document."""
+"""Requests of lmms-eval: parsed, or refused with an error that names task and document."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def asked(*media: Any, kind: str = "video", role: str = "user", place: int = 0, 
 
 
 def test_a_video_and_its_question() -> None:
-    """A path, a path with a window, or pictures in a row."""
+    """A path, a path with start and end, or a list of pictures."""
     assert (asked("v.mp4").video, asked("v.mp4").question) == ("v.mp4", "What?")
     window = asked({"type": "video", "path": "v.mp4", "video_start": 1.5, "video_end": 4})
     assert (window.video, window.start, window.end) == ("v.mp4", 1.5, 4)
@@ -33,8 +33,8 @@ def test_a_video_and_its_question() -> None:
     assert not Path(folder).exists()
 
 
-def test_questions_about_one_video_go_together() -> None:
-    """Unless they are to be answered in another way; pictures in memory never do."""
+def test_requests_about_one_video_share_a_group() -> None:
+    """Requests with different generation settings do not, and pictures in memory never do."""
     assert asked("v.mp4", max_new_tokens=5).group == asked("v.mp4", place=1, max_new_tokens=5).group
     assert asked("v.mp4", max_new_tokens=5).group != asked("v.mp4", max_new_tokens=6).group
     assert asked("v.mp4").group != asked("w.mp4").group
@@ -42,7 +42,7 @@ def test_questions_about_one_video_go_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "what"),
+    ("request_", "message"),
     [
         (lambda: asked(), "not a question about a video"),
         (lambda: asked("a.wav", kind="audio"), "not a question about a video"),
@@ -51,24 +51,24 @@ def test_questions_about_one_video_go_together() -> None:
         (lambda: asked("v.mp4", num_beams=4), "num_beams is 4"),
     ],
 )
-def test_what_dycoke_does_not_do_is_refused(request_: Any, what: str) -> None:
-    """With the task and the document."""
-    with pytest.raises(UsageError, match=f"task mine, document 0: {what}"):
+def test_unsupported_requests_are_refused(request_: Any, message: str) -> None:
+    """The error names the task and the document."""
+    with pytest.raises(UsageError, match=f"task mine, document 0: {message}"):
         request_()
 
 
-def test_the_task_says_how_to_answer() -> None:
-    """Greedy unless both a temperature is there and sampling is not forbidden; its length; its stop strings."""
+def test_settings_of_the_task_apply() -> None:
+    """Greedy unless a temperature is given and sampling is allowed; answer length; stop strings."""
     greedy = settings_for(Settings(temperature=0.5), asked("v", max_new_tokens=16, temperature=0, top_p=1.0))
     assert (greedy.temperature, greedy.max_new_tokens) == (0, 16)
     assert settings_for(Settings(), asked("v", temperature=0.7, do_sample=False)).temperature == 0
     drawn = settings_for(Settings(), asked("v", temperature=0.7, top_p=0.9, do_sample=True))
     assert (drawn.temperature, drawn.top_p, drawn.max_new_tokens) == (0.7, 0.9, 256)
     assert asked("v", until=["ASSISTANT:", "\n\n"]).cut("red. ASSISTANT: blue") == "red."
-    assert asked("v", until="\n").cut("red\nblue") == "red\nblue"  # a line break alone ends no answer
+    assert asked("v", until="\n").cut("red\nblue") == "red\nblue"  # a blank stop string is ignored
     assert asked("v").cut(" red ") == "red"
 
 
 def test_nothing_answered_has_no_average() -> None:
-    """A task whose videos are all unreadable."""
+    """A task whose videos are all unreadable gives no means."""
     assert averages([]) == {}

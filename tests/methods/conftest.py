@@ -1,4 +1,4 @@
-"""Videos that methods are tried on."""
+"""Fixtures with the visual tokens of synthetic videos."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Make = Callable[..., VisualTokens]
 
 @pytest.fixture(scope="session")
 def make_tokens() -> Make:
-    """Make the uncompressed tokens of a video that changes slowly, with saliency, from a seed."""
+    """Return a function that makes uncompressed tokens of a slowly changing or still video, with saliency, by seed."""
 
     def make(frames: int, rows: int, cols: int, hidden: int = 24, seed: int = 0, still: bool = False) -> VisualTokens:
         generator = torch.Generator().manual_seed(seed)

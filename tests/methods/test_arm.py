@@ -1,4 +1,4 @@
-"""Methods as users name them."""
+"""Arms: methods with options as users write them, and the check for duplicates."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from dycoke_cli.methods.parsing import split_arm
 
 
 def test_methods_with_their_own_options() -> None:
-    """NAME:key=value,... becomes a method, and its label is what was written."""
+    """NAME:key=value,... is parsed into a method, and its label is the text as written."""
     arm = Arm.of(*split_arm("dycoke:k=0.5,p=0.9"))
     assert arm == Arm("dycoke:k=0.5,p=0.9", Dycoke(k=0.5, p=0.9))
     assert Arm.of(*split_arm("full")) == Arm("full", Full())
@@ -19,13 +19,13 @@ def test_methods_with_their_own_options() -> None:
 
 @pytest.mark.parametrize("text", ["", ":k=1", "dycoke:", "dycoke:k", "dycoke:k=0.5,", "dycoke:q=1", "docoke"])
 def test_bad_methods(text: str) -> None:
-    """Whatever is not a method with options of its own is refused."""
+    """Malformed text and unknown methods or options are refused."""
     with pytest.raises(UsageError):
         Arm.of(*split_arm(text))
 
 
 def test_the_same_method_twice() -> None:
-    """A difference of a method to itself says nothing."""
+    """Arms with equal methods and options are refused, with both labels."""
     arms = [Arm.of("dycoke", {}), Arm.of("full", {}), Arm.of("dycoke", {"k": "0.7"})]
     refuse_twins(arms[:2])
     with pytest.raises(UsageError, match=r"'dycoke' and 'dycoke:k=0\.7' are the same"):

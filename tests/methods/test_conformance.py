@@ -1,4 +1,4 @@
-"""What every method of the table promises, and what chains of them do."""
+"""Properties that hold for every method in METHODS and for chains of methods."""
 
 from dataclasses import fields
 
@@ -33,26 +33,26 @@ BUDGETS = [0.02, 0.1, 0.25, 1 / 3, 0.5, 0.62, 0.9, 0.99, 1.0]
 
 
 def in_range(name: str, grid: Grid) -> list[Method]:
-    """The method at every budget that it says it can meet."""
+    """Return the method at every budget in its range."""
     low, high = make_method(name, {}).retain_range(FACTS, grid)
     budgets = sorted({low, high, *BUDGETS} - {0.0})
     return [with_retain(make_method(name, {}), r, FACTS, grid) for r in budgets if low <= r <= high]
 
 
 def kept_by(method: Method, tokens: int, layers: int = FACTS.layers) -> float:
-    """Mean over the layers of how many of `tokens` a method leaves, if they are all that entered."""
+    """Return the mean over the layers of the tokens kept, if `tokens` tokens enter the prefill."""
     prefill_pruner = method.prefill_pruner()
     if prefill_pruner is None:
         return tokens
-    left = len(prefill_pruner.choose(torch.rand(tokens, generator=torch.Generator().manual_seed(1))))
-    return (prefill_pruner.layer * tokens + (layers - prefill_pruner.layer) * left) / layers
+    kept = len(prefill_pruner.choose(torch.rand(tokens, generator=torch.Generator().manual_seed(1))))
+    return (prefill_pruner.layer * tokens + (layers - prefill_pruner.layer) * kept) / layers
 
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("still", [False, True])
 def test_budgets_are_met(name: str, shape: tuple[int, int, int], still: bool, make_tokens: Make) -> None:
-    """Within one token a frame, for every budget in the range, whatever the video; and never nothing."""
+    """Every budget in the range is met within one token a frame, and at least one token is kept."""
     tokens = make_tokens(*shape, still=still)
     low, high = make_method(name, {}).retain_range(FACTS, tokens.grid)
     for r in sorted({low, high, *BUDGETS} - {0.0}):
@@ -65,10 +65,10 @@ def test_budgets_are_met(name: str, shape: tuple[int, int, int], still: bool, ma
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_kept_is_in_raster_order_and_stands_for_itself(
+def test_kept_tokens_are_in_raster_order_and_their_own_survivors(
     name: str, shape: tuple[int, int, int], make_tokens: Make
 ) -> None:
-    """Indices strictly increase, and every token is kept, merged into a kept one, or gone."""
+    """Indices strictly increase, and every token is kept, merged into a kept one, or dropped."""
     tokens = make_tokens(*shape)
     for method in in_range(name, tokens.grid):
         left = method.compress(tokens)
@@ -82,8 +82,8 @@ def test_what_is_kept_is_in_raster_order_and_stands_for_itself(
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_the_same_twice(name: str, make_tokens: Make) -> None:
-    """No hidden randomness and no state: the same tokens give the same result, and stay as they were."""
+def test_compression_is_deterministic(name: str, make_tokens: Make) -> None:
+    """The same tokens give the same result, independent of the global generator, and are not modified."""
     tokens = make_tokens(9, 4, 5)
     before = tokens.features.clone()
     for method in in_range(name, tokens.grid):
@@ -96,8 +96,8 @@ def test_the_same_twice(name: str, make_tokens: Make) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_all_of_it_is_nothing_done(name: str, shape: tuple[int, int, int], make_tokens: Make) -> None:
-    """A budget of 1 leaves every token as it was, to the bit."""
+def test_a_budget_of_1_changes_nothing(name: str, shape: tuple[int, int, int], make_tokens: Make) -> None:
+    """A budget of 1 keeps every token, bit-equal."""
     tokens = make_tokens(*shape)
     method = with_retain(make_method(name, {}), 1.0, FACTS, tokens.grid)
     left = method.compress(tokens)
@@ -108,8 +108,8 @@ def test_all_of_it_is_nothing_done(name: str, shape: tuple[int, int, int], make_
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_half_precision_on_any_kind_of_frame(name: str, make_tokens: Make) -> None:
-    """bfloat16 goes in and comes out; grey frames, all zeros, break nothing."""
+def test_bfloat16_and_zero_frames(name: str, make_tokens: Make) -> None:
+    """The dtype bfloat16 is kept, and frames of zeros give finite features."""
     tokens = make_tokens(6, 3, 3)
     features = tokens.features.to(torch.bfloat16)
     features[9:27] = 0
@@ -121,8 +121,8 @@ def test_half_precision_on_any_kind_of_frame(name: str, make_tokens: Make) -> No
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_describe_themselves(name: str) -> None:
-    """The table's name is the method's; its docstring explains every option; its options survive a round trip."""
+def test_methods_are_documented(name: str) -> None:
+    """A method has its name in METHODS, its docstring explains every option, and its options parse back."""
     kind = METHODS[name]
     method = make_method(name, {})
     assert kind.name == name == method.name
@@ -134,8 +134,8 @@ def test_methods_describe_themselves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_saliency_is_asked_for_or_not_needed(name: str, make_tokens: Make) -> None:
-    """A method that does not ask does without; one that asks is refused where there is none."""
+def test_needs_saliency_is_declared(name: str, make_tokens: Make) -> None:
+    """Methods with `needs_saliency` are refused without it; the others do not depend on it."""
     method = make_method(name, {})
     if method.needs_saliency:
         with pytest.raises(UsageError, match=f"{name} needs the vision tower's attention"):
@@ -143,8 +143,8 @@ def test_saliency_is_asked_for_or_not_needed(name: str, make_tokens: Make) -> No
     else:
         method.check(ModelFacts(28, "one_token"))
         tokens = make_tokens(5, 3, 3)
-        blind = type(tokens)(tokens.features, tokens.index, tokens.grid, tokens.survivor)
-        assert torch.equal(method.compress(blind).index, method.compress(tokens).index)
+        without = type(tokens)(tokens.features, tokens.index, tokens.grid, tokens.survivor)
+        assert torch.equal(method.compress(without).index, method.compress(tokens).index)
 
 
 @pytest.mark.parametrize(
@@ -161,24 +161,24 @@ def test_saliency_is_asked_for_or_not_needed(name: str, make_tokens: Make) -> No
     ],
 )
 def test_a_budget_out_of_range_is_refused_with_the_range(name: str, retain: float, grid: Grid, span: str) -> None:
-    """Exit code 2: what the method cannot do here, and what it can."""
+    """UsageError (exit code 2) names the budget, and its remedy the range."""
     with pytest.raises(UsageError, match=f"{retain:.4g}") as caught:
         with_retain(make_method(name, {}), retain, FACTS, grid)
     assert span in caught.value.remedy
     assert caught.value.exit_code == 2
 
 
-def test_a_budget_for_two_spenders_is_refused() -> None:
-    """How much each of them keeps is the user's to say."""
+def test_a_budget_for_two_stages_is_refused() -> None:
+    """A budget is refused if two stages of a chain can meet it; no budget leaves the chain unchanged."""
     method = make_method("evs+fastv", {})
-    with pytest.raises(UsageError, match="what evs and fastv each keep"):
+    with pytest.raises(UsageError, match="--retain cannot be divided between evs and fastv"):
         with_retain(method, 0.7, FACTS, Grid(8, 3, 3))
     assert with_retain(method, None, FACTS, Grid(8, 3, 3)) is method
 
 
-def test_steps_watch_only_layers_where_the_tokens_still_are() -> None:
-    """Dynamic pruning after FastV looks at a layer that holds what FastV kept; else it is refused, with the layer."""
-    with pytest.raises(UsageError, match="layer 2 is watched") as caught:
+def test_attention_is_scored_after_the_prefill_pruning() -> None:
+    """Dynamic pruning with FastV must score a layer from the cut on; otherwise the error suggests a layer."""
+    with pytest.raises(UsageError, match="scored in layer 2") as caught:
         make_method("fastv+dynamic", {}).check(FACTS)
     assert "l=6" in caught.value.remedy
     make_method("fastv+dynamic", {"dynamic.l": "6"}).check(FACTS)
@@ -188,7 +188,7 @@ def test_steps_watch_only_layers_where_the_tokens_still_are() -> None:
 
 
 def test_chains_take_their_options_and_their_budget() -> None:
-    """An option goes to the stage that has it, the budget to the stage that spends it; records say whose is whose."""
+    """An option goes to the stage that has it, the budget to the only stage with one; records name the stage."""
     method = make_method("random+dynamic", {"seed": "3", "dynamic.p": "0.5", "l": "2"})
     options = method_options(with_retain(method, 0.3, FACTS, Grid(8, 3, 3)))
     assert (options["random.seed"], options["random.retain"]) == (3, 0.3)
@@ -216,14 +216,14 @@ def test_chains_take_their_options_and_their_budget() -> None:
     ],
 )
 def test_wrong_chains_and_options_are_refused(name: str, options: dict[str, str], message: str, remedy: str) -> None:
-    """One line what is wrong, one what to do."""
+    """The message names the wrong value, the remedy the correct form."""
     with pytest.raises(UsageError, match=message) as caught:
         make_method(name, options)
     assert remedy in caught.value.remedy
 
 
 def test_apportioning_by_hand() -> None:
-    """Proportional, capped by size with the excess handed on, remainders to the largest fraction, then the earlier."""
+    """Proportional, limited by size with the excess redistributed, remainders by largest fraction, then in order."""
     assert apportion(10, [1, 1, 2], [9, 9, 9]) == [3, 2, 5]
     assert apportion(10, [1, 1, 8], [9, 9, 4]) == [3, 3, 4]
     assert apportion(4, [1, 1, 1], [9, 9, 9]) == [2, 1, 1]
@@ -233,7 +233,7 @@ def test_apportioning_by_hand() -> None:
 
 @pytest.mark.parametrize("variant", ["dycoke", "dynamic"])
 def test_once_chooses_at_the_first_step_only(variant: str) -> None:
-    """The one-shot ablation: the first scores decide, however different the next ones are."""
+    """The one-shot ablation keeps the set of the first scores for different later scores."""
     selector = make_method(variant, {"select": "once", "p": "0.5"}).selector(torch.tensor([4]))
     assert selector is not None
     first = selector.select(torch.tensor([[0.4, 0.3, 0.2, 0.1]]))
@@ -243,7 +243,7 @@ def test_once_chooses_at_the_first_step_only(variant: str) -> None:
 
 
 def test_uniform_by_hand(make_tokens: Make) -> None:
-    """Half of four frames is two whole ones; 5 of 16 tokens are one frame and a quarter of the one in the middle."""
+    """Half of four frames is two whole frames; 5 of 16 tokens are one frame and one token of the third."""
     tokens = make_tokens(4, 2, 2)
     assert make_method("uniform", {"retain": "0.5"}).compress(tokens).index.tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
     assert make_method("uniform", {"retain": "0.3125"}).compress(tokens).index.tolist() == [0, 1, 2, 3, 8]
@@ -251,7 +251,7 @@ def test_uniform_by_hand(make_tokens: Make) -> None:
 
 
 def test_random_is_seeded(make_tokens: Make) -> None:
-    """Another seed, other tokens."""
+    """Different seeds keep different tokens, equally many."""
     tokens = make_tokens(8, 4, 4)
     one, other = (make_method("random", {"seed": seed}).compress(tokens).index.tolist() for seed in ("1", "2"))
     assert one != other

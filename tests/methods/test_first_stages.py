@@ -1,4 +1,4 @@
-"""First stages on cases small enough to do by hand, from the formulas of their papers."""
+"""First stages on small cases computed by hand from the formulas of their papers."""
 
 import math
 from itertools import pairwise
@@ -12,14 +12,14 @@ from dycoke_cli.methods.holitom import density_peaks, segment
 from dycoke_cli.methods.kmeans import cluster, find_medoids, rotate
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.prumerge import choose
-from dycoke_cli.methods.vidcom2 import likeness
+from dycoke_cli.methods.vidcom2 import similarities
 from dycoke_cli.tokens import VisualTokens, sum_by_group
 
 A, B, C = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
 
 
 def video(*frames: list[list[float]], saliency: list[list[float]] | None = None) -> VisualTokens:
-    """Frames of one row each."""
+    """Return the tokens of frames with one row each."""
     features = torch.tensor(frames)[:, None]
     return VisualTokens.whole(features, None if saliency is None else torch.tensor(saliency)[:, None])
 
@@ -28,8 +28,8 @@ def at(degrees: float, length: float = 1.0) -> list[float]:
     return [length * math.cos(math.radians(degrees)), length * math.sin(math.radians(degrees))]
 
 
-def test_merging_is_a_weighted_mean_and_leaves_the_lonely_alone() -> None:
-    """0 takes in 1 at three times its own weight, 2 stays to the bit, 3 is dropped; nobody's zero weights count."""
+def test_merging_is_a_weighted_mean_and_keeps_unmerged_tokens() -> None:
+    """1 merges into 0 with three times its weight, 2 is unchanged, 3 is dropped; weights of 0 count as equal."""
     tokens = video([A, B, [0.1, 0.7], C], saliency=[[1.0, 3.0, 0.0, 5.0]])
     kept, into = torch.tensor([0, 2]), torch.tensor([0, 0, 2, -1])
     merged = tokens.merge(kept, into, tokens.saliency)
@@ -40,14 +40,14 @@ def test_merging_is_a_weighted_mean_and_leaves_the_lonely_alone() -> None:
 
 
 def test_sums_by_group() -> None:
-    """Rows in any order, a group of one, one of none."""
+    """Rows in any order, with a group of one row and a group of none."""
     values = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     assert sum_by_group(values, torch.tensor([3, 0, 3]), 4).tolist() == [[3, 4], [0, 0], [0, 0], [6, 8]]
     assert sum_by_group(values[:, 0], torch.tensor([1, 1, 1]), 2).tolist() == [0, 9]
 
 
 def test_merging_twice_keeps_track() -> None:
-    """What merged into a token that later merges itself, or is dropped, goes with it."""
+    """A token merged into one that is later merged or dropped follows it."""
     tokens = video([A, A, B, B])
     once = tokens.merge(torch.tensor([0, 2]), torch.tensor([0, 0, 2, 2]))
     assert once.merge(torch.tensor([1]), torch.tensor([1, 1])).survivor.tolist() == [2, 2, 2, 2]
@@ -55,7 +55,7 @@ def test_merging_twice_keeps_track() -> None:
 
 
 def test_evs() -> None:
-    """1 - cosine to the same place before: 0 and 0.2 in the second frame, 1 and 0 in the third; the first stays."""
+    """1 - cosine to the frame before: 0 and 0.2 in the second frame, 1 and 0 in the third; the first is kept."""
     tokens = video([A, B], [A, C], [B, C])
     assert make_method("evs", {"retain": "0.5"}).compress(tokens).index.tolist() == [0, 1, 4]
     assert make_method("evs", {"retain": "0.667"}).compress(tokens).index.tolist() == [0, 1, 3, 4]
@@ -63,36 +63,36 @@ def test_evs() -> None:
     assert make_method("evs", {"retain": "0.01"}).compress(tokens).index.tolist() == [0, 1]
 
 
-# Two channels that vary little decide; the other two vary more and are not looked at.
-LOUD = [[5.0, -5.0], [-5.0, 5.0], [5.0, 5.0], [-5.0, -5.0]]
-STANDS_OUT = video([A + LOUD[0], A + LOUD[1]], [A + LOUD[2], B + LOUD[3]])
+# Only the two channels with the lowest variance are compared; the other two are ignored.
+NOISE = [[5.0, -5.0], [-5.0, 5.0], [5.0, 5.0], [-5.0, -5.0]]
+UNUSUAL = video([A + NOISE[0], A + NOISE[1]], [A + NOISE[2], B + NOISE[3]])
 
 
 def kernel(squared: float) -> float:
     return sum(math.exp(-squared / (2 * width)) for width in (1 / 8, 1 / 4, 1 / 2, 1, 2))
 
 
-def test_vidcom2_likeness() -> None:
-    """Means are (3/4, 1/4) over the video, A and (1/2, 1/2) in the frames; likeness sums five Gaussians."""
-    to_video, to_frame = likeness(STANDS_OUT.by_frame())
+def test_vidcom2_similarities() -> None:
+    """Means are (3/4, 1/4) over the video, A and (1/2, 1/2) in the frames; similarity sums five Gaussians."""
+    to_video, to_frame = similarities(UNUSUAL.by_frame())
     near, far = kernel(1 / 8), kernel(9 / 8)
     torch.testing.assert_close(to_video, torch.tensor([[near, near], [near, far]]))
     torch.testing.assert_close(to_frame, torch.tensor([[5.0, 5.0], [kernel(1 / 2)] * 2]))
 
 
 def test_vidcom2_budgets() -> None:
-    """At 0.01 the second frame has all of u: weights 1/2 to 3/2. Three tokens: 0.75 to 2.25, and it only has two."""
+    """At 0.01 the second frame has all of u: weights 1/2 and 3/2. Three tokens: 0.75 and 2.25, limited to two."""
     expected = {"0.25": [3], "0.5": [0, 3], "0.75": [0, 2, 3]}
     for retain, kept in expected.items():
-        assert make_method("vidcom2", {"retain": retain}).compress(STANDS_OUT).index.tolist() == kept
-    # At a high temperature frames count alike: three tokens are 1.5 each, a little more for the unusual one.
+        assert make_method("vidcom2", {"retain": retain}).compress(UNUSUAL).index.tolist() == kept
+    # At a high temperature weights are nearly equal: three tokens are 1.5 each, slightly more for the unusual frame.
     warm = {"temperature": "1e3"}
-    assert make_method("vidcom2", {"retain": "0.5", **warm}).compress(STANDS_OUT).index.tolist() == [0, 3]
-    assert make_method("vidcom2", {"retain": "0.75", **warm}).compress(STANDS_OUT).index.tolist() == [0, 2, 3]
+    assert make_method("vidcom2", {"retain": "0.5", **warm}).compress(UNUSUAL).index.tolist() == [0, 3]
+    assert make_method("vidcom2", {"retain": "0.75", **warm}).compress(UNUSUAL).index.tolist() == [0, 2, 3]
 
 
 def test_kmeans() -> None:
-    """Centres start at 0° and 20°; 90° pulls the second away, 20° changes over; the medoid of 0°, 10°, 20° is 10°."""
+    """Centres start at 0° and 20°; 90° moves the second, 20° changes cluster; 10° is the medoid of 0°, 10°, 20°."""
     tokens = video([at(0, 1), at(10, 2), at(20, 3), at(90, 4)])
     merged = make_method("kmeans", {"retain": "0.5"}).compress(tokens)
     assert merged.survivor.tolist() == [1, 1, 1, 3]
@@ -100,7 +100,7 @@ def test_kmeans() -> None:
 
 
 def test_kmeans_fills_empty_clusters() -> None:
-    """Four equal tokens, three clusters: each gets a token, and each token is its own medoid."""
+    """Four equal tokens in three clusters: no cluster is empty, and each medoid is in its own cluster."""
     owner, fit = cluster(F.normalize(torch.ones(4, 2), dim=-1), 3, 10)
     assert sorted(torch.bincount(owner).tolist()) == [1, 1, 2]
     assert sorted(owner[find_medoids(owner, fit, 3)].tolist()) == [0, 1, 2]
@@ -108,9 +108,9 @@ def test_kmeans_fills_empty_clusters() -> None:
 
 @pytest.mark.parametrize("still", [False, True])
 def test_kmeans_keeps_the_same_tokens_in_whatever_order_sums_are_made(still: bool) -> None:
-    """Another order of channels is another order of the terms of every product, as on a GPU; 600 tokens, 300 clusters.
+    """Permuted channels change the summation order, as a GPU does, but not the kept tokens: 600 tokens, 300 clusters.
 
-    Half of the clusters have two tokens, which are equally like their mean: rounding alone used to choose between them.
+    Half of the clusters have two tokens, which are equally similar to their mean up to rounding errors.
     """
     generator = torch.Generator().manual_seed(3)
     units = F.normalize(torch.randn(600, 1000, generator=generator).double(), dim=-1)
@@ -123,13 +123,14 @@ def test_kmeans_keeps_the_same_tokens_in_whatever_order_sums_are_made(still: boo
         assert torch.equal(find_medoids(other_owner, other_fit, 300), find_medoids(owner, fit, 300))
 
 
-def test_kmeans_takes_the_first_of_two_that_are_equally_like_their_mean() -> None:
+def test_kmeans_takes_the_first_of_equal_medoids() -> None:
+    """Of two tokens that are equally similar to their mean, the first is the medoid."""
     tokens = video([at(0, 1), at(20, 2), at(90, 3), at(110, 4)])
     assert make_method("kmeans", {"retain": "0.5"}).compress(tokens).survivor.tolist() == [0, 0, 2, 2]
 
 
-def test_kmeans_turns_by_place() -> None:
-    """Six channels: one pair a coordinate, turned by one radian a step; likeness depends on the distance alone."""
+def test_kmeans_encodes_positions() -> None:
+    """Six channels, one pair per coordinate, rotated by one radian per step; similarity depends only on the offset."""
     units = F.normalize(torch.tensor([[1, 0, 1, 0, 1, 0], [1, 0, 1, 0, 1, 0]], dtype=torch.float64), dim=-1)
     turned = rotate(units, torch.tensor([[1, 3], [0, 0], [2, 1]]))
     c, s = math.cos, math.sin
@@ -138,19 +139,19 @@ def test_kmeans_turns_by_place() -> None:
 
 
 def test_prumerge_chooses_outliers_and_a_stride() -> None:
-    """Quartiles 0.1 and 0.1: only 0.9 is an outlier. Of the seven others the stride takes the first and the fourth."""
+    """Quartiles 0.1 and 0.1: only 0.9 is an outlier. Of the seven others the stride selects the first and fourth."""
     attention = torch.tensor([0.1] * 5 + [0.9] + [0.1] * 2)
     assert choose(attention, 3).tolist() == [0, 3, 5]
     assert choose(attention, 1).tolist() == [5]
     assert choose(attention, 8).tolist() == list(range(8))
-    # Quartiles 0.15 and 0.25 put the bound at 0.4: two outliers, the greater one first where the budget is short.
+    # Quartiles 0.15 and 0.25 give a bound of 0.4: two outliers, of which the greater one is kept first.
     two = torch.tensor([0.1, 0.2, 0.2, 0.8, 0.2, 0.9, 0.2, 0.2, 0.1])
     assert choose(two, 1).tolist() == [5]
     assert choose(two, 2).tolist() == [3, 5]
 
 
 def test_prumerge_merges_by_attention() -> None:
-    """The outlier takes in what looks like it, weighted by attention; the stride's tokens likewise."""
+    """Dropped tokens merge into the most similar kept token, weighted by attention."""
     tokens = video([A, A, B, B, A, B], saliency=[[0.1, 0.1, 0.1, 0.1, 0.3, 0.1]])
     # Quartiles 0.1: token 4 is the outlier; of 0, 1, 2, 3, 5 a stride of one takes 0.
     merged = make_method("prumerge", {"retain": "0.333"}).compress(tokens)
@@ -159,7 +160,7 @@ def test_prumerge_merges_by_attention() -> None:
 
 
 def test_visionzip() -> None:
-    """Two dominant tokens stay as they are; of the other four the first and third are targets at steps of two."""
+    """Two dominant tokens are unchanged; of the other four the first and third are contextual, at steps of two."""
     tokens = video([A, B, C, A, at(10), B], saliency=[[0.1, 0.9, 0.1, 0.8, 0.1, 0.1]])
     merged = make_method("visionzip", {"retain": "0.667", "contextual": "0.5"}).compress(tokens)
     # Rest: A, C, 10°, B. Targets A and 10°: C (53°) and B (90°) are nearer to 10°.
@@ -173,33 +174,33 @@ def test_visionzip() -> None:
 
 
 def test_density_peaks() -> None:
-    """0 and 0.1 are denser than 5 and 5.2; the first of each pair is far from all that is denser."""
+    """0 and 0.1 are denser than 5 and 5.2; the first of each pair is far from all denser tokens."""
     peaks, nearest = density_peaks(torch.tensor([[0.0], [0.1], [5.0], [5.2]]), 2, 7)
     assert peaks.tolist() == [0, 2]
     assert nearest.tolist() == [0, 0, 1, 1]
 
 
-# Place 0 moves by 25° and then 15° (cosine 0.91 and 0.97), place 1 by a right angle each time.
-CALM = video([at(0), A], [at(25), B], [at(40), A], saliency=[[0.1, 0.2]] * 3)
+# Position 0 changes by 25° and then 15° (cosine 0.91 and 0.97), position 1 by 90° each time.
+STILL = video([at(0), A], [at(25), B], [at(40), A], saliency=[[0.1, 0.2]] * 3)
 
 
-def test_holitom_merges_what_is_still() -> None:
-    """One segment removes two tokens: place 0 becomes the mean of its three; four tokens are then all that is left."""
-    merged = make_method("holitom", {"retain": "0.667"}).compress(CALM)
+def test_holitom_merges_still_positions() -> None:
+    """One segment removes two tokens: position 0 becomes the mean of its three, and four tokens remain."""
+    merged = make_method("holitom", {"retain": "0.667"}).compress(STILL)
     assert merged.survivor.tolist() == [0, 1, 0, 3, 0, 5]
-    torch.testing.assert_close(merged.features[0], CALM.features[[0, 2, 4]].mean(0))
+    torch.testing.assert_close(merged.features[0], STILL.features[[0, 2, 4]].mean(0))
     # Two tokens for four equal groups: the earlier two.
-    assert make_method("holitom", {"retain": "0.333"}).compress(CALM).index.tolist() == [0, 1]
+    assert make_method("holitom", {"retain": "0.333"}).compress(STILL).index.tolist() == [0, 1]
 
 
 def test_holitom_raises_tau_where_the_budget_asks_for_more() -> None:
-    """Five of six tokens: only the more alike pair of place 0 may merge."""
-    merged = make_method("holitom", {"retain": "0.833"}).compress(CALM)
+    """With a budget of five of six tokens, only the more similar pair of position 0 merges."""
+    merged = make_method("holitom", {"retain": "0.833"}).compress(STILL)
     assert merged.survivor.tolist() == [0, 1, 2, 3, 2, 5]
 
 
 def test_holitom_weighs_density_peaks() -> None:
-    """Two frames, four still places, one peak for three: beta of itself, the rest evenly of the others, over time."""
+    """Two frames, four still positions, one peak: weight beta for itself, the rest equally for the other three."""
     places = [at(0), at(3), at(6), at(9)]
     tokens = video(places, places, saliency=[[0.1] * 4] * 2)
     merged = make_method("holitom", {"retain": "0.125", "beta": "0.6"}).compress(tokens)
@@ -212,18 +213,18 @@ def test_holitom_weighs_density_peaks() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_holitom_finds_the_best_segments(seed: int) -> None:
-    """Against every way to cut six frames."""
-    likeness = torch.rand(5, 7, generator=torch.Generator().manual_seed(seed)) ** 0.3
+    """The segments remove as many tokens as the best of all ways to split six frames."""
+    similarity = torch.rand(5, 7, generator=torch.Generator().manual_seed(seed)) ** 0.3
 
     def removed(cuts: list[tuple[int, int]]) -> int:
-        return sum(int((likeness[a:b] > 0.8).all(dim=0).sum()) * (b - a) for a, b in cuts if b > a)
+        return sum(int((similarity[a:b] > 0.8).all(dim=0).sum()) * (b - a) for a, b in cuts if b > a)
 
     def removed_by(bits: int) -> int:
         starts = [0, *(frame for frame in range(1, 6) if bits >> frame & 1), 6]
         return removed([(a, b - 1) for a, b in pairwise(starts)])
 
-    segments, still = segment(likeness, 0.8, most=999)
-    assert torch.equal(still, likeness > 0.8)
+    segments, still = segment(similarity, 0.8, most=999)
+    assert torch.equal(still, similarity > 0.8)
     assert [frame for a, b in segments for frame in range(a, b + 1)] == list(range(6))
     assert removed(segments) == max(removed_by(bits) for bits in range(0, 64, 2))
 
@@ -240,16 +241,16 @@ def test_holitom_finds_the_best_segments(seed: int) -> None:
         ("evs", "retain", "1.1"),
     ],
 )
-def test_values_that_mean_nothing_are_refused(name: str, option: str, value: str) -> None:
-    """Which method, option and value."""
+def test_values_outside_their_range_are_refused(name: str, option: str, value: str) -> None:
+    """The message names method, option and value."""
     with pytest.raises(UsageError, match=f"{name} option {option}={float(value):g}") as caught:
         make_method(name, {option: value})
     assert option in caught.value.remedy
 
 
 def test_a_first_stage_must_come_first() -> None:
-    """Tokens that something has compressed already are refused, and tokens without saliency."""
-    fewer = CALM.keep(torch.tensor([0, 3]))
+    """Tokens that are already compressed raise ValueError, as do tokens without a required saliency."""
+    fewer = STILL.keep(torch.tensor([0, 3]))
     with pytest.raises(ValueError, match="4 tokens are missing"):
         make_method("evs", {}).compress(fewer)
     with pytest.raises(ValueError, match="no saliency"):

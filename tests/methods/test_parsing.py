@@ -1,4 +1,4 @@
-"""How methods are written: what their source says is what they say themselves, and is known at once."""
+"""Parsing of methods and options from source equals the imported classes, and needs no torch."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
     ("dycoke", {"l": "1.5"}, "Write it like l=1"),
     ("dycoke", {"variant": "papr"}, "Did you mean 'paper'?"),
     ("vidcom2+dynamic", {"dynamic.pp": "1"}, "Did you mean 'dynamic.p'?"),
-    ("fastv+dynamic", {"l": "3"}, "Say which one: fastv.l or dynamic.l"),
+    ("fastv+dynamic", {"l": "3"}, "Write fastv.l or dynamic.l"),
     ("dycoke", {"k": "2"}, "Try -o k=0.7"),
     ("dycoke", {"p": "nan", "k": "-0.1"}, "Try -o k=0.7"),
     ("dycoke", {"l": "-1"}, "Try -o l=3"),
@@ -40,22 +40,20 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
 ]
 
 
-def test_the_source_says_what_every_option_takes() -> None:
-    """As the classes do: types, words, ranges and moments."""
-    assert parsing._outlined() == {name: _takes(kind) for name, kind in METHODS.items()}
+def test_parsed_options_equal_the_imported_ones() -> None:
+    """Types, words, ranges and moments are those of the classes."""
+    assert parsing._option_kinds() == {name: _takes(kind) for name, kind in METHODS.items()}
     for name, kind in METHODS.items():
         outline = parsing._methods()[name]
         limits = {option.name: option.limits for option in outline.options}
         assert limits == {field.name: range_of(field.type) for field in fields(kind)}  # type: ignore[arg-type]
-        assert all(option.default for option in outline.options if option.limits)  # a remedy names it
+        assert all(option.default for option in outline.options if option.limits)  # remedies suggest it
         assert outline.acts == kind.acts
 
 
 @pytest.mark.parametrize(("name", "options", "remedy"), WRONG)
-def test_what_does_not_exist_is_refused_from_the_source_as_by_the_method(
-    name: str, options: dict[str, str], remedy: str
-) -> None:
-    """The same message and the same remedy, whoever finds it."""
+def test_errors_from_source_equal_those_of_the_method(name: str, options: dict[str, str], remedy: str) -> None:
+    """`check_method` and `make_method` raise the same message and remedy."""
     with pytest.raises(UsageError) as early:
         parsing.check_method(name, options)
     with pytest.raises(UsageError) as late:
@@ -65,7 +63,7 @@ def test_what_does_not_exist_is_refused_from_the_source_as_by_the_method(
 
 
 def test_a_wrong_method_of_a_file_or_a_variable_is_named_with_it(tmp_path: Path) -> None:
-    """Whoever reads the message did not write the name on this command line."""
+    """The error names the file or the variable that contains the wrong method or option."""
     file = tmp_path / "dycoke.yaml"
     file.write_text("method: dycok\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"'dycok' \(from .*dycoke\.yaml\)"):
@@ -76,7 +74,7 @@ def test_a_wrong_method_of_a_file_or_a_variable_is_named_with_it(tmp_path: Path)
 
 
 def test_a_misspelt_method_or_model_is_refused_before_torch(tmp_path: Path) -> None:
-    """In every command that takes one, with the nearest name, and before any notice."""
+    """Every command suggests the nearest name without importing torch, before it prints any notice."""
     video = ROOT / "sample_videos" / "cube.mp4"
     questions = ROOT / "dycoke_cli" / "demo" / "clips" / "questions.yaml"
     commands = [
@@ -93,12 +91,12 @@ def test_a_misspelt_method_or_model_is_refused_before_torch(tmp_path: Path) -> N
         ["bench", "-M", "generate", "-M", "ful"],
         ["methods", "dycok"],
     ]
-    told = refused_without_torch(commands, tmp_path)
-    assert all("Did you mean" in remedy for remedy in told[1::2]), told
+    errors = refused_without_torch(commands, tmp_path)
+    assert all("Did you mean" in remedy for remedy in errors[1::2]), errors
 
 
 def test_an_option_out_of_its_range_is_refused_before_torch(tmp_path: Path) -> None:
-    """And methods that act at the same moment: both were found seconds later, when the methods were made."""
+    """So are methods that act at the same moment."""
     video = ROOT / "sample_videos" / "cube.mp4"
     questions = ROOT / "dycoke_cli" / "demo" / "clips" / "questions.yaml"
     commands = [
@@ -110,14 +108,14 @@ def test_an_option_out_of_its_range_is_refused_before_torch(tmp_path: Path) -> N
         ["compare", "--sweep", "k=0.5,2"],
         ["bench", "-M", "generate", "-M", "holitom:tau=-2"],
     ]
-    told = refused_without_torch(commands, tmp_path)
+    errors = refused_without_torch(commands, tmp_path)
     wrong = ("k=2.0", "dycoke and dynamic", "random and uniform", "l=0", "p=1.5", "k=2.0", "tau=-2.0")
     for place, words in enumerate(wrong):
-        assert words in told[2 * place], told
+        assert words in errors[2 * place], errors
 
 
 def refused_without_torch(commands: list[list[str]], folder: Path) -> list[str]:
-    """Run commands that are wrong, in `folder` and in one process -> two lines for each of them."""
+    """Run wrong commands in `folder`, in one process without torch. Return two lines of stderr for each."""
     code = (
         "import sys; from dycoke_cli.cli.app import run\n"
         f"for command in {commands!r}:\n"

@@ -1,4 +1,4 @@
-"""Both formats load whole or are refused by name."""
+"""Locate and load checkpoints in transformers and lmms-lab format; refuse unsupported or incomplete ones."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ CPU, FLOAT = torch.device("cpu"), torch.float32
 
 @pytest.fixture
 def original(tmp_path: Path) -> Path:
-    """A copy of an original-format checkpoint that a test may spoil."""
+    """A copy of an lmms-lab checkpoint that a test may modify."""
     folder = tmp_path / "model"
     shutil.copytree(GOLDEN / "checkpoints" / "tiny-ov-tied", folder)
     return folder
@@ -39,7 +39,7 @@ def load(folder: Path, **layout: Any) -> Llava:
 
 
 def test_every_weight_arrives() -> None:
-    """Each tensor of the files is in the model, bit for bit: tied, untied and sharded."""
+    """The model contains every tensor of the files, bit for bit: tied, untied and sharded."""
     for name in ("tiny-ov", "tiny-ov-tied", "tiny-video"):
         stored = {}
         for file in (GOLDEN / "checkpoints" / name).glob("*.safetensors"):
@@ -50,7 +50,7 @@ def test_every_weight_arrives() -> None:
             assert torch.equal(loaded[tensor.double().sum().item()], tensor), key
 
 
-# What the published conversions call their weights, which are from before transformers 5.
+# Weight names of the published conversions, which were made before transformers 5.
 OLD_NAMES = {
     "model.language_model.": "language_model.model.",
     "model.vision_tower.": "vision_tower.vision_model.",
@@ -61,7 +61,7 @@ OLD_NAMES = {
 
 
 def save_converted(model: Llava, folder: Path, names: dict[str, str]) -> None:
-    """Write the transformers format as the published conversions are, with weights under `names`."""
+    """Write a model in transformers format, with weight names replaced by `names`."""
     model.model.config.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     weights = {}
@@ -73,32 +73,32 @@ def save_converted(model: Llava, folder: Path, names: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("names", [{}, OLD_NAMES], ids=["current", "published"])
 def test_transformers_format_is_the_same_model(tmp_path: Path, tiny: Llava, names: dict[str, str]) -> None:
-    """An original checkpoint, converted and loaded again, gives the same features and embeddings."""
+    """An lmms-lab checkpoint, converted and loaded again, encodes frames to the same features."""
     save_converted(tiny, tmp_path, names)
-    again = load(tmp_path)
-    assert again.layout == VideoLayout()
+    converted = load(tmp_path)
+    assert converted.layout == VideoLayout()
     frames = clip_frames()[:3].numpy()
-    assert torch.equal(again.encode(frames).features, tiny.encode(frames).features)
-    assert again.stop_ids >= {388}
+    assert torch.equal(converted.encode(frames).features, tiny.encode(frames).features)
+    assert converted.stop_ids >= {388}
 
 
 @pytest.mark.parametrize("folder", [checkpoints.DEMO, GOLDEN / "checkpoints" / "tiny-ov"], ids=["demo", "golden"])
 def test_the_tokenizer_is_the_files_own(folder: Path) -> None:
-    """Its rules come from tokenizer.json: the demo folds case, which Qwen2's own rules do not."""
+    """The rules come from tokenizer.json: the demo's fold case, Qwen2's do not."""
     text = "\nDo you see ANYTHING black?<|im_end|>\n<|im_start|>assistant\n"
     wanted = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
     assert load(folder).tokenize(text) == wanted
 
 
 def test_a_tokenizer_without_its_json(original: Path) -> None:
-    """vocab.json and merges.txt are enough, as in some older folders."""
+    """vocab.json and merges.txt suffice, as in some older folders."""
     before = load(original).tokenize("describe this video<|im_end|>")
     (original / "tokenizer.json").unlink()
     assert load(original).tokenize("describe this video<|im_end|>") == before
 
 
 def test_conversions_of_llava_video_are_known_by_name(tmp_path: Path, tiny: Llava) -> None:
-    """A transformers configuration cannot say grid newlines; the name can, and flags overrule it."""
+    """A transformers configuration has no field for grid newlines: the name selects them, and options override it."""
     folder = tmp_path / "LLaVA-Video-7B-Qwen2-hf"
     save_converted(tiny, folder, {})
     assert load(folder).layout == VideoLayout("grid", time_instruction=True)
@@ -109,7 +109,7 @@ def test_conversions_of_llava_video_are_known_by_name(tmp_path: Path, tiny: Llav
 
 
 def test_llava_video_gets_its_time_instruction(load_golden: Any) -> None:
-    """The recorded wording of the original: commas without blanks, no blank before Please."""
+    """The text is the original's: no spaces after commas, none before "Please"."""
     video = load_golden("tiny-video")
     text = video.decode(video.question_ids("What?", (0.0, 1.016, 2.5), 3.0))
     assert text.strip().startswith(
@@ -120,7 +120,7 @@ def test_llava_video_gets_its_time_instruction(load_golden: Any) -> None:
 
 
 def test_a_missing_weight_is_refused_by_name(original: Path) -> None:
-    """A layer left at random would answer nonsense."""
+    """Otherwise the layer would keep random weights, and the answers would be wrong without an error."""
     weights = load_file(original / "model.safetensors")
     del weights["model.layers.2.mlp.up_proj.weight"]
     save_file(weights, original / "model.safetensors", metadata={"format": "pt"})
@@ -129,7 +129,7 @@ def test_a_missing_weight_is_refused_by_name(original: Path) -> None:
 
 
 def test_a_leftover_weight_is_refused_by_name(original: Path) -> None:
-    """Weights that find no place belong to another architecture."""
+    """An unused weight belongs to another architecture."""
     weights = load_file(original / "model.safetensors")
     weights["model.resampler.weight"] = torch.zeros(3)
     save_file(weights, original / "model.safetensors", metadata={"format": "pt"})
@@ -138,7 +138,7 @@ def test_a_leftover_weight_is_refused_by_name(original: Path) -> None:
 
 
 def test_a_weight_of_another_shape_is_refused(original: Path) -> None:
-    """A config.json that does not belong to the file must not end in a half-loaded model."""
+    """A config.json of another model does not load in part."""
     edit(original, intermediate_size=96)
     with pytest.raises(ModelError, match=r"mismatched weights: .*mlp"):
         load(original)
@@ -155,14 +155,14 @@ def test_a_weight_of_another_shape_is_refused(original: Path) -> None:
     ],
 )
 def test_parts_that_do_not_exist_here_are_refused(original: Path, changes: dict[str, Any], message: str) -> None:
-    """Each refusal names the field and its value; nothing is silently replaced."""
+    """The error contains the field and its value; unsupported parts are not replaced by others."""
     edit(original, **changes)
     with pytest.raises(ModelError, match=message):
         load(original)
 
 
 def test_other_architectures_are_refused(tmp_path: Path) -> None:
-    """A text model is no video model, and nothing is loaded to find out."""
+    """A text model is refused from config.json alone."""
     (tmp_path / "config.json").write_text('{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}')
     with pytest.raises(ModelError, match="'qwen2' model"):
         load(tmp_path)
@@ -177,13 +177,13 @@ def test_other_architectures_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_do_not_exist(name: str, message: str) -> None:
-    """Neither a known name, nor a folder, nor a hub id."""
+    """Raise ModelError for a name that is neither a known name, a folder nor a hub id."""
     with pytest.raises(ModelError, match=message):
         checkpoints.locate(name)
 
 
 def test_folders_that_are_no_models(tmp_path: Path) -> None:
-    """Without a config.json, or with a damaged one."""
+    """Refuse a folder without a config.json, or with a damaged one."""
     with pytest.raises(ModelError, match=r"no config\.json"):
         checkpoints.locate(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
@@ -192,7 +192,7 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
 
 
 def test_offline_is_respected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With HF_HUB_OFFLINE a model that is not on disk is refused at once, and says which switch forbids it."""
+    """With HF_HUB_OFFLINE a model that is not on disk is refused at once, and the error names the variable."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -204,7 +204,7 @@ def test_offline_is_respected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 @pytest.fixture
 def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A hub cache that holds the sharded checkpoint as `owner/model`, without a network."""
+    """A hub cache with the sharded checkpoint as `owner/model`, in offline mode."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -218,14 +218,14 @@ def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_cached_hub_model_needs_no_network(hub_cache: Path) -> None:
-    """What is on this disk is used as it is."""
+    """A cached model is located and loaded in offline mode."""
     assert checkpoints.on_disk("owner/model")
     assert checkpoints.locate("owner/model").folder == hub_cache
     assert load(checkpoints.locate("owner/model").folder).layout.newline == "grid"
 
 
 def test_half_a_download_is_not_a_model(hub_cache: Path) -> None:
-    """A shard that never arrived must not pass for a cached model."""
+    """A model with a missing shard does not count as cached."""
     (hub_cache / "model-00002-of-00002.safetensors").unlink()
     assert not checkpoints.on_disk("owner/model")
     with pytest.raises(ModelError, match="not on this disk"):

@@ -1,4 +1,4 @@
-"""Damaged and hostile checkpoints end as one line that names the file, before anything is built from them."""
+"""Damaged and hostile checkpoints: a one-line error that names the file, raised before the model is built."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def refusal(folder: Path) -> ModelError:
-    """What looking through the files says; nothing is built for it."""
+    """Return the error of `locate`, which builds no model; it has a remedy and one line."""
     with pytest.raises(ModelError) as caught:
         checkpoints.locate(str(folder))
     assert caught.value.remedy
@@ -66,19 +66,19 @@ def loaded(folder: Path) -> Any:
 
 @pytest.mark.parametrize("name", ["tiny-ov", "tiny-ov-tied", "tiny-video"])
 def test_headers_say_the_same_as_the_formats_own_library(name: str) -> None:
-    """Every weight, with its number format and its shape, of one file and of shards."""
-    folder, known = GOLDEN / "checkpoints" / name, {}
+    """Dtype, shape and file of every weight equal those read by safetensors, for one file and for shards."""
+    folder, expected = GOLDEN / "checkpoints" / name, {}
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as file:
-            for key in file.keys():  # noqa: SIM118 - it is no mapping
+            for key in file.keys():  # noqa: SIM118 - not a mapping
                 part = file.get_slice(key)
-                known[key] = (part.get_dtype(), tuple(part.get_shape()), path.name)
-    assert {key: tuple(weight) for key, weight in stored_weights(folder).items()} == known
+                expected[key] = (part.get_dtype(), tuple(part.get_shape()), path.name)
+    assert {key: tuple(weight) for key, weight in stored_weights(folder).items()} == expected
 
 
-def test_a_header_that_is_let_through_is_one_that_the_formats_own_library_reads(single: Path) -> None:
-    """Bytes, lengths and entries changed in 300 ways."""
-    whole, path, through = (single / "model.safetensors").read_bytes(), single / "model.safetensors", 0
+def test_a_header_that_is_accepted_is_one_that_the_formats_own_library_reads(single: Path) -> None:
+    """safetensors opens every one of 300 damaged files (bytes, lengths, entries) that dycoke accepts."""
+    whole, path, accepted = (single / "model.safetensors").read_bytes(), single / "model.safetensors", 0
     for seed in range(300):
         (flip_bytes, set_length, change_header)[seed % 3](random.Random(seed), single)
         try:
@@ -86,38 +86,38 @@ def test_a_header_that_is_let_through_is_one_that_the_formats_own_library_reads(
         except ModelError:
             pass
         else:
-            through += 1
+            accepted += 1
             try:
                 with safe_open(path, "pt"):
                     pass
             except SafetensorError as error:
                 pytest.fail(f"seed {seed}: {error}")
         path.write_bytes(whole)
-    assert 20 < through < 280
+    assert 20 < accepted < 280
 
 
 @pytest.mark.parametrize("left", [0, 5, 8, 100, 20_000, -1])
 def test_weights_cut_short_are_refused(single: Path, left: int) -> None:
-    """The commonest damage: a copy that was interrupted."""
+    """Truncation, the commonest damage: an interrupted copy."""
     path = single / "model.safetensors"
     path.write_bytes(path.read_bytes()[:left])
     assert "model.safetensors" in refusal(single).message
 
 
 def test_weights_cut_short_end_the_command_with_4(single: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says how much is there, one what to do."""
+    """The command prints one line of message and one of remedy."""
     path = single / "model.safetensors"
     path.write_bytes(path.read_bytes()[:100_000])
     assert run(["ask", SAMPLE, "what?", "--model", str(single), "--quiet"]) == 4
-    what, remedy = capsys.readouterr().err.splitlines()
-    assert "model.safetensors of" in what
-    assert "it was cut short" in what
-    assert remedy.strip() == "Copy the model's files again from where they came"
+    message, remedy = capsys.readouterr().err.splitlines()
+    assert "model.safetensors of" in message
+    assert "it was cut short" in message
+    assert remedy.strip() == "Copy the model's files again from their source"
 
 
 @pytest.mark.parametrize("claimed", [10**14, 2**63, 2**64 - 1, 10**6])
 def test_a_header_that_claims_more_than_the_file_allocates_nothing(single: Path, claimed: int) -> None:
-    """Its length is held against the file's own before it is read."""
+    """The header's length is checked against the file's before the header is read."""
     path = single / "model.safetensors"
     path.write_bytes(struct.pack("<Q", claimed) + path.read_bytes()[8:500_000])
     tracemalloc.start()
@@ -131,7 +131,7 @@ def test_a_header_that_claims_more_than_the_file_allocates_nothing(single: Path,
 
 
 class Trap:
-    """Pickled, it makes a folder when it is opened."""
+    """An object whose pickle creates a folder when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -142,7 +142,7 @@ class Trap:
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.pth"])
 def test_a_pickle_is_refused_by_name_and_never_opened(single: Path, tmp_path: Path, name: str) -> None:
-    """Neither alone, nor beside whole weights."""
+    """A pickle is ignored beside safetensors and refused without them; it is not opened in either case."""
     torch.save({"weight": Trap(tmp_path / "sprung")}, single / name)
     loaded(single)
     (single / "model.safetensors").unlink()
@@ -153,7 +153,7 @@ def test_a_pickle_is_refused_by_name_and_never_opened(single: Path, tmp_path: Pa
 
 
 def test_no_code_of_a_checkpoint_runs(single: Path, tmp_path: Path) -> None:
-    """Python files that a configuration names stay files, and so do kernels and other weights."""
+    """Python files, kernels and other weights named in a configuration are not loaded."""
     (single / "evil.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'sprung')!r})\nclass Evil: pass\n")
     code = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}
     (single / "custom_generate").mkdir()
@@ -170,7 +170,7 @@ def test_no_code_of_a_checkpoint_runs(single: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../secret.safetensors", "/tmp/secret.safetensors", "a\\b.safetensors", "x.bin", 3])
 def test_an_index_that_points_outside_its_folder_is_not_followed(sharded: Path, name: Any) -> None:
-    """A shard is a file of this folder, by a plain name."""
+    """An index entry that is not a plain file name is refused."""
     shutil.copy(sharded / "model-00002-of-00002.safetensors", sharded.parent / "secret.safetensors")
     edit(sharded / "model.safetensors.index.json", lambda index: index["weight_map"].update({"lm_head.weight": name}))
     message = refusal(sharded).message
@@ -179,7 +179,7 @@ def test_an_index_that_points_outside_its_folder_is_not_followed(sharded: Path, 
 
 
 def test_a_shard_that_is_missing_is_named(sharded: Path) -> None:
-    """Or is shorter than its header says."""
+    """The error names a shard that is truncated or missing."""
     path = sharded / "model-00002-of-00002.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
     assert "model-00002-of-00002.safetensors" in refusal(sharded).message
@@ -187,8 +187,8 @@ def test_a_shard_that_is_missing_is_named(sharded: Path) -> None:
     assert "model-00002-of-00002.safetensors" in refusal(sharded).message
 
 
-def test_a_weight_is_in_the_shard_that_the_index_says(sharded: Path) -> None:
-    """In no other, and in one alone."""
+def test_a_weight_is_in_the_shard_of_its_index_entry(sharded: Path) -> None:
+    """A weight in two shards, or in a shard other than the index lists, is refused."""
     first, second = (sharded / f"model-0000{number}-of-00002.safetensors" for number in (1, 2))
     weights = load_file(first)
     save_file({**load_file(second), "lm_head.weight": torch.zeros(3)}, second)
@@ -217,7 +217,7 @@ def test_a_weight_is_in_the_shard_that_the_index_says(sharded: Path) -> None:
     ids=str,
 )
 def test_a_configuration_whose_numbers_disagree_is_refused(single: Path, changes: dict[str, Any], message: str) -> None:
-    """With each other, or with what the weights hold; nothing is allocated for them."""
+    """Sizes that contradict each other or the weights are refused, without allocating memory for them."""
     edit(single / "config.json", lambda config: config.update(changes))
     tracemalloc.start()
     try:
@@ -232,7 +232,7 @@ def test_a_configuration_whose_numbers_disagree_is_refused(single: Path, changes
 
 @pytest.mark.parametrize("window", [0, 7, -16, 513 * 8, 10**14])
 def test_a_window_of_no_or_of_endless_visual_tokens_is_refused(tmp_path: Path, window: int) -> None:
-    """Qwen2.5-VL's vision tower divided by the tokens of a window, and pads each frame to whole windows."""
+    """Qwen2.5-VL's vision tower divides by the tokens of a window, and pads each frame to whole windows."""
     folder = save("qwen2_5_vl", tmp_path / "model")
     edit(folder / "config.json", lambda config: config["vision_config"].update(window_size=window))
     with pytest.raises(ModelError, match=f"window_size={window}, and visual tokens are 8 pixels wide"):
@@ -240,13 +240,13 @@ def test_a_window_of_no_or_of_endless_visual_tokens_is_refused(tmp_path: Path, w
 
 
 def test_labels_that_no_answer_takes_are_not_made(single: Path) -> None:
-    """Transformers would name a billion classes."""
+    """Transformers would create an entry for each of a billion labels."""
     edit(single / "config.json", lambda config: config.update(num_labels=10**9))
     loaded(single)
 
 
 def test_whole_numbers_are_no_weights(single: Path) -> None:
-    """A number format that was changed in a header would answer nonsense."""
+    """A dtype changed to an integer in the header is refused: it would give wrong answers without an error."""
     path = single / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"dtype":"F32"', b'"dtype":"I32"', 1))
@@ -254,8 +254,8 @@ def test_whole_numbers_are_no_weights(single: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "shard-00000-model-00000-of-00001.safetensors"])
-def test_what_transformers_would_read_instead_is_refused(single: Path, name: str) -> None:
-    """An adapter, which would have another model loaded, and the parts of a training run."""
+def test_other_weights_that_transformers_would_load_are_refused(single: Path, name: str) -> None:
+    """An adapter, which can name another model, and shards of distributed training."""
     (single / name).write_text('{"base_model_name_or_path": "owner/other"}')
     assert name in refusal(single).message
 
@@ -265,8 +265,8 @@ def test_what_transformers_would_read_instead_is_refused(single: Path, name: str
     "name", ["config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "x.json"]
 )
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to nothing"])
-def test_what_is_no_file_is_neither_waited_for_nor_read(single: Path, name: str, kind: str) -> None:
-    """Reading a pipe takes for ever, and a device more memory than there is."""
+def test_special_files_are_refused_and_not_read(single: Path, name: str, kind: str) -> None:
+    """Reading a pipe would block, and reading a device would not end."""
     path = single / name
     path.unlink(missing_ok=True)
     make: dict[str, Callable[[], None]] = {
@@ -282,21 +282,21 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(single: Path, name: str,
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"a":' * 100_000, b'{"a": ' + b"9" * 9999 + b"}"])
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
 def test_json_that_is_damaged_is_named(single: Path, name: str, content: bytes) -> None:
-    """Cut, no object, no text, nested without end, a number without end."""
+    """The error names the file: truncated JSON, no object, no UTF-8, too deeply nested, an overlong number."""
     (single / name).write_bytes(content)
     assert refusal(single).message.startswith(f"{name} of ")
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
 def test_a_tokenizer_that_is_damaged_is_refused(single: Path, name: str) -> None:
-    """When it is loaded, in one line."""
+    """Loading a model with an invalid tokenizer raises ModelError."""
     (single / name).write_text('{"version": "1.0", "model": {"type": "BPE"}, "added_tokens_decoder": 3}')
     with pytest.raises(ModelError, match="cannot be loaded"):
         loaded(single)
 
 
 def test_a_tokenizer_of_another_model_is_refused(single: Path) -> None:
-    """Its tokens have no embeddings, and looking them up would fail in the middle of an answer."""
+    """A token without an embedding is refused on tokenizing, before the lookup fails."""
 
     def change(tokenizer: dict[str, Any]) -> None:
         vocabulary = tokenizer["model"]["vocab"]
@@ -309,7 +309,7 @@ def test_a_tokenizer_of_another_model_is_refused(single: Path) -> None:
 
 
 def test_a_folder_without_a_tokenizer_is_refused(single: Path) -> None:
-    """Neither in one file nor in two."""
+    """Refuse a folder with neither tokenizer.json nor vocab.json and merges.txt."""
     (single / "tokenizer.json").unlink()
     (single / "merges.txt").unlink()
     assert "no tokenizer" in refusal(single).message
@@ -317,7 +317,7 @@ def test_a_folder_without_a_tokenizer_is_refused(single: Path) -> None:
 
 @pytest.fixture
 def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A model in the hub client's cache as it lies there: links to what is kept by checksum."""
+    """A model in the layout of the hub client's cache: a snapshot of links to blobs."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -334,13 +334,13 @@ def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_links_of_the_hubs_cache_are_followed(cached: Path) -> None:
-    """Where a file of the folder really lies is its own affair."""
+    """A snapshot whose files are links loads as a folder of files does."""
     assert checkpoints.locate("llava-ov-0.5b").folder == cached
     assert loaded(cached).family == "llava_video"
 
 
 def test_a_damaged_file_of_the_hub_is_fetched_again_by_name(cached: Path) -> None:
-    """The remedy is the command that does it."""
+    """The remedy is the `dycoke models pull` command with the hub id."""
     path = (cached / "model-00001-of-00002.safetensors").resolve()
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match="cut short") as caught:
@@ -349,10 +349,8 @@ def test_a_damaged_file_of_the_hub_is_fetched_again_by_name(cached: Path) -> Non
 
 
 @pytest.mark.parametrize("files", [None, 3, [], {}, {"a": None}, {"a": ["x"]}, {"a": "../x"}, {"a": "/dev/zero"}])
-def test_models_are_listed_whatever_their_indices_say(
-    cached: Path, files: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`models list` and `models path` say that it is not on this disk."""
+def test_models_with_invalid_indices_are_listed(cached: Path, files: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """`models list` and `models path` treat a model with an invalid index as not on this disk."""
     (cached / "model.safetensors.index.json").unlink()
     (cached / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     assert run(["models", "list", "--json"]) == 0
@@ -362,7 +360,7 @@ def test_models_are_listed_whatever_their_indices_say(
 
 
 def test_a_hundred_damaged_checkpoints_end_as_answers_or_in_one_line(tmp_path: Path) -> None:
-    """Nothing unexpected, nothing slow, and no memory but for what the files hold."""
+    """Every damaged checkpoint answers or is refused: no other errors, within the limits on time and memory."""
     whole = whole_models(tmp_path, ("qwen3_vl", "internvl"))
     tally = fuzz(seed=2026, count=112, whole=whole, folder=tmp_path)
     assert tally.failures == []

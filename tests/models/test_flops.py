@@ -1,4 +1,4 @@
-"""Arithmetic is counted as the paper does, and as it really runs."""
+"""FLOPs by the paper's formula equal its figures; exact FLOPs equal a count by hand and by torch."""
 
 import pytest
 import torch
@@ -19,14 +19,14 @@ QWEN_7B = TextShape(28, 3584, 18944, 28, 4, 128, 152064)
 
 @pytest.mark.parametrize(("k", "tera"), [(0.0, 41.42), (0.3, 30.77), (0.5, 24.18), (0.7, 17.94)])
 def test_the_papers_figures_come_out(k: float, tera: float) -> None:
-    """32 frames of 196 tokens, 100 new ones, the 7B model; the uncompressed run reads everything at every step."""
+    """32 frames of 196 tokens, 100 new tokens, the 7B model; the uncompressed run reads all tokens at every step."""
     visual = 32 * 196 * (1 + 3 * (1 - k)) / 4
     decode = visual * 0.3 if k else visual
     assert paper_flops(QWEN_7B, [visual] * 28, decode, 100) / 1e12 == pytest.approx(tera, abs=0.005)
 
 
 def test_layers_of_different_length_are_summed() -> None:
-    """By hand: 3 tokens in one layer, 1 in the other; two new tokens, each reading one visual token in both."""
+    """Count by hand: 3 tokens in one layer, 1 in the other; two new tokens, each reading one visual token in both."""
     first = 4 * 3 * 16 + 2 * 9 * 4 + 2 * 3 * 4 * 6
     second = 4 * 16 + 2 * 4 + 2 * 4 * 6
     steps = 2 * 2 * (4 * 16 + 2 * 4 * 6 + 2 * (4 + 4 * 3 / 2))
@@ -35,7 +35,7 @@ def test_layers_of_different_length_are_summed() -> None:
 
 
 def test_the_true_count_by_hand() -> None:
-    """Projections 32 + 16 + 16 + 32, SwiGLU 3 x 48: 240 a position and layer. A pair of positions: 16. A word: 80."""
+    """Projections 32 + 16 + 16 + 32 and SwiGLU 3 x 48: 240 per position and layer; query-key pair 16; new token 80."""
     prefill = 2 * (3 * 240 + (1 + 2 + 3) * 16)
     step = 2 * 240 + (4 + 2) * 16
     assert true_flops(SMALL, [3, 3], []) == prefill + 80
@@ -44,7 +44,7 @@ def test_the_true_count_by_hand() -> None:
 
 @pytest.mark.parametrize("method", [Full(), Dycoke()], ids=repr)
 def test_the_matrices_are_those_that_torch_sees(tiny: Llava, method: Method) -> None:
-    """Attention apart, torch's own counter says the same of a run, to the last operation."""
+    """Without attention, torch's counter returns exactly the same FLOPs for a run."""
     tokens = method.compress(tiny.encode(clip_frames()[:4].numpy()))
     prompt = tiny.prompt(tokens, tiny.question_ids("What?", [], 0.0), "packed")
     with FlopCounterMode(display=False) as counter:

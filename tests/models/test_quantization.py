@@ -1,6 +1,6 @@
-"""Weights in fewer bits: what it needs, what it leaves alone, and that the answers stay.
+"""Quantised weights: required libraries, unquantised modules, bytes, and answers compared with the unquantised model.
 
-The runs need torchao and bitsandbytes, of the extra `quant`; without them they are skipped.
+Runs need torchao and bitsandbytes, of the extra `quant`; without them they are skipped.
 """
 
 from importlib.util import find_spec
@@ -29,7 +29,7 @@ def load(name: str | None) -> Llava:
 
 @pytest.mark.parametrize("name", LIBRARY)
 def test_a_missing_library_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the extra that brings it, before anything is loaded."""
+    """The error names the library and the extra to install, before the model is loaded."""
     monkeypatch.setattr(quantization, "find_spec", lambda library: None)
     with pytest.raises(ModelError, match=f"--quantize {name} needs") as caught:
         load(name)
@@ -37,7 +37,7 @@ def test_a_missing_library_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_spreading_needs_accelerate_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each refusal says which of the two is missing."""
+    """The error names the missing requirement."""
     demo = checkpoints.locate("demo")
     with monkeypatch.context() as patched:
         patched.setattr(quantization, "find_spec", lambda library: None)
@@ -50,35 +50,35 @@ def test_spreading_needs_accelerate_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_quantised_checkpoint_is_not_quantised_again() -> None:
-    """Whatever quantised it is named."""
+    """The error names the checkpoint's quantisation method."""
     with pytest.raises(ModelError, match="quantised already \\(awq\\)"):
         quantization_config("int8", {"quantization_config": {"quant_method": "awq"}}, torch.float32)
 
 
 def test_a_broken_library_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is there and cannot be imported says why."""
+    """The error for an installed library that cannot be imported contains the reason."""
 
     def broken(library: str) -> None:
         raise OSError("libcudart.so.12: cannot open")
 
     monkeypatch.setattr(quantization, "find_spec", lambda library: True)
     monkeypatch.setattr(quantization, "import_module", broken)
-    with pytest.raises(ModelError, match="does not work here: libcudart"):
+    with pytest.raises(ModelError, match="cannot be imported: libcudart"):
         quantization_config("int8", {}, torch.float32)
 
 
 @pytest.mark.parametrize("name", LIBRARY)
 def test_transformers_knows_the_libraries_by_these_names(name: str) -> None:
-    """What it notes on a model is told from anything else, whether the library is installed or not."""
-    for method, told in ((QuantizationMethod(LIBRARY[name]), name), (QuantizationMethod.AWQ, None)):
+    """`quantized` recognises transformers' method of each library, installed or not, and no other method."""
+    for method, expected in ((QuantizationMethod(LIBRARY[name]), name), (QuantizationMethod.AWQ, None)):
         config = SimpleNamespace(quantization_config=SimpleNamespace(quant_method=method))
-        assert quantized(SimpleNamespace(config=config)) == told
+        assert quantized(SimpleNamespace(config=config)) == expected
 
 
-@pytest.mark.filterwarnings("default")  # of the libraries
+@pytest.mark.filterwarnings("default")  # the libraries warn
 @pytest.mark.parametrize("name", LIBRARY)
 def test_the_demo_answers_mostly_as_before(name: str) -> None:
-    """Its language model is smaller by what the arithmetic says, the rest is as it was, and so are most answers."""
+    """The quantised demo has the computed bytes, an unchanged vision tower and head, and 75% of the same answers."""
     if find_spec(LIBRARY[name]) is None:
         pytest.skip(f"{LIBRARY[name]} is not installed")
     from dycoke_cli.config.settings import Settings

@@ -1,4 +1,4 @@
-"""Sizes by arithmetic are the sizes of the models."""
+"""Computed parameter counts and weight bytes equal those of the models and their files."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGener
 from dycoke_cli.models.families.original_llava import SIGLIP_SO400M
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.names import DEMO, HUB_IDS
-from dycoke_cli.models.sizes import KNOWN, Sizes, VisionShape, llava_sizes, stored_sizes
+from dycoke_cli.models.sizes import KNOWN, SiglipShape, Sizes, llava_sizes, stored_sizes
 from tests.conftest import golden_model
 
 TEXTS = {
@@ -24,7 +24,7 @@ TEXTS = {
 
 
 def counted(model: nn.Module) -> Sizes:
-    """Count a model's parameters where they are."""
+    """Count the parameters of a model's modules."""
     layers = model.model.language_model.layers  # type: ignore[union-attr]
     matrices = [module.weight for module in layers.modules() if isinstance(module, nn.Linear)]  # type: ignore[union-attr]
     linear = sum(weight.numel() for weight in matrices)
@@ -34,7 +34,7 @@ def counted(model: nn.Module) -> Sizes:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_arithmetic_is_that_of_the_real_modules(name: str) -> None:
-    """The whole network, built without memory, has as many numbers, and as many in what quantisation shrinks."""
+    """The model, built on the meta device, has the computed counts of parameters, quantised ones included."""
     text = TEXTS[name]
     vision = {**SIGLIP_SO400M, "num_hidden_layers": 26, "vision_use_head": False}
     config = LlavaOnevisionConfig(
@@ -47,7 +47,7 @@ def test_the_arithmetic_is_that_of_the_real_modules(name: str) -> None:
 
 
 def test_72b_differs_from_7b_only_in_its_shape() -> None:
-    """A different sum over the same modules: per layer, from Qwen2's description."""
+    """An independent sum per layer, from Qwen2's description."""
     hidden, m, layers, keys = 8192, 29568, 80, 1024
     layer = 2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * m + hidden + 2 * keys + 2 * hidden
     rest = 2 * 152064 * hidden + hidden + (1152 * hidden + hidden) + (hidden * hidden + hidden) + hidden
@@ -55,20 +55,20 @@ def test_72b_differs_from_7b_only_in_its_shape() -> None:
 
 
 def test_every_llava_has_a_size() -> None:
-    """`dycoke models list` leaves no question mark at them."""
+    """`dycoke models list` has a size for each LLaVA model."""
     assert {name for name in HUB_IDS if name.startswith("llava")} <= set(KNOWN)
 
 
 @pytest.mark.parametrize("name", ["tiny-ov", "tiny-ov-tied", "tiny-video"])
 def test_files_tell_the_same_as_the_loaded_model(name: str) -> None:
-    """From headers alone: one file or shards, tied or not."""
+    """Counts from file headers equal those of the loaded model: one file or shards, tied or not."""
     from tests.conftest import GOLDEN
 
     assert stored_sizes(GOLDEN / "checkpoints" / name) == counted(golden_model(name).model)
 
 
 def test_bytes_of_each_format() -> None:
-    """int8 has a scale for each row, int4 a float32 for 64 weights; the rest keeps its format."""
+    """int8 has one scale per row, int4 one float32 scale per 64 weights; other parameters keep their format."""
     sizes = Sizes(linear=6400, rows=100, other=50)
     assert sizes.weight_bytes(2) == 2 * 6450
     assert sizes.weight_bytes(2, "int8") == 6400 + 2 * 150
@@ -76,10 +76,10 @@ def test_bytes_of_each_format() -> None:
 
 
 def test_the_demo_is_a_llava_too() -> None:
-    """Its files agree with the arithmetic over its own configuration."""
+    """The demo's files have the counts computed from its configuration."""
     config = LlavaOnevisionConfig.from_pretrained(DEMO)
     vision = config.vision_config
-    shape = VisionShape(
+    shape = SiglipShape(
         vision.num_hidden_layers, vision.hidden_size, vision.intermediate_size, vision.image_size, vision.patch_size
     )
     tied = bool(config.tie_word_embeddings)

@@ -36,7 +36,7 @@ def test_rows_are_answered_as_alone(tiny: Llava, name: str) -> None:
     method = make_method(name, {})
     together = BatchSession(tiny, method, SETTINGS).answers(ROWS, trace=True)
     for row, ours in zip(ROWS, together, strict=True):
-        (alone,) = Session(tiny, row.clip, method, SETTINGS).answers([row.question], Callbacks(), trace=True)
+        (alone,) = Session(tiny, row.video, method, SETTINGS).answers([row.question], Callbacks(), trace=True)
         assert counted(ours) == counted(alone)
         assert ours.trace is not None
         assert alone.trace is not None
@@ -51,7 +51,7 @@ def test_sampling_and_a_budget_hold_in_a_batch(tiny: Llava) -> None:
     method = make_method("dycoke", {})
     together = BatchSession(tiny, method, settings).answers(ROWS)
     for row, ours in zip(ROWS, together, strict=True):
-        (alone,) = Session(tiny, row.clip, method, settings).answers([row.question], Callbacks())
+        (alone,) = Session(tiny, row.video, method, settings).answers([row.question], Callbacks())
         assert counted(ours) == counted(alone)
 
 
@@ -105,7 +105,7 @@ def test_windows_are_compressed_as_they_come(
 ) -> None:
     """Tokens, places, survivors and features are those of compressing the whole video; only windows are ever held."""
     monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", 8)
-    method, frames, seen = make_method(name, {}), clip(count).frames.pixels, list[tuple[int, int]]()
+    method, frames, seen = make_method(name, {}), clip(count).clip.frames.pixels, list[tuple[int, int]]()
     ours = encode_compressed(tiny, frames, method, lambda done, total: seen.append((done, total)))
     wanted = method.compress(tiny.encode(frames))
     assert ours.grid == wanted.grid

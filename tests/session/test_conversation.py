@@ -18,9 +18,9 @@ from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import BEFORE, Llava
 from dycoke_cli.session.conversation import HEADROOM, Conversation, Turn
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.tokens import Prompt
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames
 from tests.engine.reference import Stage2, Vector, forward
@@ -36,7 +36,7 @@ def session(model: Llava, method: Method, count: int = 8, settings: Settings = S
     info = VideoInfo("clip", 16.0, 1.0, 16, 120, 90, "pyav", "test")
     numbers = tuple(range(count))
     frames = Frames(np.asarray(clip_frames()[:count]), numbers, tuple(map(float, numbers)), info)
-    return Session(model, Clip.of(frames, None, None, 0.25), method, settings)
+    return Session(model, Video.of(frames, decode_s=0.25), method, settings)
 
 
 def conversation(model: Llava, method: Method, count: int = 8, settings: Settings = SETTINGS) -> Conversation:

@@ -15,7 +15,9 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import pipeline
 from dycoke_cli.session.ask import Outcome, ask
+from dycoke_cli.session.frame_request import sampling_of, shortfalls
 from dycoke_cli.video import worker_process as child_module
+from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.video.clips import clip, worker_after
 from tests.video.test_frame_buffer import REFUTED, SLOW
@@ -142,11 +144,11 @@ def test_fewer_frames_than_asked_for_are_told_of_with_the_reason(
     settings: dict[str, Any], taken: int, told: list[str]
 ) -> None:
     """A rate above the video's own, a limit, a video that has no more; what is as asked is not worth a word."""
-    wanted = pipeline.sampling_of(Settings(**settings), default_frames=16)
+    wanted = sampling_of(Settings(**settings), default_frames=16)
     chosen = wanted.choose(np.arange(200) / 25, 8.0)
     assert len(chosen) == taken
     info = VideoInfo("v.mp4", 8.0, 25.0, 200, 64, 48, "pyav", "asked for")
     frames = Frames(None, tuple(chosen.tolist()), tuple((chosen / 25).tolist()), info)
-    lines = list(pipeline.shortfalls(frames, Settings(**settings), wanted, 8.0))
+    lines = list(shortfalls(Clip.of(frames), Settings(**settings), wanted))
     assert len(lines) == len(told), lines
     assert all(words in line for words, line in zip(told, lines, strict=True))

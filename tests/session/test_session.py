@@ -13,6 +13,7 @@ from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import out_of_memory_explained
 from dycoke_cli.video.clip import Clip
@@ -23,11 +24,11 @@ QUESTIONS = ["What happens?", "What happens in the end?", "colour?"]
 SETTINGS = Settings(max_new_tokens=10)
 
 
-def clip(count: int = 8) -> Clip:
+def clip(count: int = 8) -> Video:
     info = VideoInfo("clip", 16.0, 1.0, 16, 120, 90, "pyav", "test")
     numbers = tuple(range(count))
     frames = Frames(np.asarray(clip_frames()[:count]), numbers, tuple(map(float, numbers)), info)
-    return Clip.of(frames, None, None, 0.25)
+    return Video.of(frames, decode_s=0.25)
 
 
 def answers(model: Llava, method: Method, questions: list[str], trace: bool = False) -> list[Answer]:
@@ -180,8 +181,7 @@ def test_text_streams_as_the_answer(tiny: Llava) -> None:
 
 def test_a_window_is_a_video_of_its_own() -> None:
     """Times start at the window, and its end is the video's at most."""
-    frames = clip().frames
-    window = Clip.of(frames, "0:02", "1:00", 0.0)
+    window = Clip.of(clip().clip.frames, "0:02", "1:00")
     assert window.seconds[:3] == (-2.0, -1.0, 0.0)
     assert window.duration_s == 14.0
 

@@ -1,4 +1,4 @@
-"""Free memory is what the machine has, and no more than control groups leave."""
+"""Free memory of a CPU: MemAvailable, within the limits of control groups; of CUDA devices: free and unallocated."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ KIB = 1024
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine with 50 KiB available, of which nothing else is known."""
-    for name, path in (("_MACHINE", "meminfo"), ("_OWN_GROUPS", "cgroup"), ("_GROUPS", "groups")):
+    """A machine with 50 KiB available and no control groups."""
+    for name, path in (("_MEMINFO", "meminfo"), ("_OWN_GROUPS", "cgroup"), ("_GROUPS", "groups")):
         monkeypatch.setattr(free_memory, name, tmp_path / path)
     (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
     return tmp_path
@@ -33,7 +33,7 @@ V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
 def test_without_limits_it_is_what_linux_calls_available(machine: Path) -> None:
-    """A group without a limit, or with one above the machine's memory, changes nothing."""
+    """A group without a limit, or with a limit above the machine's memory, has no effect."""
     assert known_free_bytes(CPU) == free_bytes(CPU) == 50 * KIB
     (machine / "cgroup").write_text("5:cpu:/\n4:memory:/\n0::/\n")
     group(machine / "groups", V2, "max", 1)
@@ -43,22 +43,22 @@ def test_without_limits_it_is_what_linux_calls_available(machine: Path) -> None:
 
 @pytest.mark.parametrize("place", ["", "a", "a/b"])
 def test_the_tightest_group_counts(machine: Path, place: str) -> None:
-    """In a container the machine's memory is not one's own: of this group and all above it, whatever is left least."""
+    """The least headroom of the process's group and all groups above it is the free memory."""
     (machine / "cgroup").write_text("0::/a/b\n")
     group(machine / "groups", V2, str(90 * KIB), 1 * KIB)
     group(machine / "groups" / place, V2, str(20 * KIB), 9 * KIB)
     assert known_free_bytes(CPU) == 11 * KIB
 
 
-def test_a_path_of_the_host_leaves_the_root(machine: Path) -> None:
-    """A container's groups are known there by names that are not there inside."""
+def test_only_the_root_group_counts_for_a_path_of_the_host(machine: Path) -> None:
+    """/proc/self/cgroup of a container may contain paths of the host, which do not exist inside it."""
     (machine / "cgroup").write_text("4:memory:/docker/0123\n0::/\n")
     group(machine / "groups" / "memory", V1, str(20 * KIB), 9 * KIB, "total_active_file 1024\ninactive_file 99\n")
     assert known_free_bytes(CPU) == 12 * KIB
 
 
-def test_copies_of_files_are_free(machine: Path) -> None:
-    """A model that was just read fills the group's memory with pages that go when they are wanted; never below zero."""
+def test_page_cache_is_free(machine: Path) -> None:
+    """Page cache, as of a model just read, counts as free; the result is never negative."""
     (machine / "cgroup").write_text("0::/\n")
     group(machine / "groups", V2, str(20 * KIB), 19 * KIB, "anon 1\nactive_file 2048\ninactive_file 4096\n")
     assert known_free_bytes(CPU) == 7 * KIB
@@ -66,8 +66,8 @@ def test_copies_of_files_are_free(machine: Path) -> None:
     assert known_free_bytes(CPU) == 0
 
 
-def test_where_nobody_tells_half_of_the_machine_is_assumed(machine: Path) -> None:
-    """A check has then nothing to hold against; what needs a number gets one."""
+def test_without_meminfo_half_of_the_machine_is_assumed(machine: Path) -> None:
+    """known_free_bytes returns None; free_bytes returns an assumption."""
     (machine / "meminfo").unlink()
     assert known_free_bytes(CPU) is None
     assert free_bytes(CPU) > 2**20
@@ -75,7 +75,7 @@ def test_where_nobody_tells_half_of_the_machine_is_assumed(machine: Path) -> Non
 
 @pytest.mark.gpu
 def test_all_cuda_devices_have_what_each_has() -> None:
-    """Memory that this process holds and does not use counts as free."""
+    """Memory that this process has reserved but not allocated counts as free."""
     device, every = torch.device("cuda"), range(torch.cuda.device_count())
     before = free_bytes(device)
     held = torch.empty(2**28, dtype=torch.uint8, device=device)

@@ -1,4 +1,4 @@
-"""The output file: nothing kept is lost, and nothing of others is touched."""
+"""JSON Lines output: no record is lost, and content in other formats is never changed."""
 
 import json
 import os
@@ -21,8 +21,8 @@ def kept(path: Path) -> dict[str, Record]:
         return dict(output.records)
 
 
-def test_the_ledger_keeps_what_it_is_given(tmp_path: Path) -> None:
-    """A line each, there at once, read back equal; the last of a key counts."""
+def test_records_are_read_back_equal(tmp_path: Path) -> None:
+    """Each record is one line, written at once; the last line of a key counts."""
     path = tmp_path / "out.jsonl"
     with JsonlOutput(path, ANSWERS) as output:
         output.add(record("1", None))
@@ -34,7 +34,7 @@ def test_the_ledger_keeps_what_it_is_given(tmp_path: Path) -> None:
 
 
 def test_any_torn_last_line_is_repaired(tmp_path: Path) -> None:
-    """Cut at any byte, the whole lines stay, the rest goes, and what is added later stands on a line of its own."""
+    """A file cut at any byte keeps its complete lines and loses the rest; a later record is on its own line."""
     path = tmp_path / "out.jsonl"
     with JsonlOutput(path, ANSWERS) as output:
         output.add(record("1"))
@@ -54,7 +54,7 @@ def test_any_torn_last_line_is_repaired(tmp_path: Path) -> None:
     "content", [b"my notes", b"my notes\n", b'{"video": "a"}\n', b'{"schema": 2, "key": "1"}\n', b"[]\n", b"\xff\n"]
 )
 def test_files_of_others_are_left_alone(tmp_path: Path, content: bytes) -> None:
-    """A question file, notes or a record of another version: refused with its line, and not one byte changed."""
+    """A question file, notes or a record of another version raises UsageError with the line, and stays unchanged."""
     path = tmp_path / "out.jsonl"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="line 1 is no record"):
@@ -63,7 +63,7 @@ def test_files_of_others_are_left_alone(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
-    """Only the end can be torn by us; anything else is for the user to see."""
+    """An interrupted run truncates only the last line; damage elsewhere is an error."""
     path = tmp_path / "out.jsonl"
     with JsonlOutput(path, ANSWERS) as output:
         output.add(record("1"))
@@ -75,14 +75,14 @@ def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [".", "/dev/null", "no/such/folder/out.jsonl"])
 def test_an_output_that_cannot_be_written(tmp_path: Path, place: str) -> None:
-    """Said before the work."""
+    """The error is raised when the output is opened."""
     with pytest.raises(UsageError, match=r"cannot be written|is no file"):
         kept(tmp_path / place)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
-def test_a_full_disk_is_told_of_and_costs_no_kept_answer(tmp_path: Path) -> None:
-    """A line that does not fit is an error; the next run drops its beginning and keeps the others."""
+def test_a_full_disk_is_an_error_and_loses_no_record(tmp_path: Path) -> None:
+    """A line that does not fit raises UsageError; the next run removes its beginning and keeps the other lines."""
     import resource
 
     path = tmp_path / "out.jsonl"
@@ -101,15 +101,15 @@ def test_a_full_disk_is_told_of_and_costs_no_kept_answer(tmp_path: Path) -> None
     assert {"1", "3"} <= set(kept(path))
 
 
-def test_without_a_file_nothing_is_kept() -> None:
-    """The output of a run without --output lives as long as the run."""
+def test_without_a_path_records_stay_in_memory() -> None:
+    """A run without --output holds its records until it ends."""
     with JsonlOutput(None, ANSWERS) as output:
         output.add(record("1"))
         assert set(output.records) == {"1"}
 
 
 def test_a_kept_answer_is_scored_by_the_file_as_it_is_now() -> None:
-    """The answer is the model's; right or wrong is the question file's."""
+    """A stored answer is compared with the current question file."""
     question = Question("b.mp4", Path("b.mp4"), "q?", ("blue",), (), "hue")
     again = record().about(question, "dycoke:k=0.7")
     assert (again.answer, again.correct, again.expected, again.type) == ("red", False, ("blue",), "hue")
@@ -117,8 +117,8 @@ def test_a_kept_answer_is_scored_by_the_file_as_it_is_now() -> None:
     assert record(correct=None).about(question, "dycoke").correct is None
 
 
-def test_the_output_of_a_run_is_its_own(tmp_path: Path) -> None:
-    """A second run is refused and told who writes; afterwards the file is free, and no lock is left behind."""
+def test_an_output_in_use_is_refused(tmp_path: Path) -> None:
+    """A second run gets an error that names the first; after the first ends, no lock file remains."""
     path = tmp_path / "out.jsonl"
     with JsonlOutput(path, ANSWERS) as output:
         output.add(record("1"))
@@ -130,7 +130,7 @@ def test_the_output_of_a_run_is_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_killed_run_leaves_its_output_free(tmp_path: Path) -> None:
-    """The lock is the process's: what was killed holds nothing, though its lock file is still there."""
+    """A killed process holds no lock, although its lock file remains."""
     path = tmp_path / "out.jsonl"
     code = (
         "import os, sys, pathlib, signal; from dycoke_cli.system.file_lock import FileLock; "
@@ -143,7 +143,7 @@ def test_a_killed_run_leaves_its_output_free(tmp_path: Path) -> None:
 
 
 def test_compacting_leaves_one_line_for_each_name(tmp_path: Path) -> None:
-    """The file is replaced as a whole, keeps its rights, and takes more lines afterwards."""
+    """The file is replaced atomically, keeps its permissions, and accepts more lines."""
     path = tmp_path / "out.jsonl"
     with JsonlOutput(path, ANSWERS) as output:
         for key in ("1", "2", "1", "3"):
@@ -157,8 +157,8 @@ def test_compacting_leaves_one_line_for_each_name(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
-    """A file name may hold any byte; its line is JSON all the same and gives the name back."""
+def test_file_names_that_are_not_unicode_are_kept(tmp_path: Path) -> None:
+    """A file name may contain any byte; its line is JSON and decodes to the same name."""
     path, name = tmp_path / "out.jsonl", os.fsdecode(b"caf\xe9 \n.mp4")
     with JsonlOutput(path, ANSWERS) as output:
         output.add(record("1", video=name))

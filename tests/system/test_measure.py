@@ -1,4 +1,4 @@
-"""A peak is what a run needs, whatever ran before it."""
+"""Peak memory of a run does not depend on earlier runs."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from dycoke_cli.system.measure import PeakMemory
 
-PIECES, PIECE = 4000, 20_000  # 80 MB in pieces that an allocator keeps when they are freed
+PIECES, PIECE = 4000, 20_000  # 80 MB in pieces small enough that malloc keeps them when they are freed
 
 
 def work() -> int:
@@ -14,12 +14,12 @@ def work() -> int:
 
 
 def test_the_second_run_needs_as_much_as_the_first() -> None:
-    """Memory that an earlier run has freed is counted again for the next one."""
-    peak, seen = PeakMemory(torch.device("cpu")), []
+    """Memory that an earlier run has freed counts again in the next run."""
+    peak, peaks = PeakMemory(torch.device("cpu")), []
     if peak.start is None:
-        pytest.skip("this system does not tell a process's peak")
+        pytest.skip("this system does not report a process's peak")
     for _ in range(3):
         peak.restart()
         work()
-        seen.append(peak.above_start)
-    assert min(seen) > 0.9 * PIECES * PIECE
+        peaks.append(peak.above_start)
+    assert min(peaks) > 0.9 * PIECES * PIECE

@@ -1,4 +1,4 @@
-"""The parts of a run are noted when they begin and end, and what was taken back is not."""
+"""Begin and end of the parts of a run, the start-up time, and discarded parts."""
 
 import time
 
@@ -7,7 +7,7 @@ from dycoke_cli.system.timeline import Timeline
 
 
 def test_a_part_ends_where_the_next_begins() -> None:
-    """Naming the part that already runs changes nothing; an empty name begins none."""
+    """Naming the current part again has no effect; an empty name begins none."""
     spans = Timeline()
     for name in ("vision", "vision", "prefill", "", "decode", ""):
         spans.phase(name)
@@ -16,8 +16,8 @@ def test_a_part_ends_where_the_next_begins() -> None:
     assert 0 <= vision.begin_s <= vision.end_s == prefill.begin_s <= prefill.end_s <= decode.begin_s <= decode.end_s
 
 
-def test_waiting_for_frames_is_not_the_towers_work() -> None:
-    """What ran beside it comes in the order of its beginning; only the tower waits, and never less than nothing."""
+def test_waiting_for_frames_is_not_busy_time() -> None:
+    """Spans are ordered by begin; waiting reduces the busy time of vision only, never below zero."""
     spans = Timeline()
     spans.add("vision", spans.began + 1, spans.began + 4)
     spans.add("decode_video", spans.began, spans.began + 3)
@@ -27,10 +27,10 @@ def test_waiting_for_frames_is_not_the_towers_work() -> None:
 
 
 def test_the_start_ends_with_the_first_frames() -> None:
-    """Not with a part that is no looking, not with a beginning, and not with later frames."""
-    heard: list[int] = []
+    """Neither another step, nor progress of 0 frames, nor later frames set the start-up time."""
+    forwarded: list[int] = []
     spans = Timeline()
-    callbacks = spans.recording(Callbacks(progress=lambda what, done, total: heard.append(done)))
+    callbacks = spans.recording(Callbacks(progress=lambda what, done, total: forwarded.append(done)))
     callbacks.progress("Loading", 1, 1)
     callbacks.phase("vision")
     callbacks.progress("Looking", 0, 8)
@@ -41,19 +41,7 @@ def test_the_start_ends_with_the_first_frames() -> None:
     time.sleep(0.002)
     callbacks.progress("Looking", 8, 8)
     assert spans.startup is first
-    assert heard == [1, 0, 4, 8]
+    assert forwarded == [1, 0, 4, 8]
     callbacks.phase("")
     spans.known(0.0, 1.5)
     assert (spans.startup.wall_s, spans.startup.decoder_cpu_s) == (first.wall_s, 1.5)
-
-
-def test_what_was_taken_back_is_forgotten() -> None:
-    """Neither the part that ran nor the first frames count."""
-    spans = Timeline()
-    spans.recording(Callbacks()).phase("vision")
-    spans.recording(Callbacks()).progress("Looking", 4, 8)
-    spans.forget()
-    assert spans.startup is None
-    spans.phase("prefill")
-    spans.phase("")
-    assert [span.name for span in spans.known(0.0, 0.0)] == ["prefill"]

@@ -1,4 +1,4 @@
-"""A few scenes, a tokenizer and an untrained model, made once."""
+"""Scenes, timelines, a tokenizer and an untrained model, shared by the tests."""
 
 from __future__ import annotations
 

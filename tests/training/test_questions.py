@@ -1,4 +1,4 @@
-"""Questions: every answer is true, none can be guessed, descriptions can be scored."""
+"""Questions have true answers, no answer is too frequent, and descriptions are scored by facts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tests.training.answer_checker import is_true
 from tests.training.conftest import SIXTEEN
-from tests.training.oracle import is_true
 from training.facts import facts, score_description
 from training.questions import KINDS, TRAIN_QUOTA, ask
 from training.samples import samples
@@ -43,7 +43,7 @@ def test_no_answer_can_be_guessed(timelines):
     assert answers["event"]["nothing"] < 0.12 * answers["event"].total()
 
 
-def test_what_is_looked_at_decides_what_happens():
+def test_occurrences_depend_on_the_sampled_frames():
     thing = Thing("ball", "red", 0.3, (0.5, 0.5), event=Event("enter", 0.5, 2.0))
     scene = Scene((thing,), (16, 9), "grey")
     forwards, backwards = Timeline.of(scene, SIXTEEN), Timeline.of(scene, SIXTEEN[::-1])
@@ -65,7 +65,7 @@ def test_a_true_description_has_every_fact_right(timelines):
     for timeline in timelines:
         if timeline.ordered:
             score = score_description(description(timeline), timeline)
-            assert (score.right, score.told, score.invented) == (1.0, 1.0, False)
+            assert (score.precision, score.recall, score.invented) == (1.0, 1.0, False)
 
 
 def test_wrong_and_missing_facts_count():
@@ -83,8 +83,8 @@ def test_wrong_and_missing_facts_count():
         ("blue cube", "moves left"),
     }
     score = score_description(said, timeline)
-    assert score.right == 2 / 5
-    assert score.told == 2 / 5
+    assert score.precision == 2 / 5
+    assert score.recall == 2 / 5
     assert score.invented
     assert not score_description(said.replace("green", "blue"), timeline).invented
-    assert score_description("something strange", timeline).right == 0
+    assert score_description("something strange", timeline).precision == 0

@@ -1,4 +1,4 @@
-"""The shipped sample videos and the shipped model are what the code makes."""
+"""The shipped sample videos and their questions match the code; the shipped model loads."""
 
 from __future__ import annotations
 

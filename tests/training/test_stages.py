@@ -1,4 +1,4 @@
-"""The maths that trains the demo model: packing, dropping, hints, the optimiser, and going on after a stop."""
+"""Training of the demo model: packing, token dropping, auxiliary heads, the optimiser, and resuming."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from transformers import LlavaOnevisionForConditionalGeneration
 from training import batches, language
 from training.batches import TokenPool, choose_moments, drop_tokens, frame_count, sample_batch
 from training.heads import Heads, as_tensors
-from training.labels import TOLD, WHERE
-from training.language import Course, make_hints, train_language
+from training.labels import POSITION_LABELS, TOKEN_LABELS
+from training.language import Phase, make_auxiliary_heads, train_language
 from training.model import build_model, frame_tokens, save_model
 from training.muon import orthogonalise
 from training.packing import pack_questions, packed_logits, read_video
@@ -41,7 +41,7 @@ def test_the_tokenizer_ignores_case_and_ends_answers(tokenizer):
 
 
 @torch.no_grad()
-def test_packed_questions_score_as_if_asked_alone(model, tokenizer, timelines):
+def test_packed_questions_have_the_logits_of_single_ones(model, tokenizer, timelines):
     questions = ask(timelines[0], np.random.default_rng(0), TRAIN_QUOTA)[:4]
     video = torch.randn(1, 72, model.config.text_config.hidden_size)
 
@@ -53,7 +53,7 @@ def test_packed_questions_score_as_if_asked_alone(model, tokenizer, timelines):
 
 
 @torch.no_grad()
-def test_training_sees_what_the_stock_forward_sees(model, tokenizer):
+def test_packed_logits_equal_the_stock_forward(model, tokenizer):
     question = Question("what colour is the cube?", "red", "colour")
     pixels = torch.rand(1, 2, 3, 96, 96) * 2 - 1
     video = [tokenizer.token_to_id("<video>")] * (2 * 36 + 1)
@@ -103,15 +103,15 @@ def test_a_batch_holds_labels_for_every_token(pool, tokenizer, monkeypatch):
     monkeypatch.setattr(batches, "BATCH", {24: 3})
     for seed in range(6):
         batch = sample_batch(tokenizer, (pool, pool), TRAIN_QUOTA, 4, np.random.default_rng(seed))
-        assert set(batch.labels) == {*TOLD, *WHERE}
+        assert set(batch.labels) == {*TOKEN_LABELS, *POSITION_LABELS}
         assert all(label.shape == batch.tokens.shape[:2] for label in batch.labels.values())
         assert len(batch.pack.ids) == 3
 
 
-def test_heads_learn_what_the_tokens_hold_and_skip_what_is_not_said():
+def test_heads_learn_labels_and_skip_undefined_ones():
     torch.manual_seed(0)
     heads = Heads(("happened", "way_x"), 4)
-    tokens = torch.nn.functional.normalize(torch.randn(64, 4), dim=-1) * 2  # the heads take out a token's length
+    tokens = torch.nn.functional.normalize(torch.randn(64, 4), dim=-1) * 2  # the heads normalise tokens
     truth = {"happened": (tokens[:, 0] > 0).float(), "way_x": tokens[:, 1].clone()}
     truth["way_x"][:32] = torch.nan
     optimiser = torch.optim.Adam(heads.parameters(), lr=0.1)
@@ -133,7 +133,7 @@ def test_orthogonalised_matrices_have_even_singular_values():
     assert values.max() < 1.4
 
 
-def test_training_goes_on_where_it_stopped(pool, tokenizer, tmp_path, monkeypatch):
+def test_training_resumes_from_its_checkpoint(pool, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "BATCH", {24: 2})
     monkeypatch.setattr(language, "CHECKPOINT_EVERY", 1)
     monkeypatch.setattr(language, "cosine", lambda step, steps, warmup: 1.0)
@@ -143,8 +143,10 @@ def test_training_goes_on_where_it_stopped(pool, tokenizer, tmp_path, monkeypatc
         run.mkdir()
         for stop in stops:
             trained = build_model(tokenizer)
-            course = Course("test", stop, {"exists": 2}, lengths=(2,))
-            train_language(trained, tokenizer, make_hints(0), (pool, pool), course, 0, run, lambda record: None)
+            phase = Phase("test", stop, {"exists": 2}, lengths=(2,))
+            train_language(
+                trained, tokenizer, make_auxiliary_heads(0), (pool, pool), phase, 0, run, lambda record: None
+            )
         ends.append(trained.model.language_model.norm.weight.detach().clone())
     torch.testing.assert_close(ends[0], ends[1])
 

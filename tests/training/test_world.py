@@ -1,4 +1,4 @@
-"""The rendered world: things keep apart, labels say what is shown, a seed always gives the same clip."""
+"""Rendered scenes: things do not overlap, labels match the frames, a seed always yields the same clip."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import SIXTEEN
-from training.exam import paper
-from training.frames import render, squash, token_owners, wear
-from training.labels import CLASSES, SEEN, TOLD, WHERE, clip_labels
+from training.frames import degrade, render, resize_frames, token_owners
+from training.labels import CLASSES, FRAME_LABELS, POSITION_LABELS, TOKEN_LABELS, clip_labels
 from training.pool import render_clip
 from training.questions import TEST_QUOTA
 from training.scenes import COLOURS, SHAPES, WORLDS, Event, Scene, Thing, half_extent, keep_apart, sample_scene
 from training.timeline import Timeline
+from training.unseen_clips import unseen_clip
 
 TWELFTHS = [step / 12 for step in range(13)]
 
 
 def test_a_seed_always_gives_the_same_clip_and_questions():
-    first, second = (paper(11, frames=3) for _ in range(2))
+    first, second = (unseen_clip(11, frames=3) for _ in range(2))
     assert np.array_equal(first.pixels, second.pixels)
     assert first.questions == second.questions
     assert {question.kind for question in first.questions} <= set(TEST_QUOTA)
     assert first.pixels.dtype == np.uint8
-    assert first.scene != paper(12, frames=3).scene
+    assert first.scene != unseen_clip(12, frames=3).scene
 
 
-def test_worlds_differ_in_what_they_are_named_for():
+def test_worlds_differ_in_difficulty():
     rng = np.random.default_rng(0)
     easy, hard = ([sample_scene(rng, WORLDS[name]) for _ in range(60)] for name in ("easy", "hard"))
     largest_hard = max(thing.diameter for scene in hard for thing in scene.things)
@@ -49,7 +49,7 @@ def test_every_backdrop_drifts_with_the_things(backdrop):
     thing = Thing("ball", "red", 0.3, (0.5, 0.5))
     scene = Scene((thing,), (1, 1), "grey", backdrop, drift=(0.1, -0.06))
     start, end = render(scene, (0.0, 1.0), 100, np.random.default_rng(0)).frames
-    # The camera's way is 10 pixels to one side and 6 to the other: what both frames show is the same.
+    # The camera moves 10 pixels horizontally and 6 vertically; the overlap of both frames is equal.
     assert np.array_equal(start[6:, :90], end[:-6, 10:])
 
 
@@ -59,20 +59,22 @@ def test_noise_differs_from_frame_to_frame():
     assert 4 < (first - second).std() < 12
 
 
-def test_codec_wear_keeps_the_picture(scenes):
+def test_degraded_frames_stay_close_to_the_originals(scenes):
     rng = np.random.default_rng(0)
     frames = render(scenes[0], (0.0, 1.0), 128, rng).frames
-    worn = wear(frames, rng)
-    assert worn.shape == frames.shape
-    assert worn.dtype == np.uint8
-    assert (squash(worn).float() - squash(frames).float()).abs().mean() < 30
+    degraded = degrade(frames, rng)
+    assert degraded.shape == frames.shape
+    assert degraded.dtype == np.uint8
+    assert (resize_frames(degraded).float() - resize_frames(frames).float()).abs().mean() < 30
 
 
 def test_a_token_belongs_to_the_thing_that_is_drawn_there(scenes):
     for scene in scenes[:40]:
         bare = Scene((), scene.aspect, scene.background, "flat")
         things = Scene(scene.things, scene.aspect, scene.background, "flat")
-        empty, drawn = (squash(render(one, (0.5,), 192, np.random.default_rng(0)).frames)[0] for one in (bare, things))
+        empty, drawn = (
+            resize_frames(render(one, (0.5,), 192, np.random.default_rng(0)).frames)[0] for one in (bare, things)
+        )
         changed = (drawn.int() - empty.int()).abs().amax(0) > 40
         share = changed.float().view(6, 16, 6, 16).mean((1, 3)).flatten().numpy()
         owned = token_owners(things, 0.5) >= 0
@@ -80,7 +82,7 @@ def test_a_token_belongs_to_the_thing_that_is_drawn_there(scenes):
         assert (share[owned] > 0).sum() >= 0.8 * owned.sum()
 
 
-def test_labels_tell_what_came_before():
+def test_labels_describe_earlier_frames():
     things = (
         Thing("ball", "red", 0.3, (0.25, 0.25), event=Event("move", 0.0, 1.0, (0.75, 0.25))),
         Thing("cube", "blue", 0.3, (0.25, 0.75), event=Event("turn", 0.5, 2.0, "green")),
@@ -90,9 +92,9 @@ def test_labels_tell_what_came_before():
     times = (0.0, 0.4, 1.0)
     owners = np.stack([token_owners(scene, time) for time in times])
     labels = clip_labels(scene, Timeline.of(scene, times), owners)
-    assert set(labels) == {*SEEN, *TOLD, *WHERE}
+    assert set(labels) == {*FRAME_LABELS, *TOKEN_LABELS, *POSITION_LABELS}
     assert all(label.shape == (3, 36) for label in labels.values())
-    start, end, cube, late = 7, 10, 25, 28  # the tokens that hold the centres
+    start, end, cube, late = 7, 10, 25, 28  # the tokens that contain the centres
     assert labels["shape"][2, end] == SHAPES.index("ball") + 1
     assert labels["way_x"][2, end] == pytest.approx(3)
     assert labels["way_y"][2, end] == pytest.approx(0)

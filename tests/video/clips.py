@@ -1,4 +1,4 @@
-"""The clips of tests/media, what they truly show, and worker processes that misbehave."""
+"""Access to the clips of tests/media and their ground truth, and commands for modified worker processes."""
 
 import sys
 from collections.abc import Callable
@@ -13,19 +13,19 @@ TRUTH = np.load(MEDIA / "truth.npz")
 
 
 def clip(name: str) -> Path:
-    """The path of a clip that is there."""
+    """Return the path of a clip, which must exist."""
     path = MEDIA / name
     assert path.is_file()
     return path
 
 
 def seconds(name: str) -> npt.NDArray[np.float64]:
-    """When each frame is shown, (frames,)."""
+    """Return the time of each frame in seconds, (frames,)."""
     return TRUTH[f"{name}/seconds"]
 
 
 def number(picture: npt.NDArray[np.uint8]) -> int | None:
-    """Reads the number drawn into a frame: 12 bits in row 1 of a grid of 14 x 10 cells, their complement in row 2."""
+    """Decode the number drawn into a frame: 12 bits in row 1 of a grid of 14 x 10 cells, their complement in row 2."""
     height, width = picture.shape[0] / 10, picture.shape[1] / 14
     grey = picture[: int(3 * height) + 1].mean(axis=2, dtype=np.float32)
 
@@ -41,7 +41,7 @@ def number(picture: npt.NDArray[np.uint8]) -> int | None:
 
 
 def corners(picture: npt.NDArray[np.uint8]) -> str:
-    """The colours of the four corners, in reading order: r, g, b or w."""
+    """Return the colours of the four corners, in reading order: r, g, b or w."""
     height, width = picture.shape[0] // 20, picture.shape[1] // 28
     found = ""
     for y in (height, -height - 1):
@@ -52,7 +52,7 @@ def corners(picture: npt.NDArray[np.uint8]) -> str:
 
 
 def looks_right(name: str, picture: npt.NDArray[np.uint8], second: float) -> bool:
-    """Whether a picture is the one that the clip shows at a time."""
+    """Return whether a picture is the frame of the clip at a time, by its number or its thumbnail."""
     place = int(np.abs(seconds(name) - second).argmin())
     if f"{name}/number" in TRUTH:
         upright = np.rot90(picture, -1) if name == "rot90.mp4" else picture
@@ -63,6 +63,6 @@ def looks_right(name: str, picture: npt.NDArray[np.uint8], second: float) -> boo
 
 
 def worker_after(prelude: str) -> Callable[[], list[str]]:
-    """A worker command that first runs a piece of code which changes the worker."""
+    """Return a `worker_command` that runs a piece of code before the worker, to patch it."""
     code = prelude + "\nfrom dycoke_cli.video.worker import main\nmain()"
     return lambda: [sys.executable, "-P", "-W", "ignore", "-c", code]

@@ -1,4 +1,4 @@
-"""Small clips made on the spot, and ffmpeg's own frames of any clip to compare with."""
+"""Generate small video clips, and decode clips with ffmpeg's defaults for comparison."""
 
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ RATE = 12
 
 
 def drawn(place, width, height):
-    """A picture with soft colours that move, and four corners of different colours."""
+    """Return a frame (height, width, 3) of soft moving colours with four corners of different colours."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     t = place * 0.2
     red = 110 + 60 * np.sin(6 * x / width + t)
@@ -24,7 +24,7 @@ def drawn(place, width, height):
 
 
 def numbered(place, width, height):
-    """A `drawn` picture with its place written into it, for `clips.number` to read."""
+    """Return a `drawn` frame with its place encoded in it, which `clips.number` decodes."""
     picture = drawn(place, width, height)
     rows, columns = (np.linspace(0, side, cells + 1).astype(int) for side, cells in ((height, 10), (width, 14)))
     for row in (1, 2):
@@ -52,7 +52,7 @@ def write(
     file_options=None,
     picture=drawn,
 ):
-    """Writes one stream of pictures; matrix, full (1: limited range, 2: full) and transfer as FFmpeg counts."""
+    """Write a video of one stream; matrix, full (1: limited range, 2: full) and transfer by FFmpeg's numbers."""
     with av.open(str(path), "w", format=container, options=file_options or {}) as file:
         stream = file.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
@@ -74,9 +74,9 @@ def write(
 
 
 def ffmpeg_frames(path, size=None):
-    """All frames of the best stream as ffmpeg gives them by default -> [(picture, seconds)], seconds from the first.
+    """Decode all frames of the best stream with ffmpeg's defaults -> [(picture, seconds since the first)].
 
-    size: width and height; without it all frames get the size of the first.
+    size: width and height; None: the size of the first frame.
     """
     shown = []
     with av.open(str(path)) as container:
@@ -107,7 +107,7 @@ def _graph(size, width, height, pixels, matrix, full):
 
 
 def psnr(one, other):
-    """How alike two pictures are, in dB."""
+    """Return the peak signal-to-noise ratio of two pictures, in dB; higher is more similar."""
     assert one.shape == other.shape
     error = float(((one.astype(np.float64) - other) ** 2).mean())
     return np.inf if error == 0 else 10 * np.log10(255**2 / error)

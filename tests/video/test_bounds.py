@@ -1,4 +1,4 @@
-"""A file gets at no other file and no network, and fills neither memory nor time."""
+"""Decoding accesses no other file and no network, and is bounded in memory and time."""
 
 import os
 import socket
@@ -57,7 +57,7 @@ def test_no_network_is_reached(name, decoder, tmp_path):
 
 @pytest.mark.parametrize("name", PLAYLISTS)
 def test_no_other_file_is_opened(name, reader, tmp_path):
-    """Whoever opened this pipe would hang; and a video that is named by its full path is not shown either."""
+    """Opening the pipe would hang; a video named by its full path is not decoded either."""
     os.mkfifo(tmp_path / "other.ts")
     for target in ("other.ts", str(clip("h264.ts")), f"file:{clip('h264.ts')}"):
         (tmp_path / name).write_text(PLAYLISTS[name].format(target))
@@ -68,7 +68,7 @@ def test_no_other_file_is_opened(name, reader, tmp_path):
 
 
 def test_an_mp4_that_keeps_its_frames_elsewhere_gets_none(reader, tmp_path):
-    """QuickTime may refer to the data of another file; the reference here is a full path to good frames."""
+    """QuickTime files may refer to data in another file; here the reference is the full path of a valid video."""
     write(tmp_path / "good.mov", size=(64, 48))
     content = (tmp_path / "good.mov").read_bytes()
     here = content.index(b"dref")
@@ -83,7 +83,7 @@ def test_an_mp4_that_keeps_its_frames_elsewhere_gets_none(reader, tmp_path):
         changed[at : at + 4] = struct.pack(">I", struct.unpack(">I", changed[at : at + 4])[0] + grown)
     start = changed.index(b"mdat") + 4
     moov = changed.index(b"moov") - 4
-    changed[start:moov] = bytes(moov - start)  # the frames are there no more
+    changed[start:moov] = bytes(moov - start)  # remove the frames from this file
     (tmp_path / "refers.mov").write_bytes(changed)
     with pytest.raises(VideoError, match="not one frame of it can be decoded"):
         reader.submit(tmp_path / "refers.mov", EIGHT).result()
@@ -96,11 +96,11 @@ def test_both_reasons_are_told_where_both_decoders_refuse(reader, tmp_path):
     (tmp_path / "hollow.mp4").write_bytes(content)
     with pytest.raises(VideoError) as caught:
         reader.submit(tmp_path / "hollow.mp4", EIGHT).result()
-    told = caught.value.message
+    message = caught.value.message
     assert caught.value.reason == "no_frames"
-    assert "PyAV says 'Invalid data found when processing input'" in told
-    assert "decord says '" in told
-    assert "\n" not in told
+    assert "PyAV says 'Invalid data found when processing input'" in message
+    assert "decord says '" in message
+    assert "\n" not in message
     assert caught.value.remedy
     with VideoReader("pyav") as pyav, pytest.raises(VideoError) as caught:
         pyav.submit(tmp_path / "hollow.mp4", EIGHT).result()
@@ -120,7 +120,7 @@ def test_frames_too_large_to_be_true_are_refused_before_they_are_made(side, read
 
 @pytest.mark.parametrize("what", ["bytearray(6 << 30)", "__import__('numpy').ones(6 << 27)"])
 def test_a_decoder_that_eats_memory_ends_as_an_error(what, monkeypatch):
-    """More than the child may have, in whatever way: it fails, and this process has lost nothing."""
+    """An allocation above the limit of the worker fails there, without effect on this process."""
     prelude = f"from dycoke_cli.video import pyav_reader\npyav_reader.pictures = lambda *_: {what}\n"
     monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     with pytest.raises(VideoError, match="too little memory") as caught:
@@ -167,7 +167,7 @@ def test_readers_in_many_threads_do_not_disturb_each_other():
 
 
 def test_long_files_are_left_to_pyav(monkeypatch):
-    prelude = "from dycoke_cli.video import decode_job; decode_job._LONG = 100\n"
+    prelude = "from dycoke_cli.video import decode_job; decode_job._MAX_DECORD_FRAMES = 100\n"
     monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
     assert (frames.info.decoder, frames.info.decoder_reason) == ("pyav", "long, and PyAV reads only what it needs")
@@ -175,8 +175,8 @@ def test_long_files_are_left_to_pyav(monkeypatch):
 
 
 def test_much_to_decode_is_left_to_pyav(monkeypatch):
-    """By what the wanted frames take, not by how long the file is."""
-    prelude = "from dycoke_cli.video import decode_job; decode_job._MUCH = 10 * 640 * 360\n"
+    """The limit applies to the pixels decoded for the chosen frames, not to the length of the file."""
+    prelude = "from dycoke_cli.video import decode_job; decode_job._MAX_DECORD_PIXELS = 10 * 640 * 360\n"
     monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     with VideoReader() as reader:
         many = reader.submit(clip("h264_cfr.mp4"), EIGHT).result()

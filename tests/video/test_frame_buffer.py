@@ -6,9 +6,10 @@ import pytest
 from dycoke_cli.errors import VideoError
 from dycoke_cli.video import pyav_reader
 from dycoke_cli.video import worker_process as child_module
-from dycoke_cli.video.frame_buffer import ArrivingPixels, FramesReplacedError
+from dycoke_cli.video.frame_buffer import FrameBuffer
+from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.probe import read_index
-from dycoke_cli.video.reader import VideoReader
+from dycoke_cli.video.reader import VideoReader, read_frames
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, number, worker_after
 
@@ -49,13 +50,22 @@ def worker(monkeypatch):
     return lambda prelude: monkeypatch.setattr(child_module, "worker_command", worker_after(prelude))
 
 
-def test_who_takes_a_part_waits_for_its_last_frame():
+def test_indexing_waits_for_the_last_frame_it_needs():
     """Counted from the end too; for no frames there is nothing to wait for; in a part of a part as in the whole."""
-    waited = []
-    pixels = ArrivingPixels(np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), waited.append)
+    waited, content = [], np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
+
+    def load(count):
+        waited.append(count)
+        return content
+
+    pixels = FrameBuffer(content.shape, load)
     for part, needed in ((slice(2, 5), 5), (slice(5, 2), 0), (slice(0, 0), 0), (3, 4), (-1, 8), (slice(-3, None), 8)):
-        assert np.array_equal(pixels[part], np.arange(8).reshape(8, 1, 1, 1)[part])
+        assert np.array_equal(pixels[part], content[part])
         assert waited.pop() == needed
+    assert np.array_equal(pixels[1:3, 0], content[1:3, 0])
+    assert waited.pop() == 3
+    assert np.array_equal(np.asarray(pixels), content)
+    assert waited.pop() == 8
     middle = pixels.between(2, 6)
     assert (len(middle), middle[1:3].flatten().tolist(), waited.pop()) == (4, [3, 4], 5)
     assert (middle.between(1, 9)[:].flatten().tolist(), waited.pop()) == ([3, 4, 5], 6)
@@ -68,8 +78,8 @@ def test_the_first_frames_are_used_before_the_last_are_there(worker):
     worker(SLOW)
     with VideoReader() as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
-        coming = pending.coming()
-        assert isinstance(coming.pixels, ArrivingPixels)
+        coming = pending.announced()
+        assert isinstance(coming.pixels, FrameBuffer)
         assert coming.pixels.shape == (8, 360, 640, 3)
         first = [number(picture) for picture in coming.pixels[:2]]
         assert not pending.future.done()
@@ -78,32 +88,27 @@ def test_the_first_frames_are_used_before_the_last_are_there(worker):
         whole = pending.result()
     assert [number(picture) for picture in rest] == list(whole.indices[2:])
     assert np.shares_memory(rest, whole.pixels)
-    assert 0 < coming.pixels.waited_s <= pending.seconds + 1
+    assert 0 < pending.waited_s <= pending.seconds + 1
     assert (coming.indices, coming.seconds, coming.info) == (whole.indices, whole.seconds, whole.info)
     assert np.array_equal(coming.pixels[-1], whole.pixels[-1])
     assert len(coming.pixels[8:]) == 0
 
 
 @pytest.mark.parametrize("shown", [3, 8], ids=["amid the frames", "after the last one"])
-def test_what_a_decoder_takes_back_is_never_all_there(shown, worker):
+def test_replaced_frames_are_another_attempt(shown, worker):
+    """Whoever waits for all frames of a decoder that is refuted learns from `attempt` that they are void."""
     worker(REFUTED.format(shown))
     with VideoReader() as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
-        coming = pending.coming()
-        if coming.info.decoder == "decord":  # else the parent was slow, and never saw them
-            with pytest.raises(FramesReplacedError):
-                assert number(coming.pixels[:][0]) is None
-        anew = pending.coming()
+        first = pending.announced()
+        attempt = pending.attempt
+        void = first.pixels[:]
+        if first.info.decoder == "decord":  # else the parent was slow, and never saw them
+            assert pending.attempt > attempt
+            assert number(void[0]) != first.indices[0]
+        anew = pending.announced()
         assert anew.info.decoder_reason == "decord gave nonsense"
         assert [number(picture) for picture in anew.pixels[:]] == list(pending.result().indices)
-
-
-def _insist_on_all(pending):
-    while True:
-        try:
-            return pending.coming().pixels[:]
-        except FramesReplacedError:
-            pass
 
 
 def test_frames_that_never_come_are_an_error_for_who_waits(worker):
@@ -111,7 +116,16 @@ def test_frames_that_never_come_are_an_error_for_who_waits(worker):
     with VideoReader() as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
         with pytest.raises(VideoError, match="crashed"):
-            _insist_on_all(pending)
+            while True:
+                pending.announced().pixels[:]
+
+
+def test_a_future_of_decoded_frames_is_done(worker):
+    """It waits for nothing, and its times are those that decoding took."""
+    frames = read_frames(clip("two_frames.mp4"), EIGHT)
+    pending = PendingFrames.completed("clip", frames, 0.25)
+    assert pending.result() is pending.announced() is frames
+    assert (pending.seconds, pending.waited_s, pending.size) == (0.25, 0.0, frames.pixels.shape[1:3])
 
 
 SEEKABLE = ["h264_cfr.mp4", "h264_bf_opengop.mp4", "hevc_8bit.mp4", "editlist_trim.mp4", "vfr_gap.mp4"]

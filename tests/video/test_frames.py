@@ -1,4 +1,4 @@
-"""Each clip gives its own frames at their own times, by the decoder that is right for it."""
+"""Reading clips: windows, scaling, file names, streams, progress and errors, with each decoder."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from tests.video.clips import clip, corners, number, seconds
 
 @pytest.fixture(scope="module")
 def readers():
-    """One reader for each decoder, each with one child for all tests here."""
+    """One reader for each decoder, each with one worker process for all tests here."""
     with VideoReader("auto") as auto, VideoReader("pyav") as pyav, VideoReader("decord") as decord:
         yield {"auto": auto, "pyav": pyav, "decord": decord}
 
@@ -114,7 +114,7 @@ def test_a_playlist_opens_nothing(name, readers, tmp_path):
 
 
 def _write(path, sizes, lengths, rate=10):
-    """Writes an mp4 with one stream for each (width, height), grey levels rising by 8 a frame."""
+    """Write an mp4 with one stream for each (width, height), whose grey level rises by 8 per frame."""
     with av.open(str(path), "w") as container:
         streams = []
         for width, height in sizes:
@@ -149,14 +149,14 @@ def test_the_facts_go_into_json(readers):
 
 
 def test_the_front_door_reads_and_tells_progress():
-    told = []
+    calls = []
     frames = read_frames(
-        clip("h264_cfr.mp4"), Sampling(frames=5), on_progress=lambda done, total: told.append((done, total))
+        clip("h264_cfr.mp4"), Sampling(frames=5), on_progress=lambda done, total: calls.append((done, total))
     )
     assert [number(picture) for picture in frames.pixels] == list(frames.indices) == [0, 37, 74, 111, 149]
-    assert told
-    assert told == sorted(told)
-    assert told[-1] == (5, 5)
+    assert calls
+    assert calls == sorted(calls)
+    assert calls[-1] == (5, 5)
 
 
 def test_an_unknown_decoder_is_refused():

@@ -1,4 +1,4 @@
-"""HDR is shown as ordinary video shows the same light, by the formulas of ITU-R BT.2100 as written out here."""
+"""HDR conversion to SDR matches the formulas of ITU-R BT.2100, which are written out here."""
 
 import av
 import numpy as np
@@ -11,7 +11,7 @@ from dycoke_cli.video.sampling import Sampling
 from tests.video.made import write
 
 SIZE = 64, 48
-# Light in cd/m2 of red, green and blue in BT.709, as a display of 1000 cd/m2 shows it.
+# Light of red, green and blue in BT.709, in cd/m2 on a display of 1000 cd/m2.
 LIGHTS = {
     "black": (0, 0, 0),
     "dark": (0.5, 0.5, 0.5),
@@ -26,19 +26,19 @@ BRIGHT = {"paper": (203, 203, 203), "lamp": (500, 500, 500), "sun": (1000, 1000,
 
 
 def bt709_to_bt2020(light):
-    """Linear light, by the matrix of ITU-R BT.2087."""
+    """Convert linear light by the matrix of ITU-R BT.2087."""
     matrix = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
     return matrix @ np.asarray(light, dtype=np.float64)
 
 
 def pq(light):
-    """The inverse EOTF of PQ, from cd/m2 to the signal."""
+    """Inverse EOTF of PQ: cd/m2 -> signal."""
     power = (light / 10000) ** 0.1593017578125
     return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
 
 
 def hlg(light):
-    """The inverse EOTF of HLG on a display of 1000 cd/m2: inverse OOTF with gamma 1.2, then OETF."""
+    """Inverse EOTF of HLG on a display of 1000 cd/m2: inverse OOTF with gamma 1.2, then OETF; cd/m2 -> signal."""
     luminance = float(np.dot([0.2627, 0.6780, 0.0593], light)) / 1000
     scene = light / 1000 * (luminance ** ((1 - 1.2) / 1.2) if luminance else 0)
     a, b, c = 0.17883277, 0.28466892, 0.55991073
@@ -49,11 +49,11 @@ CODES = {"pq": (16, "smpte2084", pq), "hlg": (18, "arib-std-b67", hlg)}
 
 
 def film(path, transfer, lights, pixels="yuv420p10le", full=1, codec="libx265"):
-    """Writes one picture for each light, in BT.2020, coded by hand so that no library has a say."""
+    """Write one frame for each light, in BT.2020, with the YCbCr values computed here instead of by a library."""
     number, name, code = CODES[transfer]
     bits = 10 if "10" in pixels else 8
-    said = f"colorprim=bt2020:transfer={name}:colormatrix=bt2020nc:range={'full' if full == 2 else 'limited'}"
-    options = {"x265-params": f"log-level=none:qp=1:{said}"} if codec == "libx265" else {}
+    tags = f"colorprim=bt2020:transfer={name}:colormatrix=bt2020nc:range={'full' if full == 2 else 'limited'}"
+    options = {"x265-params": f"log-level=none:qp=1:{tags}"} if codec == "libx265" else {}
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = *SIZE, pixels
@@ -79,7 +79,7 @@ def film(path, transfer, lights, pixels="yuv420p10le", full=1, codec="libx265"):
 
 
 def rolled_off(light):
-    """The EETF of ITU-R BT.2390 for one number of cd/m2, from 1000 down to 203."""
+    """EETF of ITU-R BT.2390 for one luminance in cd/m2, from a peak of 1000 to one of 203."""
     end = pq(203.0) / pq(1000.0)
     begin, signal = 1.5 * end - 0.5, min(1.0, pq(light) / pq(1000.0))
     if signal > begin:
@@ -90,7 +90,7 @@ def rolled_off(light):
 
 
 def sdr(light):
-    """What a display of gamma 2.4 has to be told to show this light, of 255."""
+    """Return the signal, of 255, with which a display of gamma 2.4 reproduces this light."""
     top = max(light)
     scale = rolled_off(top) / top if top else 0
     return 255 * (np.array(light) * scale / 203) ** (1 / 2.4)
@@ -120,15 +120,15 @@ def test_hdr_shows_the_light_of_the_scene(transfer, how, reader, tmp_path):
     assert frames.info.hdr == transfer
     assert frames.info.as_json()["hdr"] == transfer
     assert (frames.info.decoder, frames.info.decoder_reason) == ("pyav", "HDR")
-    coarse = 4 if "10" in how.get("pixels", "10") else 14  # 8 bits of HDR are few
+    tolerance = 4 if "10" in how.get("pixels", "10") else 14  # levels; 8 bits quantise HDR coarsely
     for (name, light), picture in zip(lights.items(), frames.pixels, strict=True):
         assert np.ptp(picture.reshape(-1, 3), axis=0).max() <= 2
-        np.testing.assert_allclose(picture.mean(axis=(0, 1)), sdr(light), atol=coarse, err_msg=name)
+        np.testing.assert_allclose(picture.mean(axis=(0, 1)), sdr(light), atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("transfer", ["pq", "hlg"])
 def test_the_curve_is_what_it_says(transfer):
-    """A grey card at 42 %, paper near white, highlights rising to white and not beyond, and hues kept."""
+    """A grey card maps to 42 %, paper to near white, highlights rise to white at most, and hues are preserved."""
     shades = {
         light: Hdr(transfer, 9).to_sdr(np.asarray(CODES[transfer][2](np.full(3, light)))) for light in (26.0, 203.0)
     }
@@ -146,7 +146,7 @@ def test_the_curve_is_what_it_says(transfer):
 
 @pytest.mark.parametrize("transfer", ["pq", "hlg"])
 def test_colours_on_the_edge_of_the_gamut_keep_their_hue(transfer, reader, tmp_path):
-    """One step of ten bits is twenty levels in a colour that is not there, so near black; the others are exact."""
+    """Near black, one 10-bit step is twenty levels, so absent primaries get a wide tolerance; the others are exact."""
     lights = 100 * np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]])
     film(tmp_path / "pure.mp4", transfer, lights.tolist())
     frames = reader.submit(tmp_path / "pure.mp4", Sampling()).result()
@@ -190,7 +190,7 @@ def test_decord_is_refused_for_hdr(tmp_path):
 
 @pytest.mark.parametrize("transfer", [None, 1, 14])
 def test_ordinary_video_is_not_hdr(transfer, reader, tmp_path):
-    """Neither is one of BT.2020 with an ordinary curve, which is shown as ffmpeg shows it."""
+    """BT.2020 with an SDR curve is not HDR either, and is converted as ffmpeg does."""
     write(tmp_path / "sdr.mp4", count=2, matrix=9, full=1, transfer=transfer)
     info = reader.submit(tmp_path / "sdr.mp4", Sampling()).result().info
     assert info.hdr is None

@@ -1,11 +1,11 @@
-"""Folders of pictures, single pictures and animated ones are read as videos."""
+"""Image folders, single images and animated WebP files are read as videos."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dycoke_cli.errors import UsageError, VideoError
-from dycoke_cli.video.image_sequence import is_picture, list_pictures
+from dycoke_cli.video.image_sequence import is_image, list_pictures
 from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.made import drawn, psnr, write
@@ -58,9 +58,9 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(reader, tmp_path):
     for picture, second in zip(frames.pixels, frames.seconds, strict=True):
         assert np.array_equal(picture, drawn(int(second), 64, 48))
     assert frames.info.damaged
-    (told,) = frames.info.warnings
-    assert told.startswith("4 of 10 pictures cannot be read: '")
-    assert told.endswith(", ...")
+    (warning,) = frames.info.warnings
+    assert warning.startswith("4 of 10 pictures cannot be read: '")
+    assert warning.endswith(", ...")
 
 
 def test_a_folder_of_wrecks_is_one_sentence(reader, tmp_path):
@@ -129,7 +129,7 @@ def test_a_picture_too_large_to_be_true_is_refused(reader, tmp_path):
 
 def test_motion_jpeg_is_a_video(tmp_path):
     write(tmp_path / "film.mjpeg", codec="mjpeg", pixels="yuvj420p")
-    assert not is_picture(str(tmp_path / "film.mjpeg"))
+    assert not is_image(str(tmp_path / "film.mjpeg"))
 
 
 def test_decord_alone_reads_no_pictures(tmp_path):

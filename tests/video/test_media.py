@@ -1,4 +1,4 @@
-"""Every file of tests/media does what its manifest says."""
+"""Every file of tests/media is read as its manifest describes."""
 
 import hashlib
 import os
@@ -51,13 +51,13 @@ DECORD = {"mpy_bbb_1s.webm": "closed-GOP vp8 in matroska", "vp9_odd_321x181.webm
 
 @pytest.fixture(scope="module")
 def readers():
-    """One reader for each decoder, each with one child for all tests here."""
+    """One reader for each decoder, each with one worker process for all tests here."""
     with VideoReader("auto") as auto, VideoReader("pyav") as pyav, VideoReader("decord") as decord:
         yield {"auto": auto, "pyav": pyav, "decord": decord}
 
 
 def check(name, frames, count):
-    """Holds count, times and pictures to the truth."""
+    """Compare number, times and content of frames with the ground truth."""
     total = len(seconds(name))
     assert len(frames) == min(count, total)
     assert frames.info.frames_total == total
@@ -127,9 +127,9 @@ def test_both_decoders_give_the_same_pixels(name, readers):
 def test_what_is_no_video_is_told_in_one_line(name, decoder, readers):
     with pytest.raises(VideoError) as caught:
         readers[decoder].submit(clip(name), Sampling(frames=8)).result()
-    reason, said = NO_VIDEO[name]
+    reason, message = NO_VIDEO[name]
     assert (caught.value.reason, caught.value.exit_code) == (reason, 3)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert repr(str(clip(name))) in caught.value.message
     assert "\n" not in caught.value.message
     assert "this is not a video" not in caught.value.message  # the content of text.mp4
@@ -145,14 +145,14 @@ def test_decord_is_refused_where_it_would_be_wrong(name, readers):
 
 
 def processor_s(pid):
-    """The processor time that a process has spent."""
+    """Return the processor time of a process, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_two_hours_take_no_longer_than_two_seconds(readers):
-    """By processor time: what neighbours on the machine do must not decide."""
+    """Measured in processor time, which other load on the machine does not change."""
     reader = readers["auto"]
     reader.submit(clip("one_frame.mp4"), Sampling()).result()
     began = processor_s(reader.child_pid)

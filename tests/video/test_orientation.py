@@ -1,4 +1,4 @@
-"""A display matrix becomes one of the eight ways in which a rectangle fits itself."""
+"""Display matrices are parsed to one of the eight symmetries of a rectangle and applied to frames."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What users write for a file: resolved where it means one, explained where it cannot."""
+"""Paths as users write them (~, file://, sample:, patterns, addresses) are resolved or explained."""
 
 import io
 import os
@@ -22,7 +22,7 @@ QUICK = ["-m", "demo", "-n", "2", "--max-new-tokens", "2"]
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A home folder with one video, which is also where commands run."""
+    """A home folder with one video, which is also the working folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -33,7 +33,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_what_means_a_file_of_this_machine_is_its_path(home: Path) -> None:
-    """~, and file:// with and without a host, with its escapes; anything else is left alone."""
+    """~ and file:// with or without a host, with escapes, are resolved; any other path is unchanged."""
     file = home / "names" / "a b.mp4"
     for written in ("~/names/a b.mp4", file.as_uri(), file.as_uri().replace("file://", "file://localhost"),
                     file.as_uri().replace("file://", "FILE:")):  # fmt: skip
@@ -49,7 +49,7 @@ def test_what_means_a_file_of_this_machine_is_its_path(home: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such names")
 @pytest.mark.parametrize("name", ["*.mp4", "~", "[a].mp4", "file:", "https:"])
 def test_a_file_that_is_really_called_so_wins(name: str) -> None:
-    """However much it looks like something else."""
+    """An existing file takes precedence over a pattern, ~ or an address."""
     shutil.copy(CUBE, name)
     shutil.copy(CUBE, "another.mp4")
     assert video_path(name) == local_path(name) == readable_path(name) == name
@@ -63,7 +63,7 @@ def _refused(call: Callable[[], object]) -> tuple[str, str]:
 
 
 def test_a_pattern_in_quotes_is_called_a_pattern(home: Path) -> None:
-    """With what it fits, and the command for a whole folder."""
+    """The message contains a matching file, the remedy the command for a whole folder."""
     message, remedy = _refused(lambda: video_path("names/*.mp4"))
     assert message == f"'names/*.mp4' is a pattern; it fits one file, {os.path.join('names', 'a b.mp4')!r}."
     assert remedy.endswith("dycoke caption names")
@@ -73,7 +73,7 @@ def test_a_pattern_in_quotes_is_called_a_pattern(home: Path) -> None:
 
 
 def test_an_address_of_the_web_has_to_be_fetched() -> None:
-    """StdinCopy or saved: both commands are named, quoted as a shell needs it."""
+    """The remedy contains the commands to pipe and to save it, quoted for a shell."""
     message, remedy = _refused(lambda: video_path("https://example.org/v.mp4?a=1&b=2"))
     assert "is no file on this machine" in message
     assert "curl -sL 'https://example.org/v.mp4?a=1&b=2' | dycoke ask - " in remedy
@@ -85,7 +85,7 @@ def test_an_address_of_the_web_has_to_be_fetched() -> None:
 
 
 def test_a_folder_of_videos_is_for_caption(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`ask` takes a folder of pictures, and says which command takes this one; and the other way round."""
+    """For a folder of the wrong kind, `ask` names `caption` and `caption` names `ask`."""
     message, remedy = _refused(lambda: readable_path("names"))
     assert message == "'names' is a folder with one video and without pictures."
     assert remedy.endswith("caption all: dycoke caption names")
@@ -100,7 +100,7 @@ def test_a_folder_of_videos_is_for_caption(home: Path, capsys: pytest.CaptureFix
 def test_every_command_takes_what_means_a_file(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As an argument, in a question file, and in Python."""
+    """Paths are resolved in arguments, in question files and in Python calls."""
     address = (home / "names" / "a b.mp4").as_uri()
     Path("q.jsonl").write_text(f'{{"video": "{address}", "question": "what?", "answer": "x"}}', encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.StringIO("what?\n"))
@@ -126,21 +126,21 @@ def test_every_command_takes_what_means_a_file(
     ids=lambda value: value[0],
 )
 def test_every_command_says_what_an_address_needs(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Before a model is looked for, which could be a download."""
+    """The error is raised before a model is located, which could start a download."""
     code = run([word.replace("X", "https://example.org/v.mp4") for word in arguments])
     err = capsys.readouterr().err
     assert (code, "curl -sL" in err) == (3, True)
 
 
 def test_a_question_file_says_where_its_address_stands() -> None:
-    """File and line, and what to do about it."""
+    """The error names the file and line."""
     Path("q.jsonl").write_text('{"video": "https://x.org/v.mp4", "question": "q", "answer": "a"}', encoding="utf-8")
     with pytest.raises(DyCokeError, match=r"'q\.jsonl', line 1: 'https://x\.org/v\.mp4' is no file on this machine$"):
         read_questions(Path("q.jsonl"))
 
 
 def test_a_missing_video_is_told_before_a_model_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download of gigabytes for a misspelt file helps nobody."""
+    """A misspelt file name must not start a download of gigabytes."""
     monkeypatch.setattr("dycoke_cli.models.checkpoints.locate", lambda name: pytest.fail("a model was looked for"))
     with pytest.raises(VideoError, match="does not exist"):
         ask("none.mp4", ["q"], Settings(model="llava-ov-0.5b"))

@@ -1,4 +1,4 @@
-"""For any window, count and rate the frames are those of a full decode at their times."""
+"""For any window, count and rate, the frames equal those of a full decode at the same times (hypothesis)."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ FILES = [*MADE, "tc_h265.mp4", "anim.gif", "h264_portrait.mp4"]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Each file, its path and all of its frames by PyAV alone."""
+    """Path and all frames of each file, decoded with ffmpeg's defaults."""
     folder = tmp_path_factory.mktemp("made")
     found = {}
     for name in FILES:
@@ -87,11 +87,11 @@ def test_frames_are_those_of_a_full_decode(name, decoder, choice, window, sample
     at_most = min(value for key, value in {**choice, "all": max(1, len(inside))}.items() if key != "fps")
     assert 1 <= len(frames) <= at_most
     if "fps" not in choice and (len(inside) > 1 or not window):
-        assert len(frames) >= min(at_most, len(inside) - 2)  # the edges of a window may fall either way
+        assert len(frames) >= min(at_most, len(inside) - 2)  # frames at the edges of a window may be in or out
     assert list(frames.indices) == sorted(set(frames.indices))
     assert frames.info.frames_total == len(shown)
     for picture, second, place in zip(frames.pixels, frames.seconds, frames.indices, strict=True):
         assert abs(second - times[place]) < 2e-3
         assert psnr(picture, shown[place][0]) >= 35
-        # A window between two frames shows the one before.
+        # A window between two frames contains the one before it.
         assert start - 2e-3 <= second < end + 2e-3 or len(frames) == 1

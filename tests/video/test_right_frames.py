@@ -1,4 +1,4 @@
-"""Frames equal ffmpeg's at the same times, whatever the colours, shapes, clocks and streams of a file are."""
+"""Frames equal ffmpeg's at the same times, across colour spaces, pixel shapes, timestamps and streams."""
 
 import struct
 from fractions import Fraction
@@ -15,7 +15,7 @@ from tests.video.made import drawn, ffmpeg_frames, psnr, write
 X265 = {"x265-params": "log-level=0"}
 LOGLESS = {"x265-params": "log-level=0:colorprim=bt2020:colormatrix=bt2020nc:transfer="}
 INTERLACED = {"x264-params": "interlaced=1:tff=1"}
-# Name of the file -> how it is written.
+# File name -> arguments of `write`.
 CLIPS = {
     "bt601.mp4": {"matrix": 5, "full": 1},
     "bt601_full.mp4": {"matrix": 5, "full": 2},
@@ -56,7 +56,7 @@ def reader():
 
 
 def equal(frames, shown, step_s):
-    """Holds frames to ffmpeg's: alike, and within one frame in time."""
+    """Check that frames match ffmpeg's: PSNR of at least 35 dB, and times within `step_s`."""
     for picture, second, place in zip(frames.pixels, frames.seconds, frames.indices, strict=True):
         assert psnr(picture, shown[place][0]) >= 35
         assert abs(second - shown[place][1]) < step_s
@@ -89,14 +89,14 @@ def test_pixels_are_made_square(name, aspect, reader, tmp_path):
     mpeg = {"codec": "mpeg2video", "rate": 25} if name.endswith("mpg") else {}
     write(tmp_path / name, aspect=aspect, **mpeg)
     frames = reader.submit(tmp_path / name, Sampling(frames=4)).result()
-    with av.open(str(tmp_path / name)) as container:  # MPEG-2 stores the shape of the picture, and only some
+    with av.open(str(tmp_path / name)) as container:  # MPEG-2 stores the aspect of the frame, and only a few values
         width = round(160 * (container.streams.video[0].sample_aspect_ratio or 1))
     assert frames.pixels.shape == (4, 120, width, 3)
     assert (frames.info.width, frames.info.height) == (width, 120)
     equal(frames, ffmpeg_frames(tmp_path / name, (width, 120)), 0.04)
 
 
-TURNS = {  # the first two rows of a display matrix -> the corners as they are then seen
+TURNS = {  # first two rows of a display matrix -> colours of the corners as displayed
     (1, 0, 0, 1): "rgbw", (0, 1, -1, 0): "brwg", (-1, 0, 0, -1): "wbgr", (0, -1, 1, 0): "gwrb",
     (-1, 0, 0, 1): "grwb", (1, 0, 0, -1): "bwrg", (0, 1, 1, 0): "rbgw", (0, -1, -1, 0): "wgbr",
 }  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_change_of_size_inside_the_stream_keeps_the_first_size(suffix, reader,
 
 
 def several(path, streams):
-    """Writes pictures of several streams: [(size, first place, disposition)]; a cover picture has one."""
+    """Write a file of several streams, [(size, first place, disposition)]; a cover image is one frame, others 12."""
     with av.open(str(path), "w") as container:
         made = []
         for (width, height), _, disposition in streams:

@@ -1,4 +1,4 @@
-"""The bundled clips are sample videos, with a question each whose answer is known."""
+"""The bundled clips and questions are copies of those in sample_videos."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_they_are_sample_videos() -> None:
-    """The same bytes, whose origin the manifest tells; small enough to be carried along."""
+    """They have the same bytes, are in the manifest, and are small enough to bundle."""
     clips = list(samples.FOLDER.glob("*.mp4"))
     assert len(clips) >= 2
     assert samples.VIDEO in clips
@@ -23,7 +23,7 @@ def test_they_are_sample_videos() -> None:
 
 
 def test_each_has_a_question_of_the_sample_videos() -> None:
-    """With the same answer there; the first is about the clip that is shown."""
+    """The answers are the same; the first question is about the default clip."""
     known = read_questions(samples.QUESTIONS)
     assert known[0].path == samples.VIDEO
     assert {question.path for question in known} == set(samples.FOLDER.glob("*.mp4"))
@@ -32,7 +32,7 @@ def test_each_has_a_question_of_the_sample_videos() -> None:
 
 
 def test_a_clip_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sample:cube` is the clip, unless a file is called so; anything else is left alone."""
+    """`sample:cube` resolves to the clip, unless a file has this name; other paths are unchanged."""
     monkeypatch.chdir(tmp_path)
     assert samples.resolve("sample:cube") == str(samples.VIDEO)
     for other in ("sample:nothing", "cube", "cube.mp4", "-", "sample:"):

@@ -1,4 +1,4 @@
-"""The choice of frames is pure arithmetic on their true times."""
+"""The choice of frames from their times, and the parsing of times."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_one_frame_a_second():
 
 def test_a_rate_is_kept_on_times_that_are_not_even():
     chosen = Sampling(fps=1).choose(GAP, 24.0)
-    # The pause shows frame 59 again and again: it is taken once.
+    # Frame 59 is on display throughout the pause, and is taken once.
     assert chosen.tolist() == [0, 30, 59, 60, 90]
 
 
@@ -119,7 +119,7 @@ def test_the_end_of_the_last_frame_belongs_to_the_video():
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "said"),
+    ("start", "end", "message"),
     [
         (10, None, "10 s to the end"),
         (12.5, 20, "12.5 s to 20 s"),
@@ -128,16 +128,16 @@ def test_the_end_of_the_last_frame_belongs_to_the_video():
         (0, 0, "0 s"),
     ],
 )
-def test_a_window_that_shows_nothing_is_an_error_with_the_values(start, end, said):
+def test_a_window_that_shows_nothing_is_an_error_with_the_values(start, end, message):
     with pytest.raises(VideoError) as caught:
         Sampling(frames=8, start_s=start, end_s=end).choose(CFR, 10.0)
     assert caught.value.reason == "window"
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert "10.00 s" in caught.value.message
 
 
 def test_by_index_frames_are_even_in_count_as_llava_takes_them():
-    """numpy's linspace over the count, and every round(rate / fps)-th frame; times play no part."""
+    """numpy's linspace over the count, or every round(rate / fps)-th frame, independent of times."""
     times = np.concatenate([np.arange(60) / 30, 22 + np.arange(60) / 30])
     spread = Sampling(frames=8, sample="index").choose(times, 24.0)
     assert spread.tolist() == np.linspace(0, 119, 8, dtype=int).tolist()

@@ -1,4 +1,4 @@
-"""What is no readable file is told in one sentence, before any process is started."""
+"""Paths that are not readable videos raise VideoError with their cause, before any process is started."""
 
 import os
 import socket
@@ -88,8 +88,8 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("make", "reason", "said"), CASES)
-def test_each_cause_has_its_own_sentence(make, reason, said, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("make", "reason", "message"), CASES)
+def test_each_cause_has_its_own_sentence(make, reason, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = make(tmp_path)
     monkeypatch.setattr(reader, "WorkerProcess", lambda: pytest.fail("a process was started"))
@@ -98,7 +98,7 @@ def test_each_cause_has_its_own_sentence(make, reason, said, tmp_path, monkeypat
         read_frames(path, Sampling(frames=8))
     assert time.monotonic() - began < 1
     assert (caught.value.reason, caught.value.exit_code) == (reason, 3)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert repr(str(path)) in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.remedy

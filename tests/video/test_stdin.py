@@ -1,4 +1,4 @@
-"""A video from standard input is read as one from a file, within bounds, and leaves nothing behind."""
+"""A video from standard input is read like a file, within limits of size and time, and leaves no temporary file."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ except VideoError as error:
 
 
 def piped(stdin, timeout_s=60, limit=1 << 30):
-    """Runs a process that reads a video from standard input -> what it prints."""
+    """Run a process that reads a video from standard input -> its output."""
     code = CODE.format(timeout_s=timeout_s, limit=limit)
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": tempfile.gettempdir()}
@@ -46,7 +46,7 @@ def piped(stdin, timeout_s=60, limit=1 << 30):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder for temporary files, which has to be empty in the end."""
+    """A folder for temporary files, which must be empty at the end."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     yield
     assert list(tmp_path.iterdir()) == []
@@ -76,16 +76,16 @@ def test_nothing_piped_is_a_sentence():
 
 def test_too_much_is_a_sentence():
     with clip("h264_cfr.mp4").open() as file:
-        told = piped(file, limit=100_000)
-    assert told.startswith("too_large|standard input holds more than")
-    assert "to a file" in told
+        output = piped(file, limit=100_000)
+    assert output.startswith("too_large|standard input holds more than")
+    assert "to a file" in output
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes cannot be waited for there")
 def test_silence_is_a_sentence():
     silent, writer = os.pipe()
     try:
-        assert piped(silent, timeout_s=0.3).startswith("timeout|standard input gave nothing for 0.3 s")
+        assert piped(silent, timeout_s=0.3).startswith("timeout|standard input sent nothing for 0.3 s")
     finally:
         os.close(silent)
         os.close(writer)

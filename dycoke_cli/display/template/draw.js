@@ -1,13 +1,13 @@
-// What canvases have in common: colours of the theme, sharp pixels, and how one token looks.
+// Canvas helpers: theme colours, device pixels, and drawing of one token.
 
-/** Make an element. */
+/** Create an element with properties and children. */
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
 }
 
-/** Read the colours of the theme that shows now. */
+/** Return the colours of the current theme. */
 function themeColours() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -17,14 +17,14 @@ function themeColours() {
   };
 }
 
-/** Mix two colours written as #rrggbb. */
+/** Blend two colours written as #rrggbb; share: that of the second, 0 to 1. */
 function mix(one, two, share) {
   const part = (colour, place) => parseInt(colour.slice(1 + 2 * place, 3 + 2 * place), 16);
   return `rgb(${[0, 1, 2].map((place) => Math.round(part(one, place) * (1 - share) + part(two, place) * share))})`;
 }
 
-/** Give a canvas as many pixels as the screen has for it, and clear it. Returns its context and size in CSS pixels. */
-function fresh(canvas, height) {
+/** Resize a canvas to device pixels and clear it. Returns its context and its size in CSS pixels. */
+function clearCanvas(canvas, height) {
   const scale = window.devicePixelRatio || 1;
   if (height !== undefined) canvas.style.height = `${height}px`;
   const width = canvas.clientWidth, tall = height === undefined ? canvas.clientHeight : height;
@@ -35,12 +35,12 @@ function fresh(canvas, height) {
   return { context, width, height: tall };
 }
 
-const VEILS = { [DROPPED]: 0.97, [MERGED]: 0.86, [PRUNED]: 0.58 };
+const OVERLAY_ALPHA = { [DROPPED]: 0.97, [MERGED]: 0.86, [PRUNED]: 0.58 };
 
-/** Draw one token over its part of the frame. back: how many frames earlier the one is that it merged into. */
+/** Draw one token over its part of the frame. back: frames between a merged token and its target, positive if earlier. */
 function drawToken(context, x, y, width, height, state, back, colours) {
-  if (state in VEILS) {
-    context.globalAlpha = VEILS[state];
+  if (state in OVERLAY_ALPHA) {
+    context.globalAlpha = OVERLAY_ALPHA[state];
     context.fillStyle = colours.paper;
     context.fillRect(x, y, width, height);
     context.globalAlpha = 1;
@@ -60,7 +60,7 @@ function drawToken(context, x, y, width, height, state, back, colours) {
   context.strokeRect(x + line / 2, y + line / 2, width - line, height - line);
 }
 
-/** Draw lines between tokens, so that the grid shows where nothing lies over the picture. */
+/** Draw lines between tokens, which keep the grid visible where no overlay is drawn. */
 function drawGrid(context, xs, ys, colours) {
   context.globalAlpha = 0.4;
   context.fillStyle = colours.paper;
@@ -69,12 +69,12 @@ function drawGrid(context, xs, ys, colours) {
   context.globalAlpha = 1;
 }
 
-/** Cut a length into parts that meet at whole pixels, where veils would else leave seams. */
+/** Divide a length at whole pixels; at fractions of pixels, adjacent overlays would leave seams. */
 function edges(length, parts) {
   return Array.from({ length: parts + 1 }, (_, part) => Math.round((part * length) / parts));
 }
 
-/** Draw where a merged token went: a dot for the same frame, a stroke for each of up to three frames back, else an arrow. */
+/** Draw the target of a merged token: a dot for the same frame, one stroke per frame for 1 to 3 back, else an arrow. */
 function drawMark(context, x, y, side, back, colour) {
   const tall = side * 0.36;
   context.strokeStyle = context.fillStyle = colour;
@@ -92,10 +92,10 @@ function drawMark(context, x, y, side, back, colour) {
       context.lineTo(place, y + tall / 2);
     }
   } else {
-    const way = back > 0 ? -1 : 1; // left is earlier
-    context.moveTo(x - (way * tall) / 4, y - tall / 2);
-    context.lineTo(x + (way * tall) / 4, y);
-    context.lineTo(x - (way * tall) / 4, y + tall / 2);
+    const direction = back > 0 ? -1 : 1; // left is earlier
+    context.moveTo(x - (direction * tall) / 4, y - tall / 2);
+    context.lineTo(x + (direction * tall) / 4, y);
+    context.lineTo(x - (direction * tall) / 4, y + tall / 2);
   }
   context.stroke();
 }

@@ -1,19 +1,20 @@
-// Charts over the steps, bars over the runs, and tables. All of them show counted and measured figures only.
+// Charts over the steps, bars over the runs, and tables, of counted and measured figures only.
 
-const LEFT = 46, RIGHT = 4, WIDEST = 72;
+const LEFT = 46, RIGHT = 4, WIDEST = 72; // CSS pixels: margins of a chart, and the widest column
 
-/** Say where the steps of a chart lie: one column each, the same in every chart of a page. */
+/** Return the horizontal layout of a chart: one column per step, the same in every chart of the page. */
 function columns(width, steps) {
   const each = Math.min(WIDEST, (width - LEFT - RIGHT) / steps);
   return { each, x: (step) => LEFT + step * each, step: (x) => Math.min(Math.max(Math.floor((x - LEFT) / each), 0), steps - 1) };
 }
 
-/** Give every how many-th label there is room for. */
+/** Return n such that there is room for every n-th label. */
 function stride(room, needed) {
   const least = needed / room;
   return [1, 2, 5, 10, 20, 25, 50, 100, 200, 500].find((every) => every >= least) || 1000;
 }
 
+/** Set the font, colour and alignment of chart labels. */
 function font(context, colours, align) {
   context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
   context.fillStyle = colours.soft;
@@ -21,7 +22,7 @@ function font(context, colours, align) {
   context.textBaseline = "middle";
 }
 
-/** Write the steps below a chart: their words where they fit, else their numbers. */
+/** Draw the labels of the steps below a chart: words if they fit, else numbers. */
 function stepLabels(context, across, pieces, steps, y, current, colours) {
   font(context, colours, "center");
   const words = pieces !== null && across.each >= 30;
@@ -34,11 +35,11 @@ function stepLabels(context, across, pieces, steps, y, current, colours) {
   }
 }
 
-/** Draw how many of all visual tokens each step read, and how many of those came back. */
+/** Draw the share of visual tokens that each step read, and the share that it recalled. */
 function drawRead(canvas, answer, step, colours) {
   const { read, recalled } = answer.steps, total = answer.tokens.visual, steps = read.length;
   const height = 170, bottom = height - 26, top = 10;
-  const { context, width } = fresh(canvas, height);
+  const { context, width } = clearCanvas(canvas, height);
   const across = columns(width, steps), most = Math.max(...read, 1) / total;
   const mark = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5].find((share) => most / share <= 4) || 0.5;
   const y = (share) => bottom - (share / most) * (bottom - top);
@@ -59,12 +60,12 @@ function drawRead(canvas, answer, step, colours) {
   stepLabels(context, across, answer.trace && answer.trace.pieces, steps, height - 11, step, colours);
 }
 
-/** Draw the share of attention that each frame got at each step. */
+/** Draw the share of attention on each frame at each step. */
 function drawMass(canvas, answer, frames, step, colours) {
   const rows = answer.unpacked.mass, steps = rows.length, peak = answer.trace.mass.peak || 1;
   const tall = Math.max(6, Math.min(20, Math.floor(440 / frames)));
   const height = frames * tall + 34;
-  const { context, width } = fresh(canvas, height);
+  const { context, width } = clearCanvas(canvas, height);
   const across = columns(width, steps), every = stride(tall, 15), gap = across.each > 8 && tall > 8 ? 1 : 0;
   for (let frame = 0; frame < frames; frame++) {
     for (let number = 0; number < steps; number++) {
@@ -90,7 +91,7 @@ const PHASES = [
   ["decode", "decode", "--accent-mid"],
 ];
 
-/** Draw bars of one scale, a row each: [name, [[value, colour], ...], label]. */
+/** Return bars on one scale, one per row: [name, [[value, colour], ...], label]. */
 function bars(title, rows) {
   const whole = Math.max(...rows.map(([, parts]) => parts.reduce((sum, [value]) => sum + value, 0))) || 1;
   return [
@@ -110,7 +111,7 @@ function bars(title, rows) {
   ];
 }
 
-/** Show what each run took. */
+/** Show time and memory of each run. */
 function showCost(report, question) {
   const runs = report.runs.map((run) => ({ run, answer: run.answers[question] })).filter(({ answer }) => answer);
   const time = runs.map(({ run, answer }) => [run.label, PHASES.map(([key, , colour]) => [answer.time_s[key] || 0, colour]), seconds(answer.time_s.total)]);
@@ -159,7 +160,7 @@ function costTable(runs) {
   document.getElementById("cost-table").replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
 }
 
-/** List every step with its figures, for those who cannot or would rather not look at charts. */
+/** Show the figures of every step as a table, the accessible alternative to the charts. */
 function showStepTable(answer) {
   const { read, recalled, reselected } = answer.steps, pieces = answer.trace && answer.trace.pieces;
   const names = ["Step", "Text", "Read", "Share of all", "Recalled", "Chosen anew"];

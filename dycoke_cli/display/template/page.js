@@ -1,4 +1,4 @@
-// The page: what is chosen, what follows from it, and who hears of it.
+// The state of the page (run, question, step), its rendering, and the event handlers.
 
 const REPORT = JSON.parse(document.getElementById("data").textContent);
 const get = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@ let tiles = null;
 const run = () => REPORT.runs[chosen.run];
 const answer = () => run().answers[chosen.question];
 
-/** Unpack an answer's trace the first time it is looked at. */
+/** Return the unpacked trace of an answer, or null; unpacked at the first call. */
 function unpacked(of, from) {
   if (of.trace && !of.unpacked) {
     from.kept = from.kept || { prefill: unpackSet(from.prefill), merged_into: unpackIntegers(from.merged_into) };
@@ -46,7 +46,7 @@ function showQuestion() {
   showStepTable(now);
   showCost(REPORT, chosen.question);
   showSheets();
-  // The whole answer is what somebody opens the page for: begin at its end.
+  // Start at the last word, so that the whole answer is shown.
   goTo(pieces.reduce((last, piece, step) => (piece.trim() ? step : last), 0));
 }
 
@@ -83,23 +83,23 @@ function showCounts(now, counts) {
   get("now").replaceChildren(...parts);
 }
 
-/** Say what became of a token. */
+/** Show the state of a token as text. */
 function showToken(token) {
   if (token === null) return void (get("token").textContent = "");
   const [, rows, cols] = REPORT.grid, perFrame = rows * cols, trace = answer().unpacked, state = statesAt(trace, chosen.step)[token];
   const place = (of) => `frame ${Math.floor(of / perFrame)}, row ${Math.floor((of % perFrame) / cols) + 1}, column ${(of % cols) + 1}`;
   const into = trace.merged_into[token], same = into % perFrame === token % perFrame;
-  const standsFor = trace.merged_into.reduce((sum, other) => sum + (other === token), 0) - 1;
-  const what = {
-    [DROPPED]: "dropped; nothing stands for it",
+  const others = trace.merged_into.reduce((sum, other) => sum + (other === token), 0) - 1;
+  const description = {
+    [DROPPED]: "dropped, not merged",
     [MERGED]: `merged into ${same ? `the same place of frame ${Math.floor(into / perFrame)}` : place(into)}`,
     [PRUNED]: "pruned: kept, not read now",
     [ACTIVE]: "active",
     [RECALLED]: "active, recalled",
   }[state];
-  const stands = standsFor > 0 && state >= PRUNED ? `; stands for ${plural(standsFor, "other")} too` : "";
+  const represents = others > 0 && state >= PRUNED ? `; ${plural(others, "other token")} merged into it` : "";
   const text = place(token);
-  get("token").textContent = `${text[0].toUpperCase()}${text.slice(1)}: ${what}${stands}.`;
+  get("token").textContent = `${text[0].toUpperCase()}${text.slice(1)}: ${description}${represents}.`;
 }
 
 function drawCharts() {
@@ -173,7 +173,7 @@ function start() {
   get("subject").textContent = `${REPORT.video.path.split(/[\\/]/).pop()} · ${REPORT.model.name}`;
   get("command").textContent = REPORT.command;
   get("cost-lead").textContent = costLead();
-  get("footer").textContent = `Made by dycoke ${REPORT.versions.dycoke} on ${REPORT.made.slice(0, 16).replace("T", " ")}. This file holds everything it shows and asks nothing of the network.`;
+  get("footer").textContent = `Made by dycoke ${REPORT.versions.dycoke} on ${REPORT.made.slice(0, 16).replace("T", " ")}. This file is self-contained and sends no requests.`;
   for (const id of ["hero", "cost", "again"]) get(id).hidden = false;
   offerChoices();
   showQuestion();

@@ -1,4 +1,4 @@
-// What the page says about a run in words and figures, apart from its charts.
+// The text and figures of the page outside its charts.
 
 function showOthers(now) {
   const others = REPORT.runs.filter((other) => other !== run() && other.answers[chosen.question]);
@@ -29,14 +29,14 @@ function showFacts(now) {
 
 function showLeads(now) {
   const [frames, rows, cols] = REPORT.grid, { tokens, steps } = now;
-  const seen = now.unpacked.mass.some((row) => row !== null);
-  get("tokens-lead").textContent = `${plural(frames, "frame")} of ${rows} × ${cols} tokens. Play, or pick a word, to see where the answer looks.`;
-  get("course-lead").textContent = "Step 0 is the prefill, which gives the first word. Each later step gives one more.";
+  const observed = now.unpacked.mass.some((row) => row !== null);
+  get("tokens-lead").textContent = `${plural(frames, "frame")} of ${rows} × ${cols} tokens. Play, or select a word, to see the tokens that each step reads.`;
+  get("course-lead").textContent = "Step 0 is the prefill, which produces the first token. Each later step produces one more.";
   const pruned = steps.read.some((read) => read < steps.read[0]);
-  get("read-note").textContent = `share of all ${count(tokens.visual)} visual tokens; the accent is what was recalled` + (pruned ? ". The first layers, which choose, read all that was kept." : ".");
-  get("mass-figure").hidden = !seen;
-  if (!seen) get("course-lead").textContent += " This method watches no attention, so there is none to show.";
-  get("mass-note").textContent = "share of the watched layer's attention that goes to each frame, mean over heads; none is watched in the prefill";
+  get("read-note").textContent = `share of all ${count(tokens.visual)} visual tokens; recalled tokens are highlighted` + (pruned ? ". The first layers, which select, read all kept tokens." : ".");
+  get("mass-figure").hidden = !observed;
+  if (!observed) get("course-lead").textContent += " No attention was recorded, because this method does not use it.";
+  get("mass-note").textContent = "share of the attention of one layer, mean over heads; not recorded during the prefill";
   get("ramp-top").textContent = percent(now.trace.mass.peak);
 }
 
@@ -51,6 +51,6 @@ function showSheets() {
 function costLead() {
   const plain = REPORT.runs.some((one) => one.baseline), repeats = Math.max(...REPORT.runs.map((one) => one.repeats));
   const how = repeats > 1 ? `Medians of ${repeats} runs` : "One run each";
-  if (plain) return `${how}, on the same frames and in the same number format. Decoding the video is the same work for all. 2.00× is half as much as uncompressed.`;
-  return "Measured in this run. Nothing is estimated: --baseline also runs without compression, and puts that beside it.";
+  if (plain) return `${how}, on the same frames and in the same number format. Video decoding is shared. 2.00× means half of the uncompressed value.`;
+  return "Measured in this run; nothing is estimated. Add --baseline to compare with an uncompressed run.";
 }

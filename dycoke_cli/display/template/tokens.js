@@ -1,19 +1,19 @@
-// The frames with their grids of tokens.
+// The frames with their token grids.
 
 class Tiles {
-  /** Build one tile a frame. look(token or null) hears which token somebody points at. */
-  constructor(root, report, look) {
+  /** Build one tile per frame. onPoint(token or null) is called when the pointed token changes. */
+  constructor(root, report, onPoint) {
     [this.frames, this.rows, this.cols] = report.grid;
     this.perFrame = this.rows * this.cols;
-    this.look = look;
+    this.onPoint = onPoint;
     this.pointed = null;
     this.shown = new Set();
     root.style.setProperty("--shape", report.shape.join(" / "));
     this.tiles = report.frames.map((frame, number) => this.build(frame, number));
     root.replaceChildren(...this.tiles.map((tile) => tile.root));
     this.tiles[0].canvas.tabIndex = 0;
-    // Only what is on the screen is drawn: a long video has hundreds of frames.
-    const seen = new IntersectionObserver((entries) => {
+    // Only visible tiles are drawn, because a long video has hundreds of frames.
+    const visibility = new IntersectionObserver((entries) => {
       for (const entry of entries) {
         const number = Number(entry.target.dataset.frame);
         if (entry.isIntersecting) this.shown.add(number);
@@ -21,7 +21,7 @@ class Tiles {
         if (entry.isIntersecting) this.draw(number);
       }
     }, { rootMargin: "200px" });
-    this.tiles.forEach((tile) => seen.observe(tile.root));
+    this.tiles.forEach((tile) => visibility.observe(tile.root));
     new ResizeObserver(() => this.drawShown()).observe(root);
   }
 
@@ -53,7 +53,7 @@ class Tiles {
     return frame * this.perFrame + inside(row, this.rows) * this.cols + inside(col, this.cols);
   }
 
-  /** Arrow keys walk over the tokens of a frame, page keys over the frames. */
+  /** Move the pointed token: by arrow keys within a frame, by page keys between frames. */
   key(frame, event) {
     const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.cols, ArrowDown: this.cols, PageUp: -this.perFrame, PageDown: this.perFrame };
     if (event.key === "Escape") this.point(null);
@@ -78,10 +78,10 @@ class Tiles {
     const frames = new Set([...before, ...this.group].map((member) => Math.floor(member / this.perFrame)));
     frames.forEach((frame) => this.shown.has(frame) && this.draw(frame));
     this.tiles.forEach((tile, number) => tile.root.classList.toggle("target", this.target() === number));
-    this.look(token);
+    this.onPoint(token);
   }
 
-  /** Give a token and all that it shares one place in the cache with. */
+  /** Return a token and all tokens that are merged with it into one cache slot. */
   companions(token) {
     const target = this.trace.merged_into[token];
     if (target < 0) return [token];
@@ -90,13 +90,13 @@ class Tiles {
     return found;
   }
 
-  /** Give the frame that the pointed token merged into, if it did. */
+  /** Return the frame that the pointed token merged into, or null. */
   target() {
     if (this.pointed === null || this.states[this.pointed] !== MERGED) return null;
     return Math.floor(this.trace.merged_into[this.pointed] / this.perFrame);
   }
 
-  /** Show what the tokens are now. */
+  /** Show the states of the tokens at a step. */
   show(trace, states) {
     if (trace !== this.trace) {
       this.trace = trace;
@@ -110,7 +110,7 @@ class Tiles {
       tile.active.textContent = `${counts[ACTIVE] + counts[RECALLED]} active`;
     });
     this.drawShown();
-    if (this.pointed !== null) this.look(this.pointed);
+    if (this.pointed !== null) this.onPoint(this.pointed);
   }
 
   describe(tile, number) {
@@ -130,7 +130,7 @@ class Tiles {
 
   draw(number) {
     if (!this.trace) return;
-    const { context, width, height } = fresh(this.tiles[number].canvas);
+    const { context, width, height } = clearCanvas(this.tiles[number].canvas);
     const colours = themeColours(), first = number * this.perFrame;
     const xs = edges(width, this.cols), ys = edges(height, this.rows);
     const box = (token) => {
@@ -154,7 +154,7 @@ class Tiles {
   }
 }
 
-/** Draw the key to the tiles, with a row only for what can be seen in them. */
+/** Draw the legend of the tiles, with entries only for the states that occur. */
 function drawLegend(root, trace) {
   const marks = new Set();
   let dropped = false;
@@ -166,25 +166,25 @@ function drawLegend(root, trace) {
   });
   const entries = [
     [ACTIVE, 0, "Active", "read for this word"],
-    [RECALLED, 0, "Recalled", "active again: not read one word before"],
+    [RECALLED, 0, "Recalled", "active, but not at the step before"],
     [PRUNED, 0, "Pruned", "kept in the cache, not read now"],
   ];
   const near = [[0, "in the same frame"], [1, "one frame back"], [2, "two frames back"], [3, "three frames back"]];
   for (const [back, text] of near) if (marks.has(back)) entries.push([MERGED, back, "Merged", `into a token ${text}`]);
   if ([...marks].some((back) => back > 3)) entries.push([MERGED, 9, "Merged", "further back"]);
   if ([...marks].some((back) => back < 0)) entries.push([MERGED, -1, "Merged", "into a later frame"]);
-  if (dropped) entries.push([DROPPED, 0, "Dropped", "nothing stands for it"]);
+  if (dropped) entries.push([DROPPED, 0, "Dropped", "removed, not merged"]);
   const colours = themeColours();
-  const under = element("li", { textContent: "Below a frame, 25 → 0 says that 25 of its tokens merged into frame 0" });
+  const caption = element("li", { textContent: "Below a frame, 25 → 0 means that 25 of its tokens merged into frame 0" });
   root.replaceChildren(...entries.map(([state, back, name, text]) => {
     const canvas = element("canvas", {});
     canvas.setAttribute("aria-hidden", "true");
     requestAnimationFrame(() => {
-      const { context, width, height } = fresh(canvas);
+      const { context, width, height } = clearCanvas(canvas);
       context.fillStyle = colours.bar;
       context.fillRect(0, 0, width, height);
       drawToken(context, 0, 0, width, height, state, back, colours);
     });
     return element("li", {}, canvas, element("span", {}, element("b", { textContent: name }), ` ${text}`));
-  }), ...(marks.size ? [under] : []));
+  }), ...(marks.size ? [caption] : []));
 }

@@ -1,12 +1,12 @@
 "use strict";
-// Reads what packing.py wrote. Pure functions: nothing here knows the page.
+// Unpack the data of packing.py, compute token states, and format numbers. Pure functions without the page.
 
-/** Turn base64 into bytes. */
+/** Decode base64 into bytes. */
 function bytes(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-/** Read a set of one bit each; has(set, i) asks it. */
+/** Unpack a set stored as a bit mask; has(set, number) tests membership. */
 function unpackSet(text) {
   return bytes(text);
 }
@@ -15,20 +15,20 @@ function has(set, number) {
   return ((set[number >> 3] >> (number & 7)) & 1) === 1;
 }
 
-/** Read sets that follow each other; an empty text repeats the one before. */
+/** Unpack consecutive sets; an empty text repeats the set before. */
 function unpackSets(texts) {
   const sets = [];
   for (const text of texts) sets.push(text === "" ? sets[sets.length - 1] : unpackSet(text));
   return sets;
 }
 
-/** Read 32-bit whole numbers. */
+/** Unpack int32 numbers. */
 function unpackIntegers(text) {
   const view = new DataView(bytes(text).buffer);
   return Int32Array.from({ length: view.byteLength / 4 }, (_, place) => view.getInt32(4 * place, true));
 }
 
-/** Read rows of `width` numbers each; null where there was none. */
+/** Unpack rows of `width` numbers each; null for a row without numbers. */
 function unpackShares(packed, width) {
   const view = new DataView(bytes(packed.values).buffer);
   const value = (place) => (view.getUint16(2 * place, true) / 65535) * packed.peak;
@@ -37,10 +37,10 @@ function unpackShares(packed, width) {
   );
 }
 
-// What a token is at a step. RECALLED is ACTIVE too, and was not so one step before.
+// States of a token at a step. A RECALLED token is active now and was not at the step before.
 const DROPPED = 0, MERGED = 1, PRUNED = 2, ACTIVE = 3, RECALLED = 4;
 
-/** Say what each token is at `step`; trace: prefill, merged_into, sets, as unpacked. */
+/** Return the state of each token at `step`; trace: unpacked prefill, merged_into and sets. */
 function statesAt(trace, step) {
   const now = trace.sets[step], before = step > 0 ? trace.sets[step - 1] : null;
   return Uint8Array.from(trace.merged_into, (into, token) => {
@@ -50,14 +50,14 @@ function statesAt(trace, step) {
   });
 }
 
-/** Count the tokens of each state within `from` to `to`. */
+/** Count the tokens of each state in the range from `from` up to `to`. */
 function countStates(states, from, to) {
   const counts = [0, 0, 0, 0, 0];
   for (let token = from; token < to; token++) counts[states[token]]++;
   return counts;
 }
 
-/** Count, by the frame that they merged into, the tokens of a frame that are merged. */
+/** Return [target frame, count] of the merged tokens of a frame, largest count first. */
 function mergedFrom(trace, perFrame, frame) {
   const into = new Map();
   for (let token = frame * perFrame; token < (frame + 1) * perFrame; token++) {
@@ -69,14 +69,14 @@ function mergedFrom(trace, perFrame, frame) {
   return [...into].sort((one, two) => two[1] - one[1]);
 }
 
-/** Write a time for people, as the panel does. */
+/** Format seconds as panel.py does. */
 function seconds(value) {
   if (value === null || value === undefined) return "–";
   if (value >= 0.9995) return (value < 99.5 ? value.toFixed(2) : value.toFixed(0)) + " s";
   return (value >= 0.0095 ? (value * 1e3).toFixed(0) : (value * 1e3).toFixed(1)) + " ms";
 }
 
-/** Write bytes for people, as the panel does. */
+/** Format bytes as panel.py does. */
 function size(value) {
   if (value === null || value === undefined) return "–";
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -97,7 +97,7 @@ function plural(number, noun) {
   return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** Write a moment of the video: 1:04.2 */
+/** Format a time of the video: 1:04.2 */
 function clock(value) {
   const tenths = Math.round(value * 10);
   const minutes = Math.floor(tenths / 600), rest = (tenths % 600) / 10;

@@ -1,1 +1,1 @@
-"""Everything that differs between networks, one file a family."""
+"""Model families: preprocessing, vision encoding and prompts of each, one module per family."""

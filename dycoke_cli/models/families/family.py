@@ -1,4 +1,4 @@
-"""What a session needs of a loaded model, whatever its family."""
+"""Protocols of a model family: Outline (sizes from the configuration alone) and Family (a loaded model)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -12,73 +12,73 @@ from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.frame_buffer import Pixels
 
-Pictures = npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB, none of them still to come
-Size = tuple[int, int]  # height, width
-HD: Size = (720, 1280)  # of which frames are taken to be until they are read
-OnProgress = Callable[[int, int], None]  # frames done, of how many
+PixelArray = npt.NDArray[np.uint8]  # (frames, height, width, 3) RGB, all frames decoded
+Size = tuple[int, int]  # height, width in pixels
+HD: Size = (720, 1280)  # the assumed size of frames that have not been decoded
+OnProgress = Callable[[int, int], None]  # frames encoded, frames in total
 
 
 class Outline(Protocol):
-    """What a family's configuration alone decides: how much becomes of frames, and what it takes."""
+    """Token, patch and activation counts of a model, computed from its configuration without loading it."""
 
     @property
     def model(self) -> Any:
-        """Transformers' own model, used for its parts and never changed; its `config` alone where nothing is loaded."""
+        """The transformers model, never modified; an object with only its `config` if the model is not loaded."""
         ...
 
     @property
     def quantizable(self) -> bool:
-        """Say whether it loads with fewer bits."""
+        """Whether the model can be loaded quantised."""
         ...
 
     @property
     def frames_per_patch(self) -> int:
-        """How many frames become one: see `frames` in the glossary of `tokens`."""
+        """Sampled frames per patch in time: see `frames` in the glossary of `tokens`."""
         ...
 
     @property
     def levels(self) -> int:
-        """How many layers of the vision tower give features of their own: see the glossary of `tokens`."""
+        """Number of DeepStack layers of the vision tower: see `levels` in the glossary of `tokens`."""
         ...
 
     def grid(self, frames: int, size: Size) -> Grid:
-        """Say how many visual tokens so many frames of this size become, before any is encoded."""
+        """Return the visual tokens that `frames` frames of a size become when encoded."""
         ...
 
     def video_length(self, grid: Grid) -> int:
-        """Count the prompt positions of an uncompressed video: visual tokens and newlines."""
+        """Return the prompt positions of an uncompressed video: visual tokens and newlines."""
         ...
 
     def patches_of(self, frames: int, size: Size) -> int:
-        """Say into how many patches the vision tower cuts one of so many frames of this size."""
+        """Return the vision tower's patches per frame (per patch in time) for `frames` frames of a size."""
         ...
 
     def tower_numbers(self, patches: int) -> int:
-        """Count the numbers alive at once while the vision tower and what follows it work on so many patches."""
+        """Return the peak number of activations in the vision tower and the projector for `patches` patches."""
         ...
 
 
 class Family(Outline, Protocol):
-    """A loaded model with its tokenizer: frames and a question in, a prompt out, tokens back to text."""
+    """A loaded model with its tokenizer: encodes frames, builds prompts, decodes answers."""
 
     @property
     def tokenizer(self) -> Any:
-        """Transformers' own tokenizer."""
+        """The transformers tokenizer."""
         ...
 
     @property
     def family(self) -> str:
-        """The name that records carry."""
+        """The family's name in JSON records."""
         ...
 
     @property
     def language_model(self) -> LanguageModel:
-        """The part that the engine runs."""
+        """The decoder and output layer that the engine runs."""
         ...
 
     @property
     def facts(self) -> ModelFacts:
-        """What methods check themselves against."""
+        """The properties of the model that compression methods check."""
         ...
 
     @property
@@ -94,48 +94,48 @@ class Family(Outline, Protocol):
     def encode(
         self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
     ) -> VisualTokens:
-        """Run the vision tower, a few frames at a time, as they arrive.
+        """Encode frames with the vision tower, in chunks, as the frames are decoded.
 
-        saliency: also say how much attention each token receives there; only where `facts` offer it. of: how many
-        frames the whole video has, where these are a part of it; a part but the last must hold whole patches in time.
+        saliency: also return the attention that each token receives; only if `facts.saliency`. of: the frames of the
+        whole video, if `frames` is a part of it; every part but the last must contain whole patches in time.
         """
         ...
 
     def prompt_for(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
     ) -> Prompt:
-        """Put the family's words around what is left of the video.
+        """Build the family's prompt around the remaining visual tokens.
 
-        seconds: when each sampled frame is shown, from the start of what was sampled; duration_s: its length.
-        positions: "packed" numbers what is there, "original" leaves the gaps of what was compressed away. Families
-        whose positions count frames, rows and columns always leave them.
+        seconds: the time of each sampled frame, from the start of the sampled range; duration_s: the range's length.
+        positions: "packed" numbers positions consecutively, "original" keeps those of the uncompressed prompt. Families
+        whose positions count frames, rows and columns always keep them.
         """
         ...
 
     def prompt_positions(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
     ) -> int:
-        """Say how many rotary positions the prompt that `prompt_for` makes of the same takes, gaps included.
+        """Return the rotary positions, gaps included, of the prompt that `prompt_for` builds from the same arguments.
 
-        The features of `tokens` are not looked at, and nothing is embedded.
+        The features of `tokens` are not read, and nothing is embedded.
         """
         ...
 
     def next_turn_ids(self, question: str) -> list[int]:
-        """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""
+        """Tokenize the text between an answer and the next one: the end of the turn, and the question."""
         ...
 
     @property
     def stock_from_pixels(self) -> bool:
-        """Say whether transformers' own `generate` lays a video out as this model needs it."""
+        """Whether transformers' own `generate` arranges a video as this model needs it."""
         ...
 
     def stock_inputs(
         self, frames: Pixels, question: str, seconds: Sequence[float], duration_s: float
     ) -> dict[str, Tensor]:
-        """Make what transformers' own `generate` takes for the same question, where it can start from pixels."""
+        """Build the arguments of transformers' own `generate` for a question; only if `stock_from_pixels`."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn answer tokens into text, special tokens left out."""
+        """Decode answer tokens to text, without special tokens."""
         ...

@@ -1,4 +1,4 @@
-"""InternVL3 in the transformers format: square frames, each named before its run of visual tokens.
+"""InternVL3 in the transformers format: frames resized to a square, with "FrameN:" before each one's visual tokens.
 
 Source: Zhu et al., "InternVL3", arXiv 2504.10479.
 """
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dycoke_cli.models.families.family import Pictures, Size
+from dycoke_cli.models.families.family import PixelArray, Size
 from dycoke_cli.models.families.placeholder import PlaceholderModel
 from dycoke_cli.models.families.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels
 from dycoke_cli.tokens import Grid
@@ -20,7 +20,7 @@ AFTER = "\n{question}<|im_end|>\n<|im_start|>assistant\n"
 
 @dataclass(frozen=True)
 class InternVL(PlaceholderModel):
-    """A loaded InternVL3."""
+    """A loaded InternVL3 model."""
 
     architecture: ClassVar[str] = "InternVLForConditionalGeneration"
     family: ClassVar[str] = "internvl"
@@ -29,11 +29,11 @@ class InternVL(PlaceholderModel):
 
     @property
     def placeholder(self) -> int:
-        """The token id that stands for visual tokens."""
+        """The id of the placeholder token, repeated for each visual token."""
         return int(self.model.config.image_token_id)
 
     def grid(self, frames: int, size: Size) -> Grid:
-        """Say how many visual tokens so many frames become; their size does not matter."""
+        """Return the visual tokens of `frames` frames, the same for every frame size."""
         config = self.model.config
         rows, cols = (
             int(side // patch * config.downsample_ratio)
@@ -42,28 +42,31 @@ class InternVL(PlaceholderModel):
         return Grid(frames, rows, cols)
 
     def patches_of(self, frames: int, size: Size) -> int:
-        """Say into how many patches the vision tower cuts a frame; its size does not matter."""
+        """Return the vision tower's patches per frame, the same for every frame size."""
         vision = self.model.config.vision_config
         rows, cols = (side // patch for side, patch in zip(vision.image_size, vision.patch_size, strict=True))
         return int(rows * cols)
 
-    def pixels(self, frames: Pictures) -> Tensor:
-        """Resize and scale as the model's processor does, aspect ratio not kept: (frames, 3, height, width)."""
+    def pixels(self, frames: PixelArray) -> Tensor:
+        """Resize and normalise as the model's processor does, without keeping the aspect ratio.
+
+        Returns (frames, 3, height, width), the model's dtype.
+        """
         height, width = self.model.config.vision_config.image_size
         model = self.language_model
-        return self.pictures.prepare(frames, (height, width), model.device).to(model.dtype)
+        return self.preprocessing.prepare(frames, (height, width), model.device).to(model.dtype)
 
-    def features(self, frames: Pictures, of: int) -> tuple[Tensor, None]:
+    def features(self, frames: PixelArray, of: int) -> tuple[Tensor, None]:
         """Run vision tower, pixel shuffle and projector; see `PlaceholderModel.features`."""
-        seen = self.model.model.get_image_features(self.pixels(frames), return_dict=True).pooler_output
-        return seen.unflatten(1, self.grid(len(frames), frames.shape[1:3])[1:]), None
+        features = self.model.model.get_image_features(self.pixels(frames), return_dict=True).pooler_output
+        return features.unflatten(1, self.grid(len(frames), frames.shape[1:3])[1:]), None
 
     def text(self, question: str, seconds: Sequence[float]) -> str:
-        """Write the prompt of the model's chat template."""
+        """Return the prompt by the model's chat template."""
         placeholder = self.tokenizer.convert_ids_to_tokens(self.placeholder)
         frames = (f"Frame{number + 1}: <img>{placeholder}</img>" for number in range(len(seconds)))
         return BEFORE + "\n".join(frames) + AFTER.replace("{question}", question)
 
-    def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
-        """Make the inputs of stock `generate` besides token ids: to it frames are images."""
+    def stock_video(self, frames: PixelArray, duration_s: float) -> dict[str, Tensor]:
+        """Build the video inputs of stock `generate`, which takes frames as images."""
         return {"pixel_values": self.pixels(frames)}

@@ -1,4 +1,4 @@
-"""How a LLaVA model lays a video out as a sequence: frame pooling and newline embeddings."""
+"""The layout of a video in a LLaVA prompt: pooling of frames and newline embeddings."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -18,19 +18,21 @@ class Block(NamedTuple):
     """The visual part of a prompt: visual tokens and newlines in order."""
 
     embeds: Tensor  # (length, hidden)
-    places: Tensor  # (length,) int64, where each would be in the uncompressed block
-    visual: Tensor  # (tokens,) int64, where in the block each visual token is
+    places: Tensor  # (length,) int64, the index of each in the uncompressed block
+    visual: Tensor  # (tokens,) int64, the index of each visual token in this block
 
 
 @dataclass(frozen=True)
 class VideoLayout:
-    """What no transformers configuration carries about a LLaVA video model.
+    """The settings of a LLaVA video model that a transformers configuration does not contain.
 
-    newline: where the newline embedding goes: once at the end, after every row, after every frame, or nowhere.
+    newline: the place of the newline embedding: once at the end ("one_token"), after every row ("grid"), after every
+        frame, or nowhere.
     pooling: how the vision tower's patches are reduced by two in each direction.
-    row_newlines: with "grid", which rows of a compressed video keep theirs: those with all their tokens, those with
-        any token, or all. LLaVA learned newlines as ends of whole rows, so a row with holes gives up its own.
-    time_instruction: tell the model the duration and the time of each frame, as LLaVA-Video was trained.
+    row_newlines: with "grid", which rows of a compressed video keep their newline: those with all their tokens
+        ("complete"), those with any token ("present"), or all. LLaVA was trained with newlines after complete rows, so
+        by default an incomplete row has none.
+    time_instruction: put the duration and the time of each frame into the prompt, as LLaVA-Video was trained.
     """
 
     newline: Newline = "one_token"
@@ -39,15 +41,15 @@ class VideoLayout:
     time_instruction: bool = False
 
     def pooled(self, rows: int, cols: int) -> tuple[int, int]:
-        """Say how many rows and columns `pool` leaves.
+        """Return the rows and columns after `pool`.
 
-        Bilinear rounds odd sizes up, as the models' own code does; average and max round down.
+        Bilinear rounds odd sizes up, as the models' original code does; average and max round down.
         """
         up = 1 if self.pooling == "bilinear" else 0
         return (rows + up) // 2, (cols + up) // 2
 
     def pool(self, features: Tensor) -> Tensor:
-        """Reduce (frames, rows, cols, hidden) to half the rows and columns."""
+        """Pool (frames, rows, cols, hidden) to half the rows and columns."""
         x = features.permute(0, 3, 1, 2)
         if self.pooling == "bilinear":
             x = F.interpolate(x.contiguous(), size=self.pooled(*x.shape[2:]), mode="bilinear")
@@ -56,20 +58,20 @@ class VideoLayout:
         return x.permute(0, 2, 3, 1)
 
     def length(self, grid: Grid) -> int:
-        """Count the prompt positions of an uncompressed video, newlines included."""
+        """Return the prompt positions of an uncompressed video, newlines included."""
         newlines = {"one_token": 1, "grid": grid.frames * grid.rows, "frame": grid.frames, "no_token": 0}
         return grid.total + newlines[self.newline]
 
-    def left(self, tokens: VisualTokens) -> int:
-        """Count the prompt positions of what is left of a video, newlines included."""
+    def compressed_length(self, tokens: VisualTokens) -> int:
+        """Return the prompt positions of the remaining tokens and newlines."""
         return sum(map(len, self._places(tokens)))
 
     def arrange(self, tokens: VisualTokens, newline: Tensor) -> Block:
-        """Put the newline embedding (hidden,) back between what is left of the video."""
+        """Insert the newline embedding (hidden,) between the remaining tokens."""
         at, ends = self._places(tokens)
         embeds = torch.cat([tokens.features, newline.to(tokens.features).expand(len(ends), -1)])
         places = torch.cat([at, ends])
-        # A newline at the very end needs no sorting, and tokens out of raster order must stay as they are.
+        # Newlines between tokens require sorting; otherwise tokens out of raster order keep their order.
         order = torch.arange(len(places), device=places.device)
         if self.newline in ("grid", "frame"):
             order = places.argsort()
@@ -78,16 +80,16 @@ class VideoLayout:
         return Block(embeds[order], places[order], visual[: len(tokens)])
 
     def _places(self, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
-        """Find where tokens and surviving newlines stand in the uncompressed block."""
+        """Return the indices of the remaining tokens and newlines in the uncompressed block: (tokens,), (newlines,)."""
         grid, device = tokens.grid, tokens.index.device
         if self.newline == "grid":
             rows = torch.arange(grid.frames * grid.rows, device=device)
-            left = torch.bincount(tokens.index // grid.cols, minlength=len(rows))
+            present = torch.bincount(tokens.index // grid.cols, minlength=len(rows))
             needed = {"complete": grid.cols, "present": 1, "all": 0}[self.row_newlines]
-            return tokens.index + tokens.index // grid.cols, (rows * (grid.cols + 1) + grid.cols)[left >= needed]
+            return tokens.index + tokens.index // grid.cols, (rows * (grid.cols + 1) + grid.cols)[present >= needed]
         if self.newline == "frame":
             frames = torch.arange(grid.frames, device=device)
-            left = torch.bincount(tokens.frame, minlength=grid.frames)
-            return tokens.index + tokens.frame, (frames * (grid.per_frame + 1) + grid.per_frame)[left > 0]
+            present = torch.bincount(tokens.frame, minlength=grid.frames)
+            return tokens.index + tokens.frame, (frames * (grid.per_frame + 1) + grid.per_frame)[present > 0]
         end = [grid.total] if self.newline == "one_token" else []
         return tokens.index, torch.tensor(end, dtype=torch.int64, device=device)

@@ -1,4 +1,4 @@
-"""LLaVA-OneVision and LLaVA-Video: SigLIP, a two-layer projector, Qwen2."""
+"""LLaVA-OneVision and LLaVA-Video: SigLIP vision tower, two-layer projector, Qwen2 decoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.models.families.family import OnProgress, Pictures, Size
+from dycoke_cli.models.families.family import OnProgress, PixelArray, Size
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.loaded_model import LoadedModel
 from dycoke_cli.models.families.preprocessing import resized
-from dycoke_cli.models.families.saliency import encode_watched
+from dycoke_cli.models.families.saliency import encode_with_saliency
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.frame_buffer import Pixels
 
@@ -22,34 +22,31 @@ AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
 
 @dataclass(frozen=True)
 class Llava(LoadedModel):
-    """A loaded LLaVA model with its tokenizer and layout: frames and a question in, a prompt out.
-
-    Its `model` is transformers' LlavaOnevisionForConditionalGeneration.
-    """
+    """A loaded LLaVA model (transformers' LlavaOnevisionForConditionalGeneration), its tokenizer and video layout."""
 
     layout: VideoLayout
     quantizable: ClassVar[bool] = True
 
     @property
     def family(self) -> str:
-        """The name that records carry."""
+        """The family's name in JSON records."""
         return "llava_video" if self.layout.time_instruction else "llava_onevision"
 
     @property
     def facts(self) -> ModelFacts:
-        """What methods check themselves against."""
+        """The properties of the model that compression methods check."""
         return ModelFacts(self.language_model.layers, self.layout.newline, saliency=True)
 
     def grid(self, frames: int, size: Size | None = None) -> Grid:
-        """Say how many visual tokens so many frames become; their size does not matter."""
+        """Return the visual tokens of `frames` frames, the same for every frame size."""
         return Grid(frames, *self.layout.pooled(self._side, self._side))
 
     def patches_of(self, frames: int, size: Size | None = None) -> int:
-        """Say into how many patches the vision tower cuts a frame; its size does not matter."""
+        """Return the vision tower's patches per frame, the same for every frame size."""
         return self._side**2
 
     def tower_numbers(self, patches: int) -> int:
-        """Count the numbers alive at once in the vision tower, or in the projector: here it comes before pooling."""
+        """Return the peak number of activations in the vision tower or the projector, which precedes pooling here."""
         return max(super().tower_numbers(patches), patches * 3 * int(self.model.config.text_config.hidden_size))
 
     @property
@@ -58,11 +55,11 @@ class Llava(LoadedModel):
         newline: Tensor = self.model.model.image_newline
         return newline
 
-    def pixels(self, frames: Pictures) -> Tensor:
-        """Resize and scale as the models' processor does, aspect ratio not kept.
+    def pixels(self, frames: PixelArray) -> Tensor:
+        """Resize and normalise as the models' processor does, without keeping the aspect ratio.
 
         frames: (frames, height, width, 3) uint8 RGB. Returns (frames, 3, image, image) in [-1, 1], the model's dtype.
-        Resizing on uint8 is within two levels of 255 of the processor's PIL bicubic, and ten times faster.
+        Resizing uint8 differs from the processor's PIL bicubic by at most 2 of 255 levels, and is ten times faster.
         """
         side = self.model.config.vision_config.image_size
         images = resized(frames, (side, side), self.language_model.device)
@@ -72,19 +69,17 @@ class Llava(LoadedModel):
     def encode(
         self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
     ) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time, as they arrive.
+        """Encode frames (frames, height, width, 3) uint8 in chunks, as they are decoded; see `Family.encode`.
 
-        No frame sees another, so it does not matter `of` how many they are.
-
-        saliency: also say how much attention each token receives there, for a method that needs it.
+        `of` has no effect: frames are encoded independently.
         """
         features, received = [], []
-        chunk = self.together(self.patches_of(len(frames)))
+        chunk = self.frames_per_chunk(self.patches_of(len(frames)))
         tower = self.model.model.vision_tower
         for start in range(0, len(frames), chunk):
             pixels = self.pixels(frames[start : start + chunk])
             if saliency:
-                patches, attention = encode_watched(tower, pixels)
+                patches, attention = encode_with_saliency(tower, pixels)
                 features.append(self._project(patches))
                 received.append(self._pool(attention[..., None])[..., 0])
             else:
@@ -95,18 +90,18 @@ class Llava(LoadedModel):
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
-        """Turn pixels (frames, 3, image, image) into pooled features (frames, rows, cols, hidden)."""
+        """Encode pixels (frames, 3, image, image) to pooled features (frames, rows, cols, hidden)."""
         tower = self.model.model.vision_tower
-        # The models use the encoder's output before the tower's last norm, which transformers' own
-        # `last_hidden_state` has already passed.
+        # The models use the encoder's output before the tower's final norm; `last_hidden_state` of the tower in
+        # transformers comes after it.
         return self._project(tower.encoder(inputs_embeds=tower.embeddings(pixels)).last_hidden_state)
 
     def _project(self, patches: Tensor) -> Tensor:
-        """Turn patches (frames, patches, width) into pooled features (frames, rows, cols, hidden)."""
+        """Project and pool patches (frames, patches, width) to features (frames, rows, cols, hidden)."""
         return self._pool(self.model.model.multi_modal_projector(patches))
 
     def _pool(self, values: Tensor) -> Tensor:
-        """Pool values of patches (frames, patches, channels) to tokens (frames, rows, cols, channels)."""
+        """Pool patches (frames, patches, channels) to tokens (frames, rows, cols, channels)."""
         return self.layout.pool(values.unflatten(1, (self._side, self._side)))
 
     @property
@@ -116,9 +111,9 @@ class Llava(LoadedModel):
         return int(vision.image_size // vision.patch_size)
 
     def question_ids(self, question: str, seconds: Sequence[float], duration_s: float) -> list[int]:
-        """Tokenize what follows the video: the question, after LLaVA-Video's time instruction where it has one.
+        """Tokenize the text after the video: the question, preceded by the time instruction if the layout has one.
 
-        seconds: when each sampled frame is shown, from the start of what was sampled; duration_s: its length.
+        seconds: the time of each sampled frame, from the start of the sampled range; duration_s: the range's length.
         """
         text = question
         if self.layout.time_instruction:
@@ -134,9 +129,9 @@ class Llava(LoadedModel):
     def prompt(
         self, tokens: VisualTokens, after: Sequence[int], positions: str, before: Sequence[int] | None = None
     ) -> Prompt:
-        """Join the token ids `before` the video (the qwen_1_5 system turn if None), the video, and the ids `after` it.
+        """Build the prompt: token ids `before` (the qwen_1_5 system turn if None), the video, token ids `after`.
 
-        positions: "packed" numbers what is there; "original" leaves the gaps of what was compressed away.
+        positions: "packed" numbers positions consecutively; "original" keeps those of the uncompressed prompt.
         """
         device = tokens.index.device
         block = self.layout.arrange(tokens, self.newline)
@@ -148,39 +143,39 @@ class Llava(LoadedModel):
         start = len(before_ids)
         if positions == "original":
             rest = start + self.layout.length(tokens.grid) + torch.arange(len(after_ids), device=device)
-            numbers = torch.cat([torch.arange(start, device=device), start + block.places, rest])
+            rotary = torch.cat([torch.arange(start, device=device), start + block.places, rest])
         else:
-            numbers = torch.arange(len(embeds), device=device)
+            rotary = torch.arange(len(embeds), device=device)
         newlines = len(block.places) - len(tokens)
         length = self.layout.length(tokens.grid) if positions == "original" else len(block.places)
-        return Prompt(embeds, numbers, start + block.visual, start + length + len(after_ids), newlines)
+        return Prompt(embeds, rotary, start + block.visual, start + length + len(after_ids), newlines)
 
     def prompt_for(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
     ) -> Prompt:
-        """Put the system turn, the question and the layout's newlines around what is left of the video."""
+        """Build the prompt: system turn, remaining visual tokens with the layout's newlines, question."""
         return self.prompt(tokens, self.question_ids(question, seconds, duration_s), positions)
 
     def prompt_positions(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
     ) -> int:
-        """Say how many positions the prompt takes; see `Family.prompt_positions`."""
-        video = self.layout.length(tokens.grid) if positions == "original" else self.layout.left(tokens)
+        """Return the rotary positions of the prompt; see `Family.prompt_positions`."""
+        video = self.layout.length(tokens.grid) if positions == "original" else self.layout.compressed_length(tokens)
         return len(self.tokenize(BEFORE)) + video + len(self.question_ids(question, seconds, duration_s))
 
     def video_length(self, grid: Grid) -> int:
-        """Count the prompt positions of an uncompressed video, newlines included."""
+        """Return the prompt positions of an uncompressed video, newlines included."""
         return self.layout.length(grid)
 
     @property
     def stock_from_pixels(self) -> bool:
-        """Transformers lays a video out in one way: pooled bilinearly, one newline at the end."""
+        """Whether the layout is the only one in transformers: bilinear pooling, one newline at the end."""
         return (self.layout.newline, self.layout.pooling) == ("one_token", "bilinear")
 
     def stock_inputs(
         self, frames: Pixels, question: str, seconds: Sequence[float], duration_s: float
     ) -> dict[str, Tensor]:
-        """Make what transformers' own `generate` takes for the same question, as its documentation shows."""
+        """Build the arguments of transformers' own `generate` for a question, as in its documentation."""
         visual = [self.model.config.video_token_index] * self.layout.length(self.grid(len(frames)))
         after = self.question_ids(question, seconds, duration_s)
         ids = torch.tensor([self.tokenize(BEFORE) + visual + after], device=self.language_model.device)

@@ -1,4 +1,4 @@
-"""What all families have in common: a transformers model, a tokenizer, and what follows from them alone."""
+"""LoadedModel: base class of all families, a transformers model with its tokenizer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from dycoke_cli.models.language_model import LanguageModel
 from dycoke_cli.models.quantization import weight_bytes
 from dycoke_cli.system.free_memory import free_bytes
 
-# Frames that pass the vision tower together at most: enough to fill the device, few enough to stay below the prefill's
-# peak. Where memory is short they are fewer, and take no more than this share of what is free.
+# Frames (patches in time) per pass of the vision tower, at most: enough to fill the device, few enough to need less
+# memory than the prefill. On CUDA a pass also takes at most SHARE_OF_FREE of the free memory.
 CHUNK = {"cpu": 4, "cuda": 16}
 SHARE_OF_FREE = 0.25
-OTHER_FILES = "The tokenizer's files or config.json are another model's: fetch or copy the model again"
+MISMATCH_REMEDY = "The tokenizer's files or config.json are another model's: fetch or copy the model again"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A loaded model; its parts are used and never changed.
+    """A loaded model with its tokenizer; neither is ever modified.
 
-    end_of_turn: the token that ends an answer, besides those that the model's own generation settings name.
-    quantizable: whether it loads with fewer bits.
+    end_of_turn: the token that ends an answer, besides those in the model's generation settings.
+    quantizable: whether the model can be loaded quantised.
     """
 
     model: Any
@@ -31,7 +31,7 @@ class LoadedModel:
 
     @property
     def language_model(self) -> LanguageModel:
-        """The part that the engine runs."""
+        """The decoder and output layer that the engine runs."""
         return LanguageModel(self.model.model.language_model, self.model.lm_head)
 
     @property
@@ -41,58 +41,58 @@ class LoadedModel:
 
     @property
     def frames_per_patch(self) -> int:
-        """How many frames become one: see `frames` in the glossary of `tokens`."""
+        """Sampled frames per patch in time: see `frames` in the glossary of `tokens`."""
         return 1
 
     @property
     def levels(self) -> int:
-        """How many layers of the vision tower give features of their own: see the glossary of `tokens`."""
+        """Number of DeepStack layers of the vision tower: see `levels` in the glossary of `tokens`."""
         return 0
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens that end an answer. Raises ModelError where generation_config.json has something else there."""
+        """The tokens that end an answer. Raises ModelError for an invalid eos_token_id in generation_config.json."""
         configured = self.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
         if any(token is not None and type(token) is not int for token in ids):
-            told = f"generation_config.json has eos_token_id={str(configured)[:80]}, which are no tokens"
-            raise ModelError(told, "Fetch or copy the model again")
+            message = f"generation_config.json has eos_token_id={str(configured)[:80]}, which is no token id"
+            raise ModelError(message, "Fetch or copy the model again")
         ids = [*ids, self.tokenizer.convert_tokens_to_ids(self.end_of_turn)]
         return frozenset(token for token in ids if token is not None)
 
-    def together(self, patches: int) -> int:
-        """Say how many frames, of so many patches each, pass the vision tower together."""
+    def frames_per_chunk(self, patches: int) -> int:
+        """Return how many frames, of `patches` patches each, pass the vision tower at once."""
         device = self.language_model.device
         most = CHUNK[device.type]
         if device.type != "cuda":
             return most
-        frame = self.tower_numbers(patches) * self.language_model.dtype.itemsize
-        return max(1, min(most, int(SHARE_OF_FREE * free_bytes(device)) // frame))
+        frame_bytes = self.tower_numbers(patches) * self.language_model.dtype.itemsize
+        return max(1, min(most, int(SHARE_OF_FREE * free_bytes(device)) // frame_bytes))
 
     def tower_numbers(self, patches: int) -> int:
-        """Count the numbers alive at once while a layer of the vision tower works on so many patches.
+        """Return the peak number of activations in a layer of the vision tower for `patches` patches.
 
-        Two of the feed-forward part's widest, and the residual stream beside them.
+        Two of width `intermediate` in the feed-forward network, and six of width `hidden` beside them.
         """
         vision = self.model.config.vision_config
         return patches * int(2 * vision.intermediate_size + 6 * vision.hidden_size)
 
     def next_turn_ids(self, question: str) -> list[int]:
-        """Tokenize what comes between an answer and the next one: the end of its turn, and the question."""
+        """Tokenize the text between an answer and the next one: the end of the turn, and the question."""
         return self.tokenize(f"{self.end_of_turn}\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
 
     def tokenize(self, text: str) -> list[int]:
-        """Turn text into token ids, special tokens recognised, none added.
+        """Tokenize text; special tokens in it are recognised, none are added.
 
-        Raises ModelError for a tokenizer with tokens that the model does not know.
+        Raises ModelError for a token that the model has no embedding for.
         """
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        known = int(self.model.config.get_text_config().vocab_size)
-        if ids and max(ids) >= known:
-            raise ModelError(f"the tokenizer has a token {max(ids)}, and the model knows {known}", OTHER_FILES)
+        size = int(self.model.config.get_text_config().vocab_size)
+        if ids and max(ids) >= size:
+            raise ModelError(f"the tokenizer has a token {max(ids)}, the model's vocabulary {size}", MISMATCH_REMEDY)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn answer tokens into text, special tokens left out."""
+        """Decode answer tokens to text, without special tokens."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text

@@ -1,6 +1,6 @@
-"""The lmms-lab checkpoint format (`llava_qwen`), read as a transformers LLaVA-OneVision.
+"""Convert the lmms-lab checkpoint format (`llava_qwen`) to transformers' LLaVA-OneVision: configuration, weight names.
 
-The key names and sizes come from the released LLaVA-NeXT code and from transformers' own conversion script.
+Source of key names and sizes: the released LLaVA-NeXT code and transformers' conversion script.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ KEY_MAPPING = {
     r"^model\.norm\.": "model.language_model.norm.",
 }
 
-# google/siglip-so400m-patch14-384. The checkpoints leave its last layer out, because they use the output of the one
-# before it.
+# google/siglip-so400m-patch14-384. The checkpoints do not contain its last layer, because they use the output of the
+# layer before it.
 SIGLIP_SO400M: dict[str, Any] = {
     "hidden_size": 1152,
     "intermediate_size": 4304,
@@ -49,7 +49,7 @@ TEXT_SIZES = (
 def model_config(config: dict[str, Any]) -> Any:
     """Build the LlavaOnevisionConfig that a config.json of this format describes.
 
-    Raises ModelError for a part that transformers' LLaVA-OneVision does not have.
+    Raises ModelError for a part that transformers' LLaVA-OneVision does not support.
     """
     from transformers import LlavaOnevisionConfig, Qwen2Config, SiglipVisionConfig
 
@@ -66,7 +66,7 @@ def model_config(config: dict[str, Any]) -> Any:
         vision = SIGLIP_SO400M
     dropped = -1 - int(config.get("mm_vision_select_layer", -2))
     if not 0 <= dropped < vision["num_hidden_layers"]:
-        raise ModelError(f"the checkpoint has mm_vision_select_layer={-1 - dropped}, and no such layer")
+        raise ModelError(f"the checkpoint has mm_vision_select_layer={-1 - dropped}, which is no layer of its tower")
     vision = {**vision, "num_hidden_layers": vision["num_hidden_layers"] - dropped, "vision_use_head": False}
     text = {key: config[key] for key in TEXT_SIZES if key in config}
     rope = {"rope_type": "default", "rope_theta": float(config.get("rope_theta", 1e6))}
@@ -81,7 +81,7 @@ def model_config(config: dict[str, Any]) -> Any:
 
 
 def video_layout(config: dict[str, Any]) -> VideoLayout:
-    """Read the layout of this format's config.json."""
+    """Read the video layout from a config.json of this format. Raises ModelError for an unsupported value."""
     newline = config.get("mm_newline_position", "one_token")
     pooling = config.get("mm_spatial_pool_mode", "bilinear")
     expect(config, "mm_newline_position", ("one_token", "grid", "frame", "no_token"))

@@ -1,4 +1,4 @@
-"""Families whose prompt is a text in which a special token stands for each run of visual tokens."""
+"""PlaceholderModel: base class of families whose prompt text has a placeholder token for each run of visual tokens."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,120 +12,122 @@ from torch import Tensor
 
 from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.models.families.family import HD, OnProgress, Pictures, Size
-from dycoke_cli.models.families.loaded_model import OTHER_FILES, LoadedModel
-from dycoke_cli.models.families.preprocessing import Channels, PictureSettings
+from dycoke_cli.models.families.family import HD, OnProgress, PixelArray, Size
+from dycoke_cli.models.families.loaded_model import MISMATCH_REMEDY, LoadedModel
+from dycoke_cli.models.families.preprocessing import Channels, FramePreprocessing
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.frame_buffer import Pixels
 
 
 @dataclass(frozen=True)
 class PlaceholderModel(LoadedModel):
-    """A model without newline embeddings.
+    """A model without newline embeddings, whose prompt is a text with placeholders.
 
-    A family says what its text is, how frames become features, and what stock `generate` wants besides token ids.
+    A subclass defines the prompt text, the encoding of frames, and the video inputs of stock `generate`.
 
-    architecture: the transformers class. mean, std: of each channel, where a checkpoint's files name none.
+    architecture: the transformers class. mean, std: of each channel, for checkpoints whose files have none.
     """
 
-    pictures: PictureSettings
+    preprocessing: FramePreprocessing
     architecture: ClassVar[str]
     mean: ClassVar[Channels]
     std: ClassVar[Channels]
 
     @classmethod
-    def outlined(cls, config: Any, folder: Path) -> Self:
-        """Join a configuration with what its folder says about frames: an `Outline`, nothing to run.
+    def from_config(cls, config: Any, folder: Path) -> Self:
+        """Build an `Outline` from a configuration and the folder's processor settings; it has no model to run.
 
-        Raises ModelError for one that leaves nothing of a frame.
+        Raises ModelError if a frame would have no visual tokens.
         """
-        made = cls(SimpleNamespace(config=config), None, PictureSettings.read(folder, cls.mean, cls.std))
+        made = cls(SimpleNamespace(config=config), None, FramePreprocessing.read(folder, cls.mean, cls.std))
         if min(made.grid(2, HD)) < 1:
-            raise ModelError(f"config.json of {str(folder)!r} leaves no visual token of a frame")
+            raise ModelError(f"config.json of {str(folder)!r} gives a frame no visual tokens")
         return made
 
     @classmethod
-    def opened(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
-        """Join a loaded model with what its folder says about frames.
+    def from_model(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
+        """Combine a loaded model with its folder's processor settings.
 
-        Raises ModelError where the tokenizer does not have the token that stands for visual tokens.
+        Raises ModelError if the tokenizer lacks the placeholder token.
         """
-        made = replace(cls.outlined(model.config, folder), model=model, tokenizer=tokenizer)
+        made = replace(cls.from_config(model.config, folder), model=model, tokenizer=tokenizer)
         inside = 0 <= made.placeholder < model.config.get_text_config().vocab_size
         if not inside or made.tokenize(made.text("", [0.0])).count(made.placeholder) != 1:
             raise ModelError(
-                f"config.json has {made.placeholder} for the token that stands for a video, and the tokenizer has not",
-                OTHER_FILES,
+                f"config.json has token {made.placeholder} as the video's placeholder, and the tokenizer does not",
+                MISMATCH_REMEDY,
             )
         return made
 
     @property
     def facts(self) -> ModelFacts:
-        """What methods check themselves against."""
+        """The properties of the model that compression methods check."""
         return ModelFacts(self.language_model.layers, "no_token", saliency=False)
 
     @property
     def stock_from_pixels(self) -> bool:
-        """Stock `generate` knows these families as they are."""
+        """True: stock `generate` supports these families without changes."""
         return True
 
     @property
     @abstractmethod
     def placeholder(self) -> int:
-        """The token id that stands for visual tokens."""
+        """The id of the placeholder token, repeated for each visual token."""
 
     @abstractmethod
     def grid(self, frames: int, size: Size) -> Grid:
-        """Say how many visual tokens so many frames of this size become."""
+        """Return the visual tokens of `frames` frames of a size."""
 
     @abstractmethod
     def patches_of(self, frames: int, size: Size) -> int:
-        """Say into how many patches the vision tower cuts a frame of this size, when there are so many."""
+        """Return the vision tower's patches per frame for `frames` frames of a size."""
 
     @abstractmethod
-    def features(self, frames: Pictures, of: int) -> tuple[Tensor, Tensor | None]:
-        """Turn some frames of a video of `of` frames into features (frames, rows, cols, hidden) and DeepStack features
-        (frames, rows, cols, levels, hidden) or None."""
+    def features(self, frames: PixelArray, of: int) -> tuple[Tensor, Tensor | None]:
+        """Encode some frames of a video of `of` frames with the vision tower and the projector.
+
+        Returns features (frames, rows, cols, hidden), and DeepStack features (frames, rows, cols, levels, hidden) or
+        None.
+        """
 
     @abstractmethod
     def text(self, question: str, seconds: Sequence[float]) -> str:
-        """Write the prompt, with one placeholder for each run of visual tokens."""
+        """Return the prompt text, with one placeholder for each run of visual tokens."""
 
     @abstractmethod
-    def stock_video(self, frames: Pictures, duration_s: float) -> dict[str, Tensor]:
-        """Make what stock `generate` takes for the video, token ids apart."""
+    def stock_video(self, frames: PixelArray, duration_s: float) -> dict[str, Tensor]:
+        """Build the video inputs of stock `generate`: all but token ids and attention mask."""
 
-    def numbers(self, ids: Tensor, grid: Grid, frames: int, duration_s: float) -> Tensor:
-        """Give the rotary positions of the uncompressed prompt `ids` (length,): (length,), or (length, 3)."""
+    def rotary_positions(self, ids: Tensor, grid: Grid, frames: int, duration_s: float) -> Tensor:
+        """Return the rotary positions of the uncompressed prompt `ids` (length,): (length,), or (length, 3)."""
         return torch.arange(len(ids))
 
     def video_length(self, grid: Grid) -> int:
-        """Count the prompt positions of an uncompressed video."""
+        """Return the prompt positions of an uncompressed video."""
         return grid.total
 
     @torch.inference_mode()
     def encode(
         self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
     ) -> VisualTokens:
-        """Run the vision tower over (frames, height, width, 3) uint8, a few frames at a time, as they
-        arrive; see `Family.encode`."""
+        """Encode frames (frames, height, width, 3) uint8 in chunks, as they are decoded; see `Family.encode`."""
         if saliency:
-            raise ValueError("this family offers no saliency")  # methods that want it have been refused
+            raise ValueError("this family has no saliency")  # methods that need it were refused before
         _, height, width, _ = frames.shape
-        of, (features, deeper) = of or len(frames), ([], [])
-        chunk = self.together(self.patches_of(of, (height, width))) * self.frames_per_patch
+        of, (features, deepstack) = of or len(frames), ([], [])
+        chunk = self.frames_per_chunk(self.patches_of(of, (height, width))) * self.frames_per_patch
         for start in range(0, len(frames), chunk):
-            seen, deep = self.features(frames[start : start + chunk], of)
-            features.append(seen)
-            deeper += [] if deep is None else [deep]
+            encoded, levels = self.features(frames[start : start + chunk], of)
+            features.append(encoded)
+            deepstack += [] if levels is None else [levels]
             if on_progress is not None:
                 on_progress(min(start + chunk, len(frames)), len(frames))
-        return VisualTokens.whole(torch.cat(features), deepstack=torch.cat(deeper) if deeper else None)
+        return VisualTokens.whole(torch.cat(features), deepstack=torch.cat(deepstack) if deepstack else None)
 
     def prompt_ids(self, question: str, seconds: Sequence[float], grid: Grid) -> Tensor:
-        """Tokenize the uncompressed prompt, placeholders repeated: (length,) int64 on the CPU.
+        """Tokenize the uncompressed prompt, the placeholder repeated for each visual token: (length,) int64 on the CPU.
 
-        Raises UsageError for a question that holds the placeholder itself.
+        Raises UsageError if the question contains the placeholder.
         """
         text = self.text(question, seconds)
         ids, empty = self.tokenize(text), self.tokenize(self.text("", seconds))
@@ -143,22 +145,22 @@ class PlaceholderModel(LoadedModel):
     def prompt_for(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
     ) -> Prompt:
-        """Put the family's words around what is left of the video; see `Family.prompt_for`.
+        """Build the prompt around the remaining visual tokens; see `Family.prompt_for`.
 
-        The words stay as they are for a frame of which nothing is left.
+        The text for a frame (its number or its time) stays in the prompt if no token of the frame remains.
         """
         ids = self.prompt_ids(question, seconds, tokens.grid)
-        numbers = self.numbers(ids, tokens.grid, len(seconds), duration_s)
-        following = int(numbers.max()) + 1
+        rotary = self.rotary_positions(ids, tokens.grid, len(seconds), duration_s)
+        next_position = int(rotary.max()) + 1
         ids = ids.to(tokens.index.device)
-        stays = ids != self.placeholder
-        place = (~stays).nonzero().squeeze(1)[tokens.index]  # in the uncompressed prompt, of each token
-        stays[place] = True
-        visual = (stays.cumsum(0) - 1)[place]
-        embeds = self.language_model.body.embed_tokens(ids[stays])
+        kept = ids != self.placeholder
+        place = (~kept).nonzero().squeeze(1)[tokens.index]  # index of each token in the uncompressed prompt
+        kept[place] = True
+        visual = (kept.cumsum(0) - 1)[place]
+        embeds = self.language_model.body.embed_tokens(ids[kept])
         embeds[visual] = tokens.features.to(embeds.dtype)
-        prompt = Prompt(embeds, numbers.to(ids.device)[stays], visual, following, deepstack=tokens.deepstack)
-        if positions == "packed" and numbers.dim() == 1:
+        prompt = Prompt(embeds, rotary.to(ids.device)[kept], visual, next_position, deepstack=tokens.deepstack)
+        if positions == "packed" and rotary.dim() == 1:
             packed = torch.arange(len(embeds), device=ids.device)
             return replace(prompt, positions=packed, next_position=len(embeds))
         return prompt
@@ -166,18 +168,18 @@ class PlaceholderModel(LoadedModel):
     def prompt_positions(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str
     ) -> int:
-        """Say how many positions the prompt takes; see `Family.prompt_positions`."""
+        """Return the rotary positions of the prompt; see `Family.prompt_positions`."""
         ids = self.prompt_ids(question, seconds, tokens.grid)
-        numbers = self.numbers(ids, tokens.grid, len(seconds), duration_s)
-        if positions == "packed" and numbers.dim() == 1:
+        rotary = self.rotary_positions(ids, tokens.grid, len(seconds), duration_s)
+        if positions == "packed" and rotary.dim() == 1:
             return len(ids) - tokens.grid.total + len(tokens)
-        return int(numbers.max()) + 1
+        return int(rotary.max()) + 1
 
     def stock_inputs(
         self, frames: Pixels, question: str, seconds: Sequence[float], duration_s: float
     ) -> dict[str, Tensor]:
-        """Make what transformers' own `generate` takes, as the family's processor would."""
-        whole = frames[:]
-        ids = self.prompt_ids(question, seconds, self.grid(len(whole), whole.shape[1:3]))[None]
+        """Build the arguments of transformers' own `generate`, as the family's processor would."""
+        pixels = frames[:]
+        ids = self.prompt_ids(question, seconds, self.grid(len(pixels), pixels.shape[1:3]))[None]
         ids = ids.to(self.language_model.device)
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **self.stock_video(whole, duration_s)}
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **self.stock_video(pixels, duration_s)}

@@ -1,4 +1,4 @@
-"""How frames become what a vision tower takes: sizes, scales, and the file of a checkpoint that says them."""
+"""Frame preprocessing for the vision tower: resize, crop and normalise, with the checkpoint's processor settings."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dycoke_cli.models.families.family import Pictures, Size
+from dycoke_cli.models.families.family import PixelArray, Size
 from dycoke_cli.models.model_file import damaged, read_object
 
 Channels = tuple[float, float, float]  # red, green, blue
@@ -17,52 +17,53 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
-LARGEST_LEAST = 2**22  # pixels that a file may have each frame enlarged to
+LARGEST_MIN_PIXELS = 2**22  # limit on min_pixels, to which a file can have every frame enlarged
 
 
 @dataclass(frozen=True)
-class PictureSettings:
-    """What a checkpoint's processor files say about frames.
+class FramePreprocessing:
+    """The settings of a checkpoint's processor files for frames.
 
-    mean, std: of each channel, on values from 0 to 1. least, most: pixels that a picture, or where a family counts so a
-    whole video, is resized to have; None: the family's own.
+    mean, std: of each channel, on values from 0 to 1. min_pixels, max_pixels: limits on the pixels of a resized frame,
+    or for some families of the whole video; None: the family's default.
     """
 
     mean: Channels
     std: Channels
-    least: int | None = None
-    most: int | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
 
     @classmethod
-    def read(cls, folder: Path, mean: Channels, std: Channels) -> "PictureSettings":
-        """Read the video settings of a model's folder; `mean` and `std` where it names none.
+    def read(cls, folder: Path, mean: Channels, std: Channels) -> "FramePreprocessing":
+        """Read the video settings of a model's folder; `mean` and `std` are the defaults for missing ones.
 
-        Numbers of pixels count only from a file about videos: those for single images are far too large for frames.
+        Limits on pixels are read only from a file for videos: those for single images are far too large for frames.
         Raises ModelError for a damaged file.
         """
         path, video = _video_settings(folder)
-        found = video
+        values = video
         if not video:
             path = folder / "preprocessor_config.json"
-            found = _object(path)
+            values = _object(path)
         size = video.get("size") or {}
         try:
-            read = cls(
-                _channels(found.get("image_mean") or mean),
-                _channels(found.get("image_std") or std),
+            settings = cls(
+                _channels(values.get("image_mean") or mean),
+                _channels(values.get("image_std") or std),
                 _pixels(size.get("shortest_edge")),
                 _pixels(size.get("longest_edge")),
             )
         except (TypeError, ValueError, AttributeError):
-            raise damaged(path, "image_mean, image_std and size are no numbers of channels and pixels") from None
-        if 0 in read.std or (read.least or 0) > min(read.most or LARGEST_LEAST, LARGEST_LEAST):
-            raise damaged(path, f"no frame can be scaled by image_std={read.std} and size={size}")
-        return read
+            raise damaged(path, "image_mean and image_std must be 3 numbers each, and size two pixel counts") from None
+        most = min(settings.max_pixels or LARGEST_MIN_PIXELS, LARGEST_MIN_PIXELS)
+        if 0 in settings.std or (settings.min_pixels or 0) > most:
+            raise damaged(path, f"no frame can be scaled by image_std={settings.std} and size={size}")
+        return settings
 
-    def prepare(self, frames: Pictures, size: Size, device: torch.device, crop: Size | None = None) -> Tensor:
-        """Resize to `size`, cut `crop` out of the middle, scale on the device: (frames, 3, height, width) float32.
+    def prepare(self, frames: PixelArray, size: Size, device: torch.device, crop: Size | None = None) -> Tensor:
+        """Resize to `size`, centre-crop to `crop`, and normalise on the device: (frames, 3, height, width) float32.
 
-        Resizing on uint8 is within three levels of 255 of a processor's PIL bicubic, and ten times faster.
+        Resizing uint8 differs from a processor's PIL bicubic by at most 3 of 255 levels, and is ten times faster.
         """
         images = resized(frames, size, device)
         if crop is not None:
@@ -72,19 +73,19 @@ class PictureSettings:
         return (images / 255 - mean) / std
 
 
-def resized(frames: Pictures, size: Size, device: torch.device) -> Tensor:
-    """Resize on bytes, on the device: (frames, 3, height, width) float32 of whole numbers from 0 to 255."""
+def resized(frames: PixelArray, size: Size, device: torch.device) -> Tensor:
+    """Resize frames on the device: (frames, 3, height, width) float32, integer values from 0 to 255."""
     images = torch.from_numpy(frames).permute(0, 3, 1, 2)
     if device.type != "cuda":
         return F.interpolate(images, size, mode="bicubic", antialias=True).contiguous().to(device, torch.float32)
-    # Bytes cross, not floats; a frame at a time keeps the floats few.
+    # Frames are transferred as bytes, and converted to float one at a time to bound memory.
     return torch.cat([resized_as_bytes(image.to(device), size) for image in images.split(1)])
 
 
 def resized_as_bytes(images: Tensor, size: Size) -> Tensor:
-    """Scale uint8 (frames, 3, height, width) to float32, as the CPU does it on bytes.
+    """Resize uint8 (frames, 3, height, width) to float32 with the result of the CPU's uint8 kernel, on any device.
 
-    CUDA has no kernel for bytes. Those of the CPU round and cut off after each direction, so this does too.
+    CUDA has no uint8 kernel. The CPU's rounds and clamps after each direction, so this function does too.
     """
     values = images.float()
     for step in ((images.shape[2], size[1]), size):
@@ -93,15 +94,15 @@ def resized_as_bytes(images: Tensor, size: Size) -> Tensor:
 
 
 def _video_settings(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Read what a folder says about videos, from wherever a version of transformers puts it."""
+    """Read a folder's video processor settings, from the file in which any version of transformers writes them."""
     path = folder / "processor_config.json"
-    whole = _object(path).get("video_processor")
-    if not whole:
+    video = _object(path).get("video_processor")
+    if not video:
         path = folder / "video_preprocessor_config.json"
         return path, _object(path)
-    if not isinstance(whole, dict):
-        raise damaged(path, "its video_processor is no JSON object")
-    return path, whole
+    if not isinstance(video, dict):
+        raise damaged(path, "its video_processor is not a JSON object")
+    return path, video
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _channels(values: Any) -> Channels:
-    """Take a number for each of red, green and blue. Raises TypeError, ValueError."""
+    """Convert three finite numbers, one per channel. Raises TypeError, ValueError."""
     red, green, blue = (float(value) for value in values)
     if not all(map(math.isfinite, (red, green, blue))):
         raise ValueError(values)
@@ -120,7 +121,7 @@ def _channels(values: Any) -> Channels:
 
 
 def _pixels(count: Any) -> int | None:
-    """Take a number of pixels, or none. Raises ValueError."""
+    """Return a positive number of pixels, or None. Raises ValueError."""
     if count is not None and (type(count) is not int or count < 1):
         raise ValueError(count)
     return count

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL: one run of visual tokens, whose positions count time in seconds.
+"""Qwen2.5-VL: one run of visual tokens, with time positions in proportion to seconds.
 
 Source: Bai et al., "Qwen2.5-VL Technical Report", arXiv 2502.13923.
 """
@@ -16,13 +16,13 @@ from dycoke_cli.models.families.qwen_vl import VIDEO, QwenVL, fitted
 
 BEFORE = f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{VIDEO}"
 AFTER = "<|im_end|>\n<|im_start|>assistant\n"
-LEAST, MOST = 128, 768  # visual tokens' worth of pixels in a frame
-ALL = 128000 * 0.9  # in all frames together: most of the model's context
+LEAST, MOST = 128, 768  # visual tokens per frame
+ALL = 128000 * 0.9  # visual tokens of all frames, at most: 90% of the model's context
 
 
 @dataclass(frozen=True)
 class Qwen25VL(QwenVL):
-    """A loaded Qwen2.5-VL."""
+    """A loaded Qwen2.5-VL model."""
 
     architecture: ClassVar[str] = "Qwen2_5_VLForConditionalGeneration"
     family: ClassVar[str] = "qwen2_5_vl"
@@ -30,16 +30,16 @@ class Qwen25VL(QwenVL):
     std: ClassVar[Channels] = CLIP_STD
 
     def resized(self, frames: int, size: Size) -> Size:
-        """Keep each frame within limits, and all frames within their share of the context."""
+        """Return the size of each frame: each within its limits, all together within the limit on the context."""
         token = self._unit**2
-        least, most = self.pictures.least or LEAST * token, self.pictures.most or MOST * token
+        least, most = self.preprocessing.min_pixels or LEAST * token, self.preprocessing.max_pixels or MOST * token
         share = int(ALL * token) * self.frames_per_patch // frames
         return fitted(size, self._unit, least, max(min(most, share), int(least * 1.05)))
 
     def text(self, question: str, seconds: Sequence[float]) -> str:
-        """Write the prompt of the model's chat template."""
+        """Return the prompt by the model's chat template."""
         return BEFORE + question + AFTER
 
-    def timing(self, frames: int, duration_s: float) -> dict[str, Tensor]:
-        """Say how many seconds a patch of two frames stands for."""
+    def time_inputs(self, frames: int, duration_s: float) -> dict[str, Tensor]:
+        """Return the seconds per patch of two frames."""
         return {"second_per_grid_ts": torch.tensor([self.frames_per_patch * duration_s / frames])}

@@ -1,4 +1,4 @@
-"""Qwen3-VL: each patch of two frames after its time as text; features of three depths added inside the language model.
+"""Qwen3-VL: the time as text before each patch of two frames; DeepStack features added in the first decoder layers.
 
 Source: "Qwen3-VL Technical Report", arXiv 2511.21631.
 """
@@ -14,13 +14,13 @@ from dycoke_cli.models.families.qwen_vl import VIDEO, QwenVL, fitted
 BEFORE = "<|im_start|>user\n"
 AFTER = "<|im_end|>\n<|im_start|>assistant\n"
 HALF: Channels = (0.5, 0.5, 0.5)
-LEAST, MOST = 4096, 25165824  # pixels of all frames together, as the released checkpoints have it
-MOST_OF_ONE = 768  # visual tokens' worth of pixels in a frame
+LEAST, MOST = 4096, 25165824  # pixels of all frames together, as in the released checkpoints
+MOST_OF_ONE = 768  # visual tokens per frame, at most
 
 
 @dataclass(frozen=True)
 class Qwen3VL(QwenVL):
-    """A loaded Qwen3-VL."""
+    """A loaded Qwen3-VL model."""
 
     architecture: ClassVar[str] = "Qwen3VLForConditionalGeneration"
     family: ClassVar[str] = "qwen3_vl"
@@ -29,13 +29,13 @@ class Qwen3VL(QwenVL):
 
     @property
     def levels(self) -> int:
-        """How many layers of the vision tower give features of their own."""
+        """Number of DeepStack layers of the vision tower."""
         return len(self._vision.deepstack_visual_indexes)
 
     def resized(self, frames: int, size: Size) -> Size:
-        """Keep all frames together within limits, and each within its even share or what one frame may have."""
-        least, most = self.pictures.least or LEAST, self.pictures.most or MOST
-        frames = max(frames, self.frames_per_patch)  # a single one is doubled
+        """Return the size of each frame: all frames within the video's limits, each within its share and own limit."""
+        least, most = self.preprocessing.min_pixels or LEAST, self.preprocessing.max_pixels or MOST
+        frames = max(frames, self.frames_per_patch)  # a single frame is repeated
         each = max(min(MOST_OF_ONE * self._unit**2, most // frames), int(least * 1.05))
         smaller = self._unit / min(size)
         if smaller > 1:
@@ -44,7 +44,7 @@ class Qwen3VL(QwenVL):
         return fitted(size, self._unit, least, each * frames, frames, shown)
 
     def text(self, question: str, seconds: Sequence[float]) -> str:
-        """Write the prompt of the model's chat template: each patch after the mean time of its first and last frame."""
+        """Return the prompt by the model's chat template: the mean time of a patch's first and last frame before it."""
         step = self.frames_per_patch
         parts = [seconds[start : start + step] for start in range(0, len(seconds), step)]
         times = [(part[0] + part[-1]) / 2 for part in parts]

@@ -1,1 +1,1 @@
-"""The model hub: what is on this disk, and fetching what is not."""
+"""The Hugging Face hub: find models in its cache on this disk, and download the others."""

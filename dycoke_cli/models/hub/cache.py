@@ -1,4 +1,4 @@
-"""What the hub's cache on this disk holds of a model. Asks no network."""
+"""Find a model's files in the hub's cache on this disk, without network access."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
-    """Find a model's files at a revision, or at what was fetched last; None where any of its weights is missing."""
+    """Return a model's folder at a revision, by default the last one fetched; None if any weight file is missing."""
     revision = revision or "main"
     storage = storage_folder(hub_id)
     try:
@@ -23,7 +23,7 @@ def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Say whether a folder holds a configuration and all weights that its index names; a cut download does not."""
+    """Return whether a folder holds config.json and all its weight files; False after an interrupted download."""
     try:
         return (folder / "config.json").exists() and all(path.exists() for path in weight_files(folder))
     except (OSError, ModelError):
@@ -31,7 +31,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def storage_folder(hub_id: str) -> Path:
-    """Say where the hub's cache keeps a model."""
+    """Return the folder of a model in the hub's cache: its blobs, refs and snapshots."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}"

@@ -1,19 +1,19 @@
-"""The hub client's many exceptions as one sentence each."""
+"""Convert the hub client's exceptions to ModelError, each with one sentence and a remedy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dycoke_cli.errors import ModelError
 
-AGAIN = "Run the command again: it goes on where it stopped"
+RERUN = "Run the command again: it resumes where it stopped"
 CONNECT = (
-    "Check the network, and HTTPS_PROXY where one leads through a proxy; without a network copy the model's folder "
-    "here and give --model FOLDER, and HF_HUB_OFFLINE=1 keeps dycoke from trying"
+    "Check the network, and HTTPS_PROXY if you need a proxy; without a network copy the model's folder here and give "
+    "--model FOLDER, and set HF_HUB_OFFLINE=1 to skip the download attempt"
 )
 
 
 def refuse_offline(hub_id: str) -> None:
-    """Raise ModelError where HF_HUB_OFFLINE, or transformers' own switch, forbids the network."""
+    """Raise ModelError if HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -24,11 +24,8 @@ def refuse_offline(hub_id: str) -> None:
 
 
 @contextmanager
-def explained(hub_id: str, revision: str | None, unreachable: str = CONNECT) -> Iterator[None]:
-    """Turn what goes wrong while talking to the hub into a ModelError that says what to do.
-
-    unreachable: what to do where the hub cannot be reached.
-    """
+def as_model_error(hub_id: str, revision: str | None, unreachable: str = CONNECT) -> Iterator[None]:
+    """Convert exceptions of requests to the hub to ModelError. unreachable: the remedy if the hub does not respond."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -42,7 +39,7 @@ def explained(hub_id: str, revision: str | None, unreachable: str = CONNECT) -> 
         raise
     except GatedRepoError:
         raise ModelError(
-            f"{hub_id!r} is gated: the hub gives it only to accounts that have accepted its terms",
+            f"{hub_id!r} is gated: only accounts that have accepted its terms can download it",
             "Accept them on the model's page, then set HF_TOKEN or run `hf auth login`",
         ) from None
     except RepositoryNotFoundError:
@@ -57,10 +54,11 @@ def explained(hub_id: str, revision: str | None, unreachable: str = CONNECT) -> 
             raise ModelError(f"the hub refuses {hub_id!r} (HTTP {status})", "Check HF_TOKEN") from None
         raise ModelError(f"the hub failed on {hub_id!r} (HTTP {status})", "Try again later") from None
     except OSError as error:
-        if error.filename is not None:  # the disk's, not the network's
-            raise ModelError(f"{str(error.filename)!r} cannot be written: {error.strerror}", "Make room") from None
+        if error.filename is not None:  # an error of the disk, not of the network
+            message = f"{str(error.filename)!r} cannot be written: {error.strerror}"
+            raise ModelError(message, "Free disk space, or check the folder's permissions") from None
         raise _unreachable(hub_id, error, unreachable) from error
-    except Exception as error:  # the hub client raises whatever its HTTP library does
+    except Exception as error:  # the hub client passes on exceptions of its HTTP library
         raise _unreachable(hub_id, error, unreachable) from error
 
 

@@ -1,4 +1,4 @@
-"""Fetch one revision of a model, whole: resumed where it stopped, checked against the hub's own checksums."""
+"""Download one revision of a model: resume partial files, and verify them against the hub's checksums."""
 
 import os
 import shutil
@@ -9,59 +9,58 @@ from typing import Any
 
 from dycoke_cli.errors import ModelError
 from dycoke_cli.models.hub.cache import FILES, is_complete, storage_folder
-from dycoke_cli.models.hub.failures import AGAIN, explained, refuse_offline
+from dycoke_cli.models.hub.failures import RERUN, as_model_error, refuse_offline
 
 RESERVE = 2**28  # bytes of the disk that a download leaves free
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """A model on this disk."""
+    """A model's folder after a pull, and how much of it was downloaded."""
 
     hub_id: str
     revision: str  # the commit
     folder: Path
     bytes_total: int
-    bytes_fetched: int  # of these, what was not here before
+    bytes_fetched: int  # of these, not on this disk before
 
 
 def pull(hub_id: str, revision: str | None = None, notice: Callable[[str], None] = lambda line: None) -> Pulled:
-    """Fetch `revision` (a branch, tag or commit; else main) and make it what the model's name means from now on.
+    """Download `revision` (a branch, tag or commit; by default main), and record its commit for use without a network.
 
-    Every file comes from the commit that the revision names at the start. A file that was cut goes on where it
-    stopped, in this run or the next. At the end each file's checksum is compared with the hub's; what differs is
-    removed. Raises ModelError.
+    All files are of one commit, resolved at the start. An interrupted file is resumed, in this run or the next. At the
+    end each file's checksum is compared with the hub's, and files that differ are removed. Raises ModelError.
     """
     refuse_offline(hub_id)
-    with explained(hub_id, revision):
+    with as_model_error(hub_id, revision):
         from huggingface_hub import HfApi
 
         info = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
         commit = str(info.sha)
-        files = _wanted(hub_id, info.siblings or [])
+        files = _needed_files(hub_id, info.siblings or [])
         missing = [file for file in files if not _blob(hub_id, file).exists()]
-        total, fetched = (sum(file.size or 0 for file in some) for some in (files, missing))
+        total, fetched = (sum(file.size or 0 for file in group) for group in (files, missing))
         _refuse_full_disk(hub_id, fetched)
-    # From here on something may have arrived, and the next run begins with it.
-    with explained(hub_id, revision, AGAIN):
+    # From here on files may be partly downloaded; the next run resumes them.
+    with as_model_error(hub_id, revision, RERUN):
         from huggingface_hub import snapshot_download
 
         if missing:
             notice(f"Fetching {hub_id} at {commit[:12]}: {len(missing)} files, {_gb(fetched)}")
         for file in missing:
             if file.lfs is not None:
-                _fetch(hub_id, commit, file)
+                _fetch_large(hub_id, commit, file)
         folder = Path(snapshot_download(hub_id, revision=commit, allow_patterns=FILES))
         notice(f"Checking {_gb(total)}")
         _verify(hub_id, commit, {file.rfilename for file in files})
     if not is_complete(folder):
         raise ModelError(f"{hub_id!r} does not hold all weights that its index names", "Choose another revision")
-    _remember(hub_id, revision or "main", commit)
+    _write_ref(hub_id, revision or "main", commit)
     return Pulled(hub_id, commit, folder, total, fetched)
 
 
-def _wanted(hub_id: str, siblings: list[Any]) -> list[Any]:
-    """Choose the files of a model that dycoke reads. Raises ModelError for one without safetensors."""
+def _needed_files(hub_id: str, siblings: list[Any]) -> list[Any]:
+    """Select the files that dycoke reads. Raises ModelError for a model without safetensors."""
     from huggingface_hub.utils import filter_repo_objects
 
     files = list(filter_repo_objects(siblings, allow_patterns=FILES, key=lambda file: file.rfilename))
@@ -71,12 +70,12 @@ def _wanted(hub_id: str, siblings: list[Any]) -> list[Any]:
 
 
 def _blob(hub_id: str, file: Any) -> Path:
-    """Say where the cache keeps a file's content: under its checksum."""
+    """Return the path of a file's content in the cache, named by its checksum."""
     return storage_folder(hub_id) / "blobs" / str(file.lfs.sha256 if file.lfs is not None else file.blob_id)
 
 
 def _refuse_full_disk(hub_id: str, needed: int) -> None:
-    """Raise ModelError before a download that the disk cannot take, not at its end."""
+    """Raise ModelError, before the download, if the disk lacks space for it."""
     folder = storage_folder(hub_id)
     while not folder.exists():
         folder = folder.parent
@@ -84,14 +83,14 @@ def _refuse_full_disk(hub_id: str, needed: int) -> None:
     if needed and needed + RESERVE > free:
         raise ModelError(
             f"{hub_id!r} needs {_gb(needed)} on disk, and {str(folder)!r} has {_gb(free)} free",
-            "Make room, or point HF_HOME at another disk",
+            "Free disk space, or set HF_HOME to a folder on another disk",
         )
 
 
-def _fetch(hub_id: str, commit: str, file: Any) -> None:
-    """Fetch one large file into the cache, after what an earlier run got of it.
+def _fetch_large(hub_id: str, commit: str, file: Any) -> None:
+    """Download one large file into the cache, resuming the part file of an earlier run.
 
-    The hub client goes on after a dropped connection, but throws a file away when the run itself ends.
+    The hub client alone resumes after a dropped connection, but deletes the partial file when the process ends.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -116,22 +115,22 @@ def _fetch(hub_id: str, commit: str, file: Any) -> None:
     os.replace(part, blob)
 
 
-def _verify(hub_id: str, commit: str, wanted: set[str]) -> None:
-    """Compare each file with the hub's checksum. Raises ModelError; what is wrong is no longer there afterwards."""
+def _verify(hub_id: str, commit: str, names: set[str]) -> None:
+    """Compare the checksums of the named files with the hub's; remove files that differ and raise ModelError."""
     from huggingface_hub import HfApi
 
     report = HfApi().verify_repo_checksums(hub_id, revision=commit)
-    wrong = [mismatch["path"] for mismatch in report.mismatches if mismatch["path"] in wanted]
+    wrong = [mismatch["path"] for mismatch in report.mismatches if mismatch["path"] in names]
     for name in wrong:
         link = storage_folder(hub_id) / "snapshots" / commit / name
         link.resolve().unlink(missing_ok=True)
         link.unlink(missing_ok=True)
     if wrong:
-        raise ModelError(f"{hub_id!r} arrived damaged: {', '.join(wrong)} does not have the hub's checksum", AGAIN)
+        raise ModelError(f"{hub_id!r} arrived damaged: {', '.join(wrong)} does not have the hub's checksum", RERUN)
 
 
-def _remember(hub_id: str, revision: str, commit: str) -> None:
-    """Note which commit a branch or tag was: what the name means without a network."""
+def _write_ref(hub_id: str, revision: str, commit: str) -> None:
+    """Record the commit of a branch or tag in the cache, to resolve it without a network."""
     if revision != commit:
         reference = storage_folder(hub_id) / "refs" / revision
         reference.parent.mkdir(parents=True, exist_ok=True)
@@ -139,5 +138,5 @@ def _remember(hub_id: str, revision: str, commit: str) -> None:
 
 
 def _gb(count: int) -> str:
-    """Write bytes as disks and downloads are sold, in powers of ten."""
+    """Format a number of bytes in decimal units, as for disks and downloads."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""Every family, loaded from a folder as a user's would be."""
+"""Fixtures: a tiny model of each family, saved to a folder and loaded from it."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.models.families.tiny import MODELS, save
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A folder with a tiny model of each family."""
+    """One folder per family, with a tiny model."""
     return {name: str(save(name, tmp_path_factory.mktemp(name))) for name in MODELS}
 
 
@@ -23,5 +23,5 @@ def loaded(folders: dict[str, str]) -> dict[str, Family]:
 
 @pytest.fixture(params=list(MODELS))
 def family(request: pytest.FixtureRequest, loaded: dict[str, Family]) -> Family:
-    """One family after the other."""
+    """Each family in turn."""
     return loaded[request.param]

@@ -1,7 +1,7 @@
-"""Compression as masks over the uncompressed prompt, in transformers' own eager layers: nothing is ever left out.
+"""Slow reference of compression: attention masks over the uncompressed prompt, in transformers' own eager layers.
 
-Positions are the uncompressed prompt's (or counted anew, where a method packs them), dropped tokens are computed and
-never read, and DeepStack features are added as they are, dropped tokens' too.
+Positions are the uncompressed prompt's, or consecutive for a method that packs them. Dropped tokens are computed and
+masked in attention; DeepStack features are added to all tokens, dropped ones included.
 """
 
 import math
@@ -18,23 +18,23 @@ from dycoke_cli.tokens import Prompt
 
 class Masked(NamedTuple):
     logits: Tensor  # (steps, vocabulary)
-    scores: list[Tensor]  # of each decode step: (kept,) attention to the tokens that entered, mean over heads
-    active: list[set[int]]  # of each decode step, into the tokens that entered
+    scores: list[Tensor]  # per decode step: (kept,) attention to the kept tokens, mean over heads
+    active: list[set[int]]  # per decode step: the tokens read, as indices of the kept tokens
 
 
 @torch.inference_mode()
 def masked_run(family: Family, whole: Prompt, kept: Tensor, method: Method, answer: list[int]) -> Masked:
-    """Run prompt and answer in one piece. kept: the visual tokens that enter, into those of `whole`."""
+    """Run prompt and answer in one forward pass. kept: (kept,) indices of the kept visual tokens of `whole`."""
     model, body = family.language_model, family.language_model.body
     length, given = len(whole), torch.tensor(answer[:-1], dtype=torch.int64)
     hidden = torch.cat([whole.embeds, body.embed_tokens(given)])[None]
-    stays = torch.ones(length, dtype=torch.bool)
-    stays[whole.visual] = False
-    stays[whole.visual[kept]] = True
-    positions = _positions(whole, stays, method.positions, len(given))
+    present = torch.ones(length, dtype=torch.bool)
+    present[whole.visual] = False
+    present[whole.visual[kept]] = True
+    positions = _positions(whole, present, method.positions, len(given))
     rotary = body.rotary_emb(hidden, positions)
     readable = torch.ones(hidden.shape[1], hidden.shape[1]).tril().bool()
-    readable[:, :length] &= stays
+    readable[:, :length] &= present
     selector, columns = method.selector(torch.tensor([len(kept)])), whole.visual[kept]
     scores: list[Tensor] = []
     active: list[set[int]] = []
@@ -55,7 +55,7 @@ def masked_run(family: Family, whole: Prompt, kept: Tensor, method: Method, answ
 
 @torch.inference_mode()
 def pruned_logits(family: Family, whole: Prompt, cut: int, kept: Tensor) -> Tensor:
-    """Give the first logits (vocabulary,) when layers from `cut` on read only the visual tokens `kept` of a prompt."""
+    """Return the first logits (vocabulary,) if layers from `cut` on read only the visual tokens `kept` of a prompt."""
     body, hidden = family.language_model.body, whole.embeds[None]
     positions = _positions(whole, torch.ones(len(whole), dtype=torch.bool), "original", 0)
     rotary = body.rotary_emb(hidden, positions)
@@ -71,32 +71,32 @@ def pruned_logits(family: Family, whole: Prompt, cut: int, kept: Tensor) -> Tens
     return logits
 
 
-def _positions(whole: Prompt, stays: Tensor, policy: str, new: int) -> Tensor:
-    """Number prompt and answer: (1, all), or (3, 1, all)."""
+def _positions(whole: Prompt, present: Tensor, policy: str, new: int) -> Tensor:
+    """Return the rotary positions of prompt and answer: (1, all), or (3, 1, all)."""
     if whole.positions.dim() == 2:
         after = (whole.next_position + torch.arange(new))[:, None].expand(-1, 3)
         return torch.cat([whole.positions, after]).T[:, None]
-    numbers = stays.cumsum(0) - 1 if policy == "packed" else whole.positions
+    numbers = present.cumsum(0) - 1 if policy == "packed" else whole.positions
     return torch.cat([numbers, int(numbers.max()) + 1 + torch.arange(new)])[None]
 
 
 def _layer(layer: torch.nn.Module, hidden: Tensor, readable: Tensor, positions: Tensor, rotary: Tensor) -> tuple:
-    """Run one stock layer with eager attention; gives the weights (heads, all, all) too."""
+    """Run one stock layer with eager attention; return hidden states and attention weights (heads, all, all)."""
     mask = torch.zeros(readable.shape).masked_fill(~readable, float("-inf"))
-    mask.fill_diagonal_(0)  # a dropped row must read something, or its softmax is undefined; nobody reads it
-    config, seen = layer.self_attn.config, []
+    mask.fill_diagonal_(0)  # a dropped row needs one key, or its softmax is undefined; its output is never read
+    config, weights = layer.self_attn.config, []
     before, config._attn_implementation = config._attn_implementation, "eager"
-    hook = layer.self_attn.register_forward_hook(lambda module, args, out: seen.append(out[1][0]))
+    hook = layer.self_attn.register_forward_hook(lambda module, args, out: weights.append(out[1][0]))
     try:
         out = layer(hidden, attention_mask=mask[None, None], position_ids=positions, position_embeddings=rotary)
     finally:
         hook.remove()
         config._attn_implementation = before
-    return out, seen[0]
+    return out, weights[0]
 
 
 def _active(scores: list[Tensor], method: Method) -> list[set[int]]:
-    """Choose the best-attended tokens at each step, anew where attention differs from what chose the set."""
+    """Select the most attended tokens per step; reselect if attention differs from that of the last selection."""
     p, gate = (method.options().get(name) for name in ("p", "gate"))
     chosen: list[set[int]] = []
     reference = None

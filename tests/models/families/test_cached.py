@@ -1,4 +1,4 @@
-"""An encoded video comes back from disk as the vision tower left it, whatever the family."""
+"""A cached encoded video equals the vision tower's output, in every family."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from dycoke_cli.video.reader import VideoReader
 from tests.models.families.test_whole_runs import CUBE
 
 
-def test_the_second_look_is_read_from_disk(
+def test_the_second_run_is_read_from_disk(
     family: Family, folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same answer, steps and counts without decoder and vision tower; DeepStack features to the bit."""
+    """A second run gives the same answer, steps and counts without decoding and encoding; features are bit-equal."""
     settings = Settings(model=folders[family.family], frames=7, max_new_tokens=4)
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: tmp_path)
     monkeypatch.setattr(pipeline, "load_model", lambda *_: family)

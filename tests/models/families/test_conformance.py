@@ -1,4 +1,4 @@
-"""What every family promises: stock `generate` when nothing is compressed, and the slow reference when something is."""
+"""Every family equals stock `generate` without compression, and the slow reference with compression."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.methods.uniform import Uniform
-from dycoke_cli.models.families.family import Family, Pictures
+from dycoke_cli.models.families.family import Family, PixelArray
 from dycoke_cli.tokens import Prompt
 from tests.conftest import clip_frames
 from tests.engine.test_generate import read_set, traces_on
@@ -25,8 +25,8 @@ QUESTION = "What is it?"
 NEW = 6
 
 
-def clip(count: int, start: int = 0) -> tuple[Pictures, list[float], float]:
-    """Frames with uneven times, and a duration."""
+def clip(count: int, start: int = 0) -> tuple[PixelArray, list[float], float]:
+    """Return frames, uneven times and a duration."""
     return clip_frames()[start : start + count].numpy(), [0.7 * n + 0.01 * n * n for n in range(count)], 0.9 * count
 
 
@@ -41,7 +41,7 @@ def run(family: Family, prompts: list[Prompt], method: Method, new: int = NEW) -
 
 
 def stock(family: Family, count: int) -> Any:
-    """Run transformers' own path from pixels to tokens."""
+    """Run transformers' own `generate` from pixels to tokens."""
     frames, seconds, duration = clip(count)
     return family.model.generate(
         **family.stock_inputs(frames, QUESTION, seconds, duration),
@@ -57,9 +57,9 @@ def stock(family: Family, count: int) -> Any:
 @pytest.mark.parametrize("method", [Full(), Dycoke(k=0, p=0), Dycoke(k=0, p=0, positions="original")], ids=repr)
 @pytest.mark.parametrize("count", [1, 5, 12])
 @pytest.mark.smoke
-@pytest.mark.filterwarnings("error")  # a call of ours that transformers is about to take away
+@pytest.mark.filterwarnings("error")  # deprecated calls of transformers
 def test_doing_nothing_is_stock_generate(family: Family, method: Method, count: int) -> None:
-    """Logits of the prefill and of every step, and the tokens; odd counts of frames too."""
+    """Tokens, and logits of the prefill and every step, are equal; for odd numbers of frames too."""
     wanted = stock(family, count)
     steps = run(family, [prompt(family, method, count)], method)
     ours, theirs = torch.cat([step.logits for step in steps]), torch.cat(wanted.logits)
@@ -80,8 +80,8 @@ COMPRESSED = [
 @pytest.mark.parametrize("method", COMPRESSED, ids=repr)
 @pytest.mark.parametrize("count", [7, 16])
 def test_both_stages_are_masks_over_the_uncompressed_prompt(family: Family, method: Method, count: int) -> None:
-    """What is dropped before the prefill takes its embedding, positions and DeepStack features with it; what a step
-    leaves unread is what the attention of the layer before says."""
+    """Tokens dropped before the prefill lose embedding, positions and DeepStack features; the tokens read at a decode
+    step are selected by the attention of the score layer."""
     frames, seconds, duration = clip(count)
     tokens = family.encode(frames)
     kept = method.compress(tokens)
@@ -102,7 +102,7 @@ def test_both_stages_are_masks_over_the_uncompressed_prompt(family: Family, meth
 
 @pytest.mark.parametrize("name", ["full", "dycoke", "fastv", "evs+dynamic", "random+fastv+dynamic", "vidcom2"])
 def test_a_batch_answers_as_each_alone(family: Family, name: str) -> None:
-    """Three videos of different length with different questions, side by side."""
+    """Three videos of different lengths with different questions give the same steps in a batch as alone."""
     method = make_method(name, {"fastv.l": "1", "dynamic.l": "3"} if "fastv+" in name else {})
     prompts = [
         prompt(family, method, count, question, start)
@@ -118,8 +118,8 @@ def test_a_batch_answers_as_each_alone(family: Family, name: str) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4])
-def test_thinning_inside_the_prefill_is_a_mask(family: Family, cut: int) -> None:
-    """FastV, before, between and after the layers that DeepStack adds to."""
+def test_pruning_inside_the_prefill_is_a_mask(family: Family, cut: int) -> None:
+    """FastV with a cut before, between and after the DeepStack layers equals the mask."""
     method = make_method("fastv", {"l": str(cut), "keep": "0.4"})
     (step,) = run(family, [prompt(family, method, 9)], method, new=1)
     whole = prompt(family, Full(), 9)
@@ -130,7 +130,7 @@ def test_thinning_inside_the_prefill_is_a_mask(family: Family, cut: int) -> None
 
 @pytest.mark.parametrize("name", [*METHODS, "vidcom2+dynamic"])
 def test_every_method_runs_or_says_why_not(family: Family, name: str) -> None:
-    """Those that need the vision tower's attention are refused by name where a family does not offer it."""
+    """A method that needs saliency is refused by name for a family without it; all others run."""
     method = make_method(name, {})
     if method.needs_saliency and not family.facts.saliency:
         with pytest.raises(UsageError, match=f"method {name} needs the vision tower's attention"):
@@ -146,7 +146,7 @@ def test_every_method_runs_or_says_why_not(family: Family, name: str) -> None:
 
 
 def test_runs_leave_nothing_behind(family: Family) -> None:
-    """Whole and abandoned runs: the model is as it was."""
+    """Complete and abandoned runs leave modules and configuration unchanged."""
     method = Dycoke()
     before = {name: traces_on(module) for name, module in family.model.named_modules()}
     config = family.model.config.to_dict()
@@ -159,7 +159,7 @@ def test_runs_leave_nothing_behind(family: Family) -> None:
 
 @pytest.mark.parametrize("together", [12, 30])
 def test_a_prefill_in_chunks_is_the_prefill(family: Family, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Positions and DeepStack features are cut where the prompt is; rows pass one by one or share chunks."""
+    """Positions and DeepStack features are split with the prompt, in chunks of one row or of several."""
     method = Dycoke()
     prompts = [prompt(family, method, count) for count in (5, 9)]
     wanted = run(family, prompts, method, new=2)

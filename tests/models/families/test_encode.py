@@ -1,7 +1,9 @@
-"""Compression window by window, while frames still arrive, in every family."""
+"""Encoding and compression by windows of frames, while frames are decoded, in every family."""
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -9,13 +11,13 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.models.families.loaded_model import CHUNK
 from dycoke_cli.session.encode import encode_compressed
-from dycoke_cli.video.frame_buffer import ArrivingPixels
+from dycoke_cli.video.frame_buffer import FrameBuffer
 from tests.conftest import clip_frames
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold no more than one window at once: four frames of the grid."""
+    """Limit the tokens held at once to one window: four frames of the grid."""
     monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", 4)
 
 
@@ -23,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["dycoke", "full"])
 @pytest.mark.parametrize("count", [7, 8, 13])
 def test_windows_are_the_whole_video(family: Family, name: str, count: int) -> None:
-    """Tokens, places, survivors, features and DeepStack features, though Qwen-VL sizes frames by their number."""
+    """Windows give the tokens of the whole video, also for Qwen-VL, whose frame size depends on their number."""
     method, frames, seen = make_method(name, {}), clip_frames()[:count].numpy(), list[tuple[int, int]]()
     wanted = method.compress(family.encode(frames))
     ours = encode_compressed(family, frames, method, lambda done, total: seen.append((done, total)))
@@ -41,25 +43,25 @@ def test_windows_are_the_whole_video(family: Family, name: str, count: int) -> N
 def test_frames_are_waited_for_when_the_tower_takes_them(
     family: Family, name: str, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never more than the next chunk of them; the result is that of frames that are all there."""
+    """At most the next chunk of frames is awaited; the tokens are those of completely decoded frames."""
     monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", together)
     method, frames = make_method(name, {}), clip_frames()[:14].numpy()
     done, ahead = [0], []
 
-    def wait(count: int) -> None:
+    def load(count: int) -> npt.NDArray[np.uint8]:
         ahead.append((count, count - done[-1]))
+        return frames
 
-    arriving = ArrivingPixels(frames, wait)
-    ours = encode_compressed(family, arriving, method, lambda now, total: done.append(now))
+    buffer = FrameBuffer(frames.shape, load)
+    ours = encode_compressed(family, buffer, method, lambda now, total: done.append(now))
     assert torch.equal(ours.index, encode_compressed(family, frames, method).index)
     assert max(count for count, _ in ahead) == 14
     assert max(more for _, more in ahead) <= CHUNK["cpu"] * family.frames_per_patch
     assert len(ahead) > 1
-    assert arriving.waited_s > 0
 
 
 def test_patches_of_a_frame_are_counted(loaded: dict[str, Family]) -> None:
-    """So many rows the vision tower works on: four by four pixels each, and for Qwen-VL of two frames."""
+    """`patches_of` equals the patches that the vision tower processes per frame, or per two frames for Qwen-VL."""
     frames = clip_frames()[:5].numpy()
     for name, family in loaded.items():
         if name == "llava_onevision":

@@ -1,4 +1,4 @@
-"""Newlines go back between what is left, and positions can keep their gaps."""
+"""VideoLayout: newlines between the remaining tokens, indices in the uncompressed block, pooling."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ NEWLINE = torch.tensor([-1.0])
 
 
 def video(frames: int = 2, rows: int = 2, cols: int = 2) -> VisualTokens:
-    """Tokens whose only feature is their number."""
+    """Return tokens whose only feature is their index."""
     count = frames * rows * cols
     return VisualTokens.whole(torch.arange(float(count)).reshape(frames, rows, cols, 1))
 
@@ -29,7 +29,7 @@ def arranged(layout: VideoLayout, tokens: VisualTokens) -> list[int]:
     ],
 )
 def test_whole_video(newline: Newline, wanted: list[int]) -> None:
-    """All four layouts, and the length that arithmetic gives for each."""
+    """Embeddings, places and computed length of an uncompressed video in all four layouts."""
     layout = VideoLayout(newline)
     block = layout.arrange(video(), NEWLINE)
     assert arranged(layout, video()) == wanted
@@ -49,7 +49,7 @@ def test_whole_video(newline: Newline, wanted: list[int]) -> None:
     ],
 )
 def test_compressed_video(newline: Newline, rows: RowNewlines, wanted: list[int], places: list[int]) -> None:
-    """The second frame has one token left; its newlines follow the rule, and places name the original positions."""
+    """The second frame has one remaining token; its newlines follow `row_newlines`, places are the original indices."""
     tokens = video().keep(torch.tensor([0, 1, 2, 3, 5]))
     layout = VideoLayout(newline, row_newlines=rows)
     block = layout.arrange(tokens, NEWLINE)
@@ -59,7 +59,7 @@ def test_compressed_video(newline: Newline, rows: RowNewlines, wanted: list[int]
 
 
 def test_counts_of_a_real_size() -> None:
-    """64 frames of 14 x 14 with the three rules for row newlines, at K=0.7 with the first frame of four whole."""
+    """64 frames of 14 x 14 with the three rules for row newlines, at K=0.7 with every fourth frame uncompressed."""
     tokens = video(64, 14, 14)
     kept = torch.cat([
         tokens.index[tokens.frame == frame][: 196 if frame % 4 == 0 else 59] for frame in range(64)
@@ -73,7 +73,7 @@ def test_counts_of_a_real_size() -> None:
 
 @pytest.mark.parametrize(("pooling", "size"), [("bilinear", 3), ("average", 2), ("max", 2)])
 def test_pooling_rounds_as_the_models_do(pooling: str, size: int) -> None:
-    """Five patches a side give three by bilinear, two by the others."""
+    """Five patches per side pool to three with bilinear, to two with average and max."""
     layout = VideoLayout(pooling=pooling)  # type: ignore[arg-type]
     pooled = layout.pool(torch.arange(25.0).reshape(1, 5, 5, 1))
     assert pooled.shape == (1, size, size, 1)

@@ -1,4 +1,4 @@
-"""What is counted from a configuration, before anything is loaded, is what a loaded model makes."""
+"""Counts from an Outline, before a model is loaded, equal those of the loaded model."""
 
 import math
 import re
@@ -20,7 +20,7 @@ from dycoke_cli.models.families.family import HD, Family, Outline
 from dycoke_cli.models.sizes import stored_sizes
 from dycoke_cli.session.ask import ask
 from dycoke_cli.session.batch import BatchSession, Row
-from dycoke_cli.session.pipeline import load_model
+from dycoke_cli.session.load import load_model
 from tests.conftest import clip_frames
 from tests.models.families.test_whole_runs import CUBE, clip
 
@@ -35,7 +35,7 @@ def outline(family: Family, folders: dict[str, str]) -> Outline:
 
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
 def test_tokens_are_those_of_the_vision_tower(family: Family, outline: Outline, count: int) -> None:
-    """Frames, rows, columns, DeepStack levels and the numbers that they are."""
+    """Grid, prompt length, DeepStack levels and the number of feature values are equal."""
     frames = clip_frames()[:count].numpy()
     tokens = family.encode(frames)
     assert outline.grid(count, frames.shape[1:3]) == tokens.grid
@@ -47,7 +47,7 @@ def test_tokens_are_those_of_the_vision_tower(family: Family, outline: Outline, 
 
 @pytest.mark.parametrize("size", [(90, 120), (64, 40)])
 def test_patches_are_those_that_pass_the_vision_tower(family: Family, outline: Outline, size: tuple[int, int]) -> None:
-    """Counted on their way into a feed-forward part; CLIP and InternVL have one more a frame, for its class."""
+    """Patches equal those at a feed-forward layer's input, without the class token of CLIP and InternVL per frame."""
     tower = next(
         module for name, module in family.model.named_modules() if name in ("model.visual", "model.vision_tower")
     )
@@ -61,7 +61,7 @@ def test_patches_are_those_that_pass_the_vision_tower(family: Family, outline: O
 
 @pytest.mark.parametrize("name", ["full", "dycoke", "fastv"])
 def test_a_footprint_is_what_a_row_takes(family: Family, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and values to the byte; embeddings and DeepStack features of the prompt to the byte."""
+    """The footprint's bytes of keys and values, and of the prompt's embeddings and DeepStack features, are exact."""
     made: list[int] = []
     allocate = KVBuffer.__init__
 
@@ -76,14 +76,15 @@ def test_a_footprint_is_what_a_row_takes(family: Family, name: str, monkeypatch:
     monkeypatch.setattr(KVBuffer, "__init__", noted)
     session.answers([row])
     assert sum(made) == footprint.kv
-    tokens = method.compress(family.encode(row.clip.frames.pixels))
-    prompt = family.prompt_for(tokens, row.question, row.clip.seconds, row.clip.duration_s, method.positions)
+    video = row.video.clip
+    tokens = method.compress(family.encode(video.frames.pixels))
+    prompt = family.prompt_for(tokens, row.question, video.seconds, video.duration_s, method.positions)
     deeper = 0 if prompt.deepstack is None else prompt.deepstack.nbytes
     assert prompt.embeds.nbytes + deeper == footprint.prompt
 
 
 def test_a_need_has_the_bytes_of_the_buffer(family: Family, outline: Outline, folders: dict[str, str]) -> None:
-    """Weights, keys and values as they are counted are what is allocated; the rest holds at least the tokens."""
+    """Counted weights, keys and values equal the allocated bytes; the work memory covers at least the tokens."""
     sizes, model = stored_sizes(checkpoints.locate(folders[family.family]).folder), family.language_model
     wanted = plan("tiny", outline, sizes, [Full()], 12, (90, 120), SETTINGS, CPU, 4)
     need, tokens = wanted.need(), family.encode(clip_frames()[:12].numpy())
@@ -98,7 +99,7 @@ def test_a_need_has_the_bytes_of_the_buffer(family: Family, outline: Outline, fo
 def test_what_cannot_fit_is_refused_in_every_family(
     family: Family, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before it is loaded, naming what would fit and nothing that the family cannot do."""
+    """The refusal comes before loading, with options that would fit and that the family supports."""
     free = [2**20]
     monkeypatch.setattr("dycoke_cli.system.free_memory.known_free_bytes", lambda device, every: free[0])
     monkeypatch.setattr(loading, "load", lambda *args, **kwargs: "loaded")
@@ -120,7 +121,7 @@ def test_what_cannot_fit_is_refused_in_every_family(
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
 def test_small_frames_need_less_where_their_size_matters(folders: dict[str, str], name: str) -> None:
-    """Their true size counts as soon as it is known; until then they are HD."""
+    """The need depends on the frame size for Qwen-VL, and is larger for HD than for small frames."""
     checkpoint = checkpoints.locate(folders[name])
     outline, sizes = checkpoints.outline(checkpoint), stored_sizes(checkpoint.folder)
     small, large = (plan(name, outline, sizes, (), 8, size, SETTINGS, CPU, 4).need().total for size in ((16, 16), HD))
@@ -128,7 +129,7 @@ def test_small_frames_need_less_where_their_size_matters(folders: dict[str, str]
 
 
 def test_the_size_of_frames_reaches_the_check(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A video that has been opened says what its frames are before the model is loaded."""
+    """The frame size of an opened video is passed to the check before the model is loaded."""
     sizes: list[Any] = []
 
     def noted(checkpoint: Any, settings: Any, methods: Any, size: Any) -> Any:
@@ -136,9 +137,7 @@ def test_the_size_of_frames_reaches_the_check(folders: dict[str, str], monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dycoke_cli.session.pipeline.load_model", noted)
-    monkeypatch.setattr(
-        "dycoke_cli.session.pipeline.OPENING_S", 60.0
-    )  # a busy machine may need longer than people wait
+    monkeypatch.setattr("dycoke_cli.session.pipeline.REJECT_S", 60.0)  # a busy machine may need longer
     with pytest.raises(KeyboardInterrupt):
         ask(CUBE, ["what?"], Settings(model=folders["qwen3_vl"], frames=4))
     assert sizes == [(480, 854)]

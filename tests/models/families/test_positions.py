@@ -1,4 +1,4 @@
-"""How many positions a prompt takes is known before it is made, for every family, method and numbering."""
+"""`prompt_positions` equals the positions of the prompt, for every family, method and numbering."""
 
 import pytest
 
@@ -19,7 +19,7 @@ METHODS = {
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize("count", [1, 7])
 def test_positions_are_those_of_the_prompt(family: Family, method: Method, count: int) -> None:
-    """What is counted is the position at which the answer begins in the prompt that is then made."""
+    """The count equals the position of the answer's first token in the prompt."""
     frames, seconds, duration = clip(count)
     tokens = method.compress(family.encode(frames))
     prompt = family.prompt_for(tokens, QUESTION, seconds, duration, method.positions)

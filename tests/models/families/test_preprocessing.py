@@ -1,4 +1,4 @@
-"""Frames reach the vision tower as the families' own processors prepare them."""
+"""Preprocessing equals that of the families' transformers processors: sizes, values, order of patches."""
 
 from importlib import import_module
 from typing import Any
@@ -12,14 +12,14 @@ from PIL import Image
 
 from dycoke_cli.errors import ModelError, VideoError
 from dycoke_cli.models.families.family import Family
-from dycoke_cli.models.families.preprocessing import CLIP_MEAN, CLIP_STD, PictureSettings
+from dycoke_cli.models.families.preprocessing import CLIP_MEAN, CLIP_STD, FramePreprocessing
 from dycoke_cli.models.families.qwen_vl import fitted
 from tests.conftest import clip_frames
 
-# Importing it needs no torchvision; the name that `transformers` itself offers does.
+# Importing the module needs no torchvision; importing the class from `transformers` does.
 QWEN3 = import_module("transformers.models.qwen3_vl.video_processing_qwen3_vl")
 QWEN2 = import_module("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
-# Three of 255 levels, which the two ways of resizing may differ by, at the smallest standard deviation.
+# Largest allowed difference of the two resizing methods: 3 of 255 levels, at the smallest standard deviation.
 CLOSE = 3.01 / 255 / 0.22
 
 
@@ -29,15 +29,15 @@ def moving(count: int, height: int = 90, width: int = 120) -> npt.NDArray[np.uin
 
 
 def pil(name: str, **options: Any) -> Any:
-    """A transformers processor that needs no torchvision."""
+    """Build a transformers processor that needs no torchvision."""
     return getattr(transformers, f"{name}Pil")(**options)
 
 
 def test_stills_of_qwen_are_its_image_processors(loaded: dict[str, Family]) -> None:
-    """Size, scale and order of patches: a frame that is shown twice is what transformers makes of a picture."""
+    """A frame repeated twice gives the size, values and order of patches that transformers gives for an image."""
     clip = {"image_mean": list(CLIP_MEAN), "image_std": list(CLIP_STD)}
     half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    # Qwen3-VL counts the pixels of all frames together: of two, each may have half.
+    # Qwen3-VL's limits are for all frames together: each of two frames may have half.
     for name, scale, least, most in (("qwen2_5_vl", clip, 256, 1280), ("qwen3_vl", half, 128, 3840)):
         family: Any = loaded[name]
         frame = moving(1)
@@ -53,12 +53,12 @@ def test_stills_of_qwen_are_its_image_processors(loaded: dict[str, Family]) -> N
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
 def test_patches_in_time(loaded: dict[str, Family], name: str, count: int) -> None:
-    """Two frames a patch, an odd last one doubled, every pixel where the documented order has it."""
+    """A patch has two frames, an odd last frame is repeated, and pixels are in the documented order."""
     family: Any = loaded[name]
     frames = moving(count)
     patches, counts = family.patches(frames, count)
     time, high, wide = counts[0].tolist()
-    images = family.pictures.prepare(frames, (high * 4, wide * 4), torch.device("cpu"))
+    images = family.preprocessing.prepare(frames, (high * 4, wide * 4), torch.device("cpu"))
     images = torch.cat([images, images[-1:]])[: 2 * time]
     wanted = []
     for t in range(time):
@@ -78,9 +78,9 @@ SIZES = [(90, 120), (720, 1280), (1080, 1920), (1280, 720), (33, 500), (20, 30),
 @pytest.mark.parametrize(("least", "most"), [(4 * 64, 120 * 64), (4096, 25165824)])
 @pytest.mark.parametrize("count", [1, 2, 5, 16, 33, 200])
 def test_sizes_of_qwen3(loaded: dict[str, Family], count: int, least: int, most: int) -> None:
-    """What transformers' own rule says, under the cap that it takes from qwen-vl-utils."""
+    """Sizes equal transformers' rule with the limit per frame of qwen-vl-utils."""
     family: Any = loaded["qwen3_vl"]
-    ours = type(family)(family.model, None, PictureSettings((0.5,) * 3, (0.5,) * 3, least, most))
+    ours = type(family)(family.model, None, FramePreprocessing((0.5,) * 3, (0.5,) * 3, least, most))
     frames = max(count, 2)
     each = max(min(768 * 64, most // frames), int(least * 1.05))
     for size in SIZES:
@@ -90,15 +90,15 @@ def test_sizes_of_qwen3(loaded: dict[str, Family], count: int, least: int, most:
 
 @pytest.mark.parametrize(("least", "most"), [(56 * 56, 28 * 28 * 1280), (128 * 784, 768 * 784), (784, 4 * 784)])
 def test_sizes_of_qwen2(least: int, most: int) -> None:
-    """What transformers' own rule for pictures says."""
+    """Sizes equal transformers' rule for images."""
     for size in SIZES:
         assert fitted(size, 28, least, most) == QWEN2.smart_resize(*size, 28, least, most), size
 
 
 def test_many_frames_of_qwen2_share_the_context(loaded: dict[str, Family]) -> None:
-    """Long videos get smaller frames, so that all of them stay within nine tenths of 128,000 tokens."""
+    """The frames of a long video are smaller, so that all together have at most 90% of 128,000 tokens."""
     family: Any = loaded["qwen2_5_vl"]
-    real = type(family)(family.model, None, PictureSettings(CLIP_MEAN, CLIP_STD))
+    real = type(family)(family.model, None, FramePreprocessing(CLIP_MEAN, CLIP_STD))
     assert real.grid(32, (720, 1280)).per_frame in range(700, 769)
     assert real.grid(700, (720, 1280)).total in range(90_000, 115_201)
 
@@ -110,7 +110,7 @@ def test_frames_too_long_are_refused() -> None:
 
 
 def test_internvl_and_llava_next_video(loaded: dict[str, Family]) -> None:
-    """Squares: squeezed by the one, cut out of the middle by the other."""
+    """InternVL resizes frames to a square, LLaVA-NeXT-Video crops a square from the centre."""
     processors = {
         "internvl": pil(
             "GotOcr2ImageProcessor", size={"height": 32, "width": 32}, crop_to_patches=False,
@@ -129,23 +129,23 @@ def test_internvl_and_llava_next_video(loaded: dict[str, Family]) -> None:
 
 
 def test_settings_come_from_the_file_about_videos(tmp_path: Any) -> None:
-    """Wherever it is; of a file about pictures only the scale counts; a damaged one is refused by name."""
-    default = PictureSettings(CLIP_MEAN, CLIP_STD)
-    assert PictureSettings.read(tmp_path, CLIP_MEAN, CLIP_STD) == default
+    """Settings are read from any file for videos; from one for images only mean and std; damaged files are refused."""
+    default = FramePreprocessing(CLIP_MEAN, CLIP_STD)
+    assert FramePreprocessing.read(tmp_path, CLIP_MEAN, CLIP_STD) == default
     image = '{"image_mean": [0, 0, 0], "min_pixels": 3, "size": {"shortest_edge": 3, "longest_edge": 4}}'
     (tmp_path / "preprocessor_config.json").write_text(image)
-    assert PictureSettings.read(tmp_path, CLIP_MEAN, CLIP_STD) == PictureSettings((0, 0, 0), CLIP_STD)
+    assert FramePreprocessing.read(tmp_path, CLIP_MEAN, CLIP_STD) == FramePreprocessing((0, 0, 0), CLIP_STD)
     (tmp_path / "video_preprocessor_config.json").write_text('{"size": {"shortest_edge": 5, "longest_edge": 6}}')
-    assert PictureSettings.read(tmp_path, CLIP_MEAN, CLIP_STD) == PictureSettings(CLIP_MEAN, CLIP_STD, 5, 6)
+    assert FramePreprocessing.read(tmp_path, CLIP_MEAN, CLIP_STD) == FramePreprocessing(CLIP_MEAN, CLIP_STD, 5, 6)
     (tmp_path / "processor_config.json").write_text('{"video_processor": {"image_std": [1, 1, 1]}}')
-    assert PictureSettings.read(tmp_path, CLIP_MEAN, CLIP_STD) == PictureSettings(CLIP_MEAN, (1, 1, 1))
+    assert FramePreprocessing.read(tmp_path, CLIP_MEAN, CLIP_STD) == FramePreprocessing(CLIP_MEAN, (1, 1, 1))
     (tmp_path / "processor_config.json").write_text("{")
     with pytest.raises(ModelError, match="processor_config"):
-        PictureSettings.read(tmp_path, CLIP_MEAN, CLIP_STD)
+        FramePreprocessing.read(tmp_path, CLIP_MEAN, CLIP_STD)
 
 
 def test_parts_of_a_video_are_the_video(family: Family) -> None:
-    """Encoded piece by piece, as frames come: the same features, sized as the whole video wants them."""
+    """A video encoded in parts has the features of the whole video, with frames of the same size."""
     frames = moving(13)
     whole = family.encode(frames)
     parts = [family.encode(frames[start : start + 8], of=13) for start in (0, 8)]

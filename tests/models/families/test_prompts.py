@@ -1,4 +1,4 @@
-"""What the model is told around the video, and how its positions count."""
+"""The prompt text of each family, and the rotary positions of prompts."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ WORDS = {
 
 @pytest.mark.parametrize("name", list(WORDS))
 def test_the_words_of_the_chat_template(loaded: dict[str, Family], name: str) -> None:
-    """Letter by letter, with as many placeholders as there are visual tokens."""
+    """The decoded prompt equals the chat template's text, with one placeholder per visual token."""
     family: Any = loaded[name]
     frames = clip(5)[0]
     ids = family.prompt_ids(ASK, SECONDS, family.grid(5, frames.shape[1:3]))
@@ -43,7 +43,7 @@ def test_the_words_of_the_chat_template(loaded: dict[str, Family], name: str) ->
 
 @pytest.mark.parametrize("name", list(WORDS))
 def test_a_question_cannot_hold_the_video(loaded: dict[str, Family], name: str) -> None:
-    """The placeholder in a question would take the video's place."""
+    """A question that contains the placeholder is refused."""
     family: Any = loaded[name]
     with pytest.raises(UsageError, match="stands for the video"):
         family.prompt_ids(f"{PAD[name]}?", SECONDS, family.grid(5, (90, 120)))
@@ -51,7 +51,7 @@ def test_a_question_cannot_hold_the_video(loaded: dict[str, Family], name: str) 
 
 @pytest.mark.parametrize("policy", ["packed", "original"])
 def test_positions_of_what_is_left(family: Family, policy: str) -> None:
-    """Each embedding keeps the number that it has in the uncompressed prompt, unless the prompt is counted anew."""
+    """Each kept token has its position in the uncompressed prompt ("original"), or positions are consecutive."""
     frames, seconds, duration = clip(9)
     tokens = family.encode(frames)
     whole = family.prompt_for(tokens, ASK, seconds, duration, "original")
@@ -73,7 +73,7 @@ def test_positions_of_what_is_left(family: Family, policy: str) -> None:
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
 def test_positions_count_frames_rows_and_columns(loaded: dict[str, Family], name: str) -> None:
-    """Within a patch rows and columns count up from where it starts; Qwen2.5-VL's time goes by the seconds."""
+    """Row and column positions count from the start of a patch; Qwen2.5-VL's time positions count seconds."""
     family = loaded[name]
     frames, seconds, duration = clip(8)
     tokens = family.encode(frames)
@@ -87,7 +87,7 @@ def test_positions_count_frames_rows_and_columns(loaded: dict[str, Family], name
 
 
 def test_levels_go_with_their_tokens(loaded: dict[str, Family]) -> None:
-    """DeepStack features are kept by the same indices, and merge with the same weights, as the features do."""
+    """DeepStack features are selected by the same indices, and merged with the same weights, as features."""
     tokens = loaded["qwen3_vl"].encode(clip(9)[0])
     assert tokens.deepstack is not None
     assert tokens.deepstack.shape == (len(tokens), 2, tokens.features.shape[1])

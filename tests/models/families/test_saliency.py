@@ -1,4 +1,4 @@
-"""Saliency is what eager attention says, and asking for it changes nothing else."""
+"""Saliency equals the mean of eager attention, and computing it does not change features."""
 
 import pytest
 import torch
@@ -10,12 +10,12 @@ from tests.conftest import GOLDEN, clip_frames
 
 
 def test_it_is_the_mean_column_of_eager_attention() -> None:
-    """Over heads and queries of the last layer, as transformers' eager tower gives it; patches are the stock ones."""
+    """Saliency equals the mean over heads and queries of the last layer in transformers' eager tower."""
     checkpoint = checkpoints.locate(str(GOLDEN / "checkpoints" / "tiny-ov"))
     model = loading.load(checkpoint, torch.device("cpu"), torch.float32)
     tower, pixels = model.model.model.vision_tower, model.pixels(clip_frames()[:3].numpy())
     with torch.inference_mode():
-        patches, received = saliency.encode_watched(tower, pixels)
+        patches, received = saliency.encode_with_saliency(tower, pixels)
         assert torch.equal(patches, tower.encoder(inputs_embeds=tower.embeddings(pixels)).last_hidden_state)
         tower.set_attn_implementation("eager")
         weights = tower(pixels, output_attentions=True).attentions[-1]
@@ -25,12 +25,12 @@ def test_it_is_the_mean_column_of_eager_attention() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3, 16])
 def test_asking_changes_no_feature(tiny: Llava, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    """In chunks of any size: the same features, and saliency that is pooled as they are."""
+    """Features are the same with saliency, in chunks of any size; saliency is pooled as features are."""
     frames = clip_frames()[:5].numpy()
     plain = tiny.encode(frames)
     assert plain.saliency is None
     with torch.inference_mode():
-        received = saliency.encode_watched(tiny.model.model.vision_tower, tiny.pixels(frames))[1]
+        received = saliency.encode_with_saliency(tiny.model.model.vision_tower, tiny.pixels(frames))[1]
     monkeypatch.setattr(loaded_model, "CHUNK", {"cpu": chunk})
     watched = tiny.encode(frames, saliency=True)
     torch.testing.assert_close(watched.features, plain.features, atol=1e-5, rtol=0)
@@ -41,14 +41,14 @@ def test_asking_changes_no_feature(tiny: Llava, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_one_frame_of_one_layer_at_a_time(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The weights that exist at once are heads * patches² of one frame."""
-    seen = []
+    """Attention weights are computed for one frame at a time: heads * patches² values."""
+    shapes = []
     softmax = torch.Tensor.softmax
 
-    def watch(self: torch.Tensor, dim: int) -> torch.Tensor:
-        seen.append(tuple(self.shape))
+    def recorded(self: torch.Tensor, dim: int) -> torch.Tensor:
+        shapes.append(tuple(self.shape))
         return softmax(self, dim=dim)
 
-    monkeypatch.setattr(torch.Tensor, "softmax", watch)
+    monkeypatch.setattr(torch.Tensor, "softmax", recorded)
     tiny.encode(clip_frames()[:3].numpy(), saliency=True)
-    assert seen == [(2, 25, 25)] * 3
+    assert shapes == [(2, 25, 25)] * 3

@@ -1,4 +1,4 @@
-"""Every family from a folder to an answer: the command, the session, the stock arm, and what is refused."""
+"""Every family end to end, from a folder to an answer: the command, the session, the stock arm, and refusals."""
 
 import json
 import shutil
@@ -18,8 +18,8 @@ from dycoke_cli.methods.full import Full
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.conftest import clip_frames
 from tests.models.families.tiny import MODELS
@@ -28,18 +28,18 @@ CUBE = str(Path(__file__).parents[3] / "sample_videos" / "cube.mp4")
 SETTINGS = Settings(max_new_tokens=5)
 
 
-def clip(count: int = 7) -> Clip:
+def clip(count: int = 7) -> Video:
     info = VideoInfo("clip", 16.0, 1.0, 16, 120, 90, "pyav", "test")
     numbers = tuple(range(count))
     frames = Frames(np.asarray(clip_frames()[:count]), numbers, tuple(map(float, numbers)), info)
-    return Clip.of(frames, None, None, 0.25)
+    return Video.of(frames, decode_s=0.25)
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_the_command(
     folders: dict[str, str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    """`dycoke ask -m FOLDER` knows the family, answers, and counts tokens as the trace and the report have them."""
+    """`dycoke ask -m FOLDER` recognises the family; its token counts agree with the trace and the report."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     arguments = ["ask", CUBE, "what?", "-m", folders[name], "-n", "7", "--max-new-tokens", "4", "--json"]
@@ -56,7 +56,7 @@ def test_the_command(
 
 
 def test_several_questions_share_the_video(family: Family) -> None:
-    """Each answer, count and set as if asked alone."""
+    """Answers, token counts and steps are those of a session with one question."""
     questions = ["What happens?", "What is it?"]
     session = Session(family, clip(), Dycoke(), SETTINGS)
     session.warm_up()
@@ -67,14 +67,14 @@ def test_several_questions_share_the_video(family: Family) -> None:
 
 
 def test_the_stock_arm_answers_as_the_uncompressed_run(family: Family) -> None:
-    """The same prompt length and the same text."""
+    """Stock `generate` and the uncompressed run have the same answer, token counts and key-value bytes."""
     (ours,) = Session(family, clip(), Full(), SETTINGS).answers(["What is it?"], Callbacks())
     theirs = StockGenerate(family, clip(), SETTINGS.max_new_tokens).answer("What is it?")
     assert (theirs.answer, theirs.tokens, theirs.memory_bytes.kv) == (ours.answer, ours.tokens, ours.memory_bytes.kv)
 
 
 def test_budgets_know_the_grid_of_the_frames(family: Family) -> None:
-    """--retain is met for frames of any size."""
+    """--retain is met for every family's grid."""
     settings = SETTINGS.model_copy(update={"retain": 0.6})
     (answer,) = Session(family, clip(8), Dycoke(), settings).answers(["What is it?"], Callbacks())
     assert answer.tokens.visual_prefill / answer.tokens.visual == pytest.approx(0.6, abs=0.05)
@@ -84,10 +84,10 @@ FOR_LLAVA = [("--row-newlines", "all"), ("--quantize", "int8"), ("--device-map",
 
 
 @pytest.mark.parametrize("flag", FOR_LLAVA, ids=str)
-def test_what_is_for_llava_is_refused(
+def test_options_for_llava_are_refused(
     folders: dict[str, str], flag: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A newline flag that would do nothing, and what nobody has tried, by name."""
+    """An option for LLaVA only is refused by name for another family."""
     assert run(["ask", CUBE, "what?", "-m", folders["qwen3_vl"], "-n", "4", *flag]) == 2
     assert f"{flag[0]} is for LLaVA-OneVision and LLaVA-Video" in capsys.readouterr().err
 
@@ -105,7 +105,7 @@ def changed(source: str, folder: Path, part: str, **changes: Any) -> Path:
 
 
 def test_sliding_windows_are_refused(folders: dict[str, str], tmp_path: Path) -> None:
-    """Layers that read a window would silently read everything."""
+    """A model with sliding-window layers is refused: the engine's layers attend to all positions."""
     kinds = ["full_attention"] * 3 + ["sliding_attention"] * 3
     options: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 8, "layer_types": kinds}
     with pytest.raises(ModelError, match="sliding window"):
@@ -113,7 +113,7 @@ def test_sliding_windows_are_refused(folders: dict[str, str], tmp_path: Path) ->
 
 
 def test_missing_weights_are_refused_in_every_family(folders: dict[str, str], tmp_path: Path) -> None:
-    """A deeper config.json than the file: named, as for LLaVA."""
+    """A config.json with more layers than the file is refused, with the names of missing weights."""
     kind = {"num_hidden_layers": 7}
     with pytest.raises(ModelError, match=r"missing weights: .*layers\.6"):
         load(changed(folders["llava_next_video"], tmp_path / "model", "text_config", **kind))
@@ -121,7 +121,7 @@ def test_missing_weights_are_refused_in_every_family(folders: dict[str, str], tm
 
 @pytest.mark.parametrize("name", ["dycoke_official", "prumerge"])
 def test_methods_that_do_not_fit_exit_2(folders: dict[str, str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The authors' code knows no layout without newlines; these vision towers give no attention."""
+    """variant=official needs newlines, and prumerge needs saliency: this family has neither."""
     choice = ["-M", "dycoke", "-o", "variant=official"] if name == "dycoke_official" else ["-M", name]
     assert run(["ask", CUBE, "what?", "-m", folders["qwen2_5_vl"], "-n", "6", *choice]) == 2
     assert ("variant=official" if name == "dycoke_official" else "method prumerge needs") in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A tiny model with random weights of every family, written to a folder as transformers writes them."""
+"""Build a tiny model with random weights of each family, and save it to a folder in transformers format."""
 
 import json
 import math
@@ -96,7 +96,7 @@ def llava_next_video() -> Any:
 MODELS = {
     build.__name__: build for build in (llava_onevision, qwen2_5_vl, qwen3_vl, internvl, llava_next_video)
 }  # fmt: skip
-# So that frames of 90 x 120 pixels become 4 x 5 tokens or so.
+# Limits on pixels with which frames of 90 x 120 pixels become about 4 x 5 tokens.
 PROCESSORS = {
     "qwen2_5_vl": {"size": {"shortest_edge": 4 * 64, "longest_edge": 20 * 64}},
     "qwen3_vl": {"size": {"shortest_edge": 4 * 64, "longest_edge": 120 * 64}},
@@ -104,7 +104,7 @@ PROCESSORS = {
 
 
 def tokenizer(known: list[str]) -> transformers.PreTrainedTokenizerFast:
-    """Bytes, and the special tokens of all families; those that are not `known` have other names."""
+    """Build a byte-level tokenizer with the special tokens of all families; those not in `known` are renamed."""
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     made = Tokenizer(models.BPE({letter: number for number, letter in enumerate(bytes_)}, []))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -115,7 +115,7 @@ def tokenizer(known: list[str]) -> transformers.PreTrainedTokenizerFast:
 
 
 def randomize(model: torch.nn.Module) -> None:
-    """Draw weights that make attention peaked, so that which tokens are read shows in the logits."""
+    """Draw weights that make attention peaked, so that the logits depend on which tokens are read."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -128,7 +128,7 @@ def randomize(model: torch.nn.Module) -> None:
 
 
 def save(family: str, folder: Path) -> Path:
-    """Write a tiny model of `family` to `folder`."""
+    """Save a tiny model of `family` to `folder`, and return the folder."""
     model = MODELS[family]()
     randomize(model)
     model.generation_config.eos_token_id = None

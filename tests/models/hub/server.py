@@ -1,4 +1,4 @@
-"""A hub of one's own: as much of the hub's protocol as its client needs to fetch a model, and its ways to fail."""
+"""A local HTTP server with the part of the hub's protocol that fetching a model needs, and simulated failures."""
 
 import hashlib
 import json
@@ -16,21 +16,21 @@ COMMIT = "c0ffee" + "0" * 34
 
 @dataclass
 class Hub:
-    """One model's files, and what is to go wrong."""
+    """One model's files, the failures to simulate, and the requests received."""
 
     hub_id: str
     files: dict[str, bytes]
-    status: int = 200  # of every answer
-    error_code: str = ""  # the hub's own name of a failure
-    cut_at: dict[str, int] = field(default_factory=dict)  # drop the connection after so many bytes of a file, once
-    refuse: set[str] = field(default_factory=set)  # files that end every connection at once
-    serve: dict[str, bytes] = field(default_factory=dict)  # content that is not what the listing promises
-    ranges: list[tuple[str, str]] = field(default_factory=list)  # the Range headers that came
-    gets: list[str] = field(default_factory=list)  # the files whose content was asked for
+    status: int = 200  # of every response
+    error_code: str = ""  # X-Error-Code of a failure
+    cut_at: dict[str, int] = field(default_factory=dict)  # drop the connection once, after this many bytes of the file
+    refuse: set[str] = field(default_factory=set)  # files whose GET closes the connection without a response
+    serve: dict[str, bytes] = field(default_factory=dict)  # content that differs from the listing's checksum
+    ranges: list[tuple[str, str]] = field(default_factory=list)  # the Range headers received: file, header
+    gets: list[str] = field(default_factory=list)  # the files requested with GET
     url: str = ""
 
     def entry(self, name: str) -> dict[str, Any]:
-        """What the listing says about a file; weights are stored as large files."""
+        """Return a file's entry in the listing; safetensors are LFS files."""
         content = self.files[name]
         git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         entry: dict[str, Any] = {"size": len(content), "blobId": git, "oid": git}
@@ -42,7 +42,7 @@ class Hub:
 
 @contextmanager
 def running(hub: Hub) -> Iterator[Hub]:
-    """Serve a hub at `hub.url` while the block lasts."""
+    """Serve a hub at `hub.url` inside the context."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -97,9 +97,9 @@ def _send_file(request: BaseHTTPRequestHandler, hub: Hub, name: str, body: bool)
     status, start = 200, 0
     if body:
         hub.gets.append(name)
-        if wanted := re.fullmatch(r"bytes=(\d+)-\d*", request.headers.get("Range", "")):
-            hub.ranges.append((name, wanted[0]))
-            status, start = 206, int(wanted[1])
+        if requested := re.fullmatch(r"bytes=(\d+)-\d*", request.headers.get("Range", "")):
+            hub.ranges.append((name, requested[0]))
+            status, start = 206, int(requested[1])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
     if body and name in hub.refuse:
         request.close_connection = True

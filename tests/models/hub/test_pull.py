@@ -1,4 +1,4 @@
-"""Models are fetched whole or refused in one sentence: against a small hub of the tests' own."""
+"""`dycoke models pull` against a local hub: resume, verify checksums, and one-line errors."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Pull = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    """The sharded golden checkpoint, and a file that nobody needs."""
+    """The sharded golden checkpoint, and a file that is not downloaded."""
     folder = GOLDEN / "checkpoints" / "tiny-video"
     return {**{path.name: path.read_bytes() for path in folder.iterdir()}, "pytorch_model.bin": bytes(1000)}
 
@@ -39,7 +39,7 @@ def hub(files: dict[str, bytes]) -> Iterator[Hub]:
 
 @pytest.fixture
 def pull(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pull:
-    """Run `dycoke models` against that hub in this process, with an empty cache."""
+    """Run `dycoke models` against the hub in this process, with an empty cache."""
     from huggingface_hub import constants
     from huggingface_hub.utils import enable_progress_bars
 
@@ -51,7 +51,7 @@ def pull(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     def pulled(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["models", *(arguments or ("pull", MODEL))]
         code = run(command)
-        enable_progress_bars()  # of the hub client; the command has turned them off
+        enable_progress_bars()  # of the hub client; the command turns them off
         return subprocess.CompletedProcess(command, code, *capsys.readouterr())
 
     return pulled
@@ -59,7 +59,7 @@ def pull(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 @pytest.fixture
 def pull_apart(hub: Hub, pull: Pull, tmp_path: Path) -> Pull:
-    """Run it in a process of its own, which learns all this from its environment as a user's does."""
+    """Run `dycoke models` against the hub in a subprocess, configured by environment variables."""
 
     def started(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
@@ -71,21 +71,21 @@ def pull_apart(hub: Hub, pull: Pull, tmp_path: Path) -> Pull:
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Exit code 4, and of dycoke's own lines exactly one that says what and one that says what to do."""
+    """Assert exit code 4, and that stderr ends with one line of message, containing `words`, and one of remedy."""
     assert done.returncode == 4, done.stderr
-    *_, what, remedy = done.stderr.splitlines()
-    assert what.startswith("dycoke: ")
+    *_, message, remedy = done.stderr.splitlines()
+    assert message.startswith("dycoke: ")
     assert remedy.startswith("  ")
     assert "Traceback" not in done.stderr
     for word in words:
-        assert word in what, done.stderr
+        assert word in message, done.stderr
 
 
 @pytest.mark.smoke
 def test_a_model_is_fetched_checked_and_pinned(
     hub: Hub, pull_apart: Pull, files: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Every byte arrives, nothing that is not needed; the name means that commit, with and without a network."""
+    """Download exactly the needed files; the name then resolves to that commit, with and without a network."""
     assert pull_apart("path", MODEL).returncode == 4
     done = pull_apart("pull", MODEL, "--json")
     assert done.returncode == 0, done.stderr
@@ -106,7 +106,7 @@ def test_a_model_is_fetched_checked_and_pinned(
 
 
 def test_a_dropped_connection_is_taken_up_again(hub: Hub, pull: Pull) -> None:
-    """Within a run: what comes after the pieces of ten MB that are there is asked for, not all of it."""
+    """Within a run, a request resumes after the last complete 10 MiB piece."""
     piece, name = 10 * 2**20, "model.safetensors"
     hub.files = {"config.json": b"{}", name: random.Random(0).randbytes(piece + 100_000)}
     hub.cut_at[name] = piece + 50_000
@@ -119,7 +119,7 @@ def test_a_dropped_connection_is_taken_up_again(hub: Hub, pull: Pull) -> None:
 
 
 def test_the_next_run_goes_on_where_one_was_stopped(hub: Hub, pull: Pull, tmp_path: Path) -> None:
-    """Between runs: what is left of a file that was cut stays, and only the rest is asked for."""
+    """Between runs, the partial file is kept, and only the remaining bytes are requested."""
     sha = hub.entry(SHARD)["lfs"]["sha256"]
     part = tmp_path / "hub" / "models--owner--model" / "blobs" / f"{sha}.dycoke.part"
     part.parent.mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_the_next_run_goes_on_where_one_was_stopped(hub: Hub, pull: Pull, tmp_pa
 
 @pytest.mark.parametrize("name", [SHARD, "config.json"])
 def test_damage_is_found_and_does_not_stay(hub: Hub, pull: Pull, name: str) -> None:
-    """One wrong byte of the right length: refused, removed, and fetched anew by the next run."""
+    """A file with one wrong byte is refused and removed, and the next run downloads it again."""
     wrong = bytearray(hub.files[name])
     wrong[len(wrong) // 2] ^= 1
     hub.serve[name] = bytes(wrong)
@@ -145,7 +145,7 @@ def test_damage_is_found_and_does_not_stay(hub: Hub, pull: Pull, name: str) -> N
 
 
 def test_a_file_of_another_length_is_refused(hub: Hub, pull: Pull) -> None:
-    """What is shorter than the listing says is no model."""
+    """A file shorter than in the listing is refused."""
     hub.serve[SHARD] = hub.files[SHARD][:-10]
     done = pull()
     refused(done, MODEL)
@@ -163,40 +163,40 @@ def test_a_file_of_another_length_is_refused(hub: Hub, pull: Pull) -> None:
         (500, "", "HTTP 500"),
     ],
 )
-def test_what_the_hub_refuses(hub: Hub, pull: Pull, status: int, code: str, words: str) -> None:
-    """Gated, private, missing and broken: each says which."""
+def test_refusals_of_the_hub(hub: Hub, pull: Pull, status: int, code: str, words: str) -> None:
+    """The error distinguishes gated, private and missing models, and server errors."""
     hub.status, hub.error_code = status, code
     refused(pull(), repr(MODEL), words)
 
 
 def test_a_revision_that_does_not_exist(pull: Pull) -> None:
-    """The revision is named."""
+    """The error names the revision."""
     refused(pull("pull", f"{MODEL}@v9"), "'v9'")
 
 
 def test_a_model_without_safetensors(hub: Hub, pull: Pull) -> None:
-    """Pickled weights are not fetched at all."""
+    """Pickled weights are not downloaded."""
     hub.files = {name: content for name, content in hub.files.items() if not name.endswith(".safetensors")}
     refused(pull(), "safetensors")
     assert hub.gets == []
 
 
 def test_an_index_that_names_more_than_there_is(hub: Hub, pull: Pull) -> None:
-    """A repository without one of its own shards."""
+    """A repository that lacks a shard of its index is refused."""
     del hub.files[SHARD]
     refused(pull(), "all weights")
 
 
 @pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline(hub: Hub, pull_apart: Pull, switch: str) -> None:
-    """The switch is named, and nothing is asked of the network."""
+    """The error names the variable, and no request is sent."""
     refused(pull_apart(**{switch: "1"}), "HF_HUB_OFFLINE")
     assert hub.gets == []
 
 
 @pytest.mark.smoke
-def test_nobody_answers(pull_apart: Pull) -> None:
-    """A network that is not there: nothing has begun that could go on, and there are three ways out."""
+def test_an_unreachable_hub(pull_apart: Pull) -> None:
+    """Without a network the remedy does not mention resuming, and contains three alternatives."""
     done = pull_apart(HF_ENDPOINT="http://127.0.0.1:9")
     refused(done, repr(MODEL), "cannot be fetched")
     assert "where it stopped" not in done.stderr
@@ -204,7 +204,7 @@ def test_nobody_answers(pull_apart: Pull) -> None:
 
 
 def test_a_connection_that_ends_on_the_way_can_go_on(hub: Hub, pull: Pull, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has arrived by then stays, and running again is the remedy."""
+    """A connection dropped during the download has the remedy to run again, which resumes."""
     from huggingface_hub import file_download
 
     def dropped(*_: object, **__: object) -> None:
@@ -217,14 +217,14 @@ def test_a_connection_that_ends_on_the_way_can_go_on(hub: Hub, pull: Pull, monke
 
 
 def test_a_hub_id_near_a_known_one_is_told_it(hub: Hub, pull: Pull) -> None:
-    """Where the hub has no such model; one that is near nothing is not guessed at."""
+    """For a missing model the remedy suggests a similar known id, and none if none is similar."""
     near = "llava-hf/llava-onevision-qwen2-0.5b-ov-h"
     assert f"Did you mean '{near}f'?" in pull("pull", near).stderr
     assert "Did you mean" not in pull("pull", "owner/another").stderr
 
 
 def test_a_full_disk_is_seen_before_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not at its end."""
+    """Raise ModelError before the download if the disk lacks space."""
     from dycoke_cli.errors import ModelError
     from dycoke_cli.models.hub import pull as module
 

@@ -1,4 +1,4 @@
-"""One clip put to every arm; processes of their own do this, each with the model."""
+"""Evaluate every arm on one clip; worker processes run this, each with its own model."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from benchmarks.quality.arms import all_arms, first_stages
 from benchmarks.quality.grading import event_tokens, given_answers, grades
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
-from training.exam import paper
+from training.unseen_clips import unseen_clip
 
 FRAMES = 16
-# What only the course of time answers is asked twice: there compression can do harm.
+# Two questions of each temporal kind, which compression affects most.
 QUOTA = {
     "colour": 1, "shape": 1, "exists": 1, "count": 1, "position": 1, "relation": 1,
     "motion": 2, "order": 2, "change": 2, "event": 2, "describe": 1,
 }  # fmt: skip
 
-_model: list[Llava] = []  # of this process
+_model: list[Llava] = []  # the model of this worker process, once loaded
 
 
 def load() -> None:
-    """Load the bundled model once in each process."""
+    """Load the demo model into this worker process."""
     torch.set_num_threads(1)
     _model.append(loading.load(checkpoints.locate("demo"), torch.device("cpu"), torch.float32))
 
 
 @torch.inference_mode()
-def examine(job: tuple[str, int]) -> dict[str, Any]:
-    """Put every arm to one clip: its grades and shares by arm, and what is left of its short events."""
+def evaluate_clip(job: tuple[str, int]) -> dict[str, Any]:
+    """Return one clip's grades and token shares by arm, and the share of short events' tokens that each arm keeps."""
     (world, number), (model,) = job, _model
-    clip = paper(number, FRAMES, world, QUOTA)
+    clip = unseen_clip(number, FRAMES, world, QUOTA)
     whole = model.encode(clip.pixels, saliency=True)
     texts = [question.text for question in clip.questions]
     asked = []

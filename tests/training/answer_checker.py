@@ -1,6 +1,6 @@
-"""Tells from the words of a question alone, and from what each frame shows, whether an answer is true.
+"""Check answers from the text of a question and the state of each frame.
 
-It shares no code with the asker: frames are (name, x, y) lists, and every rule is written out again.
+An independent implementation: it shares no rule with the code that draws the questions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NAME = rf"(?:{COLOURS} )?{SHAPES}"
 
 
 def states(timeline: Timeline) -> list[dict[int, tuple[str, str, float, float]]]:
-    """Say for each frame which things it shows: number -> (colour, shape, x, y)."""
+    """Return the visible things of each frame: number -> (colour, shape, x, y)."""
     return [
         {
             track.number: (track.colours[frame], track.shape, *track.places[frame].tolist())
@@ -28,12 +28,12 @@ def states(timeline: Timeline) -> list[dict[int, tuple[str, str, float, float]]]
 
 
 def words(text: str) -> tuple[list[str], list[str]]:
-    """List the colours and the shapes that a text names."""
+    """Return the colours and the shapes in a text."""
     return re.findall(COLOURS, text), [shape.removesuffix("s") for shape in re.findall(SHAPES, text)]
 
 
 def called(timeline: Timeline, text: str) -> set[int]:
-    """Number the things that fit the colour and the shape in a text in the frame that first shows them."""
+    """Return the things that fit the colours and shapes in a text in their first visible frame."""
     colours, shapes = words(text)
     firsts: dict[int, tuple[str, str]] = {}
     for frame in states(timeline):
@@ -47,18 +47,18 @@ def called(timeline: Timeline, text: str) -> set[int]:
 
 
 def only(timeline: Timeline, text: str) -> int:
-    """Number the one thing that a text means."""
+    """Return the one thing that a text names."""
     (number,) = called(timeline, text)
     return number
 
 
 def seen(timeline: Timeline, number: int) -> list[tuple[int, tuple[str, str, float, float]]]:
-    """List the frames that show a thing, with its state."""
+    """Return the frames in which a thing is visible, with its state."""
     return [(at, frame[number]) for at, frame in enumerate(states(timeline)) if number in frame]
 
 
 def place(x: float, y: float) -> str:
-    """Name the ninth of the picture."""
+    """Return the name of the cell of a 3 by 3 grid that contains a point."""
     across, down = ("left", "", "right")[min(int(x * 3), 2)], ("top", "", "bottom")[min(int(y * 3), 2)]
     if not across and not down:
         return "in the middle"
@@ -66,7 +66,7 @@ def place(x: float, y: float) -> str:
 
 
 def clauses(timeline: Timeline) -> list[tuple[int, str]]:
-    """List what happens as (frame, clause), from frame-by-frame differences."""
+    """Return the occurrences as (frame, clause), from differences between frames."""
     found = []
     for number in {number for frame in states(timeline) for number in frame}:
         shown = seen(timeline, number)
@@ -91,8 +91,8 @@ def clauses(timeline: Timeline) -> list[tuple[int, str]]:
 
 
 def is_true(timeline: Timeline, text: str, answer: str, kind: str) -> bool:
-    """Judge an answer."""
-    return _JUDGES[kind](timeline, text.lower(), answer)
+    """Return whether an answer to a question of a kind is true."""
+    return _CHECKS[kind](timeline, text.lower(), answer)
 
 
 def _colour(timeline: Timeline, text: str, answer: str) -> bool:
@@ -204,7 +204,7 @@ def _describe(timeline: Timeline, text: str, answer: str) -> bool:
     return told == ([clause for _, clause in clauses(timeline)] or ["nothing happens"])
 
 
-_JUDGES = {
+_CHECKS = {
     "colour": _colour,
     "shape": _shape,
     "exists": _exists,

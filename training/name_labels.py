@@ -1,21 +1,21 @@
-"""What the names in a question stand for: the targets of the heads that ask them."""
+"""Labels of the names in questions: targets of the auxiliary heads on name tokens."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from training.packing import NO_NAME, NO_VERDICT, Pack
+from training.packing import NO_NAME, UNLABELLED, Pack
 
-APART = 0.5  # tokens; what is nearer lies on no side
+APART = 0.5  # tokens; things closer than this have no side
 
 
 def name_labels(pack: Pack, labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Label the names of a pack, each (names,) float32 with NaN where it says nothing.
+    """Label the names of a pack; each label (names,) float32, NaN where not defined.
 
-    labels: "thing", "x" and "y" of each visual token, (clips, visual). fits: whether a name fits anything; named_x,
-    named_y: the mean place, in tokens, of the one thing it fits; beside_x, beside_y: whether that lies further left (1)
-    or right (2), further up (1) or down (2), than what the name before it in the same question stands for.
+    labels: "thing", "x" and "y" of each visual token, (clips, visual). fits: whether a name fits a thing. named_x,
+    named_y: mean centre, in tokens, of the one thing it fits. beside_x, beside_y: whether that lies further left (1) or
+    right (2), further up (1) or down (2), than the thing of the previous name in the same question.
     """
     is_name = pack.named != NO_NAME
     alone = is_name & (pack.named > 0) & (pack.named & (pack.named - 1) == 0)
@@ -33,27 +33,27 @@ def name_labels(pack: Pack, labels: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: label[is_name] for name, label in told.items()}
 
 
-def verdict_labels(pack: Pack) -> dict[str, Tensor]:
-    """Label what the answer makes of each name of a pack, (names,) float32 with NaN where it says nothing.
+def answer_labels(pack: Pack) -> dict[str, Tensor]:
+    """Label the names of a pack by the answer; each label (names,) float32, NaN where not defined.
 
-    said: whether the answer says this name (1) or another one of the question (2), of a name that has another before
-    it, for the first of two cannot know what it will be compared with; holds: whether the answer is yes (1) or no (2).
+    said: whether the answer contains this name (1) or another one of the question (2), for names after another name:
+    attention is causal, so the first of two cannot attend to the second. holds: the answer is yes (1) or no (2).
     """
     is_name = pack.named != NO_NAME
     compared = name_before(pack).any(-1)
-    known = {"said": (pack.said != NO_VERDICT) & compared, "holds": pack.holds != NO_VERDICT}
+    known = {"said": (pack.said != UNLABELLED) & compared, "holds": pack.holds != UNLABELLED}
     values = {"said": pack.said, "holds": pack.holds}
     return {name: torch.where(known[name], 2.0 - value, torch.nan)[is_name] for name, value in values.items()}
 
 
 def fitting(pack: Pack, thing: Tensor) -> Tensor:
-    """Mark what each name fits: bool (clips, tokens, visual), thing (clips, visual)."""
+    """Mark the visual tokens of the things that each name fits: bool (clips, tokens, visual), thing (clips, visual)."""
     bits = pack.named.clamp_min(0)[:, :, None] >> thing.clamp_min(0).long()[:, None]
     return (bits & 1 == 1) & (thing >= 0)[:, None]
 
 
 def name_before(pack: Pack) -> Tensor:
-    """Mark for each name the nearest one before it in the same question: bool (clips, tokens, tokens)."""
+    """Mark the previous name of each name in the same question: bool (clips, tokens, tokens)."""
     is_name = pack.named != NO_NAME
     same = (pack.owners[:, :, None] == pack.owners[:, None, :]) & is_name[:, :, None] & is_name[:, None, :]
     earlier = same.tril(-1)

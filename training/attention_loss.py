@@ -1,4 +1,4 @@
-"""Teaches two layers where to look while an answer is given, as a finger on the picture would."""
+"""A loss that trains single attention heads to attend to the tokens that a name or an answer refers to."""
 
 from __future__ import annotations
 
@@ -7,44 +7,42 @@ from torch import Tensor
 from transformers import DynamicCache, Qwen2Model
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
-from training.naming import fitting, name_before
+from training.name_labels import fitting, name_before
 from training.packing import IGNORED, NO_NAME, Pack, packed_mask
 
-# Left to themselves, attention heads found the thing that is asked about so rarely that answers were learnt as guesses.
-# So one head of a layer is shown what a name in the question names, one of the next the name before it, one of a later
-# layer where the names are, and, deeper, one what must be known first, one what is told, and beside that one the name
-# that the answer says.
-NAMED_LAYER, BESIDE_LAYER, NAME_LAYER, BASIS_LAYER, TOLD_LAYER = 2, 3, 4, 5, 6
-HEAD, SAID_HEAD = 0, 2
+# Without this loss, heads attended to the thing asked about so rarely that the model learnt to guess answers.
+# The trained heads attend, by layer: from a name to the things it fits; from a name to the name before it; from answer
+# tokens to the names in the question; to the basis of the answer; to what the answer states; to the name in the answer.
+NAMED_LAYER, BESIDE_LAYER, NAME_LAYER, BASIS_LAYER, STATED_LAYER = 2, 3, 4, 5, 6
+HEAD, ANSWER_NAME_HEAD = 0, 2
 
 
-def gaze_loss(
+def attention_loss(
     text: Qwen2Model, states: tuple[Tensor, ...], cache: DynamicCache, pack: Pack, labels: dict[str, Tensor], start: int
 ) -> tuple[Tensor, dict[str, float]]:
-    """Compare where the heads look while answering with where the answers are to be seen.
+    """Return the negative log share of attention on the target tokens, summed over heads, and that share by head.
 
-    states: those that go into each layer, of the pack's tokens (clips, tokens, width); cache: keys of everything;
-    labels: "thing" and "frame" of each visual token, (clips, visual); start: the first visual token's place.
-    Returns the loss, and for each head how much of their attention is where it should be.
+    states: inputs of each layer for the pack's tokens, (clips, tokens, width); cache: keys of video and pack;
+    labels: "thing" and "frame" of each visual token, (clips, visual); start: position of the first visual token.
     """
     prefix = cache.get_seq_length() - pack.ids.shape[1]
     wanted = {
         "named": (NAMED_LAYER, HEAD, start, fitting(pack, labels["thing"])),
         "beside": (BESIDE_LAYER, HEAD, prefix, name_before(pack)),
         "name": (NAME_LAYER, HEAD, prefix, _names(pack)),
-        "basis": (BASIS_LAYER, HEAD, start, _wanted(pack.gazes[:, :, 0], labels)),
-        "told": (TOLD_LAYER, HEAD, start, _wanted(pack.gazes[:, :, 1], labels)),
-        "said": (TOLD_LAYER, SAID_HEAD, prefix, _names(pack) & (pack.said == 1)[:, None]),
+        "basis": (BASIS_LAYER, HEAD, start, _region_mask(pack.attention_targets[:, :, 0], labels)),
+        "told": (STATED_LAYER, HEAD, start, _region_mask(pack.attention_targets[:, :, 1], labels)),
+        "said": (STATED_LAYER, ANSWER_NAME_HEAD, prefix, _names(pack) & (pack.said == 1)[:, None]),
     }
     loss, report = states[0].new_zeros(()), {}
-    for name, (layer, head, first, look) in wanted.items():
-        seen = _attention(text, layer, head, states[layer], cache, pack)[:, :, first : first + look.shape[-1]]
-        found = look.any(-1)
-        right = (seen * look).sum(-1)[found]
+    for name, (layer, head, first, mask) in wanted.items():
+        attention = _attention(text, layer, head, states[layer], cache, pack)[:, :, first : first + mask.shape[-1]]
+        found = mask.any(-1)
+        right = (attention * mask).sum(-1)[found]
         weights = pack.shares[found]
         loss = loss - (weights * (right + 1e-6).log()).sum() / weights.sum().clamp_min(1e-6)
         if len(right):
-            report[f"gaze_{name}"] = right.mean().item()
+            report[f"gaze_{name}"] = right.mean().item()  # metric names as in curve.json
     return loss, report
 
 
@@ -54,15 +52,15 @@ def _names(pack: Pack) -> Tensor:
     return same & (pack.targets != IGNORED)[:, :, None] & (pack.named != NO_NAME)[:, None, :]
 
 
-def _wanted(gazes: Tensor, labels: dict[str, Tensor]) -> Tensor:
-    """Mark the visual tokens to look at: bool (clips, tokens, visual) from gazes (clips, tokens, 3)."""
-    thing, first, last = (part[:, :, None] for part in gazes.unbind(-1))
+def _region_mask(regions: Tensor, labels: dict[str, Tensor]) -> Tensor:
+    """Mark the visual tokens of regions (clips, tokens, 3), each (thing, first, last): bool (clips, tokens, visual)."""
+    thing, first, last = (part[:, :, None] for part in regions.unbind(-1))
     frame = labels["frame"][:, None]
     return (labels["thing"][:, None] == thing) & (thing >= 0) & (frame >= first) & (frame <= last)
 
 
 def _attention(text: Qwen2Model, number: int, head: int, states: Tensor, cache: DynamicCache, pack: Pack) -> Tensor:
-    """Give what one head of a layer looks at: (clips, tokens, keys), rows summing to 1."""
+    """Return the attention weights of one head of a layer: (clips, tokens, keys), rows sum to 1."""
     layer = text.layers[number]
     keys = cache.layers[number].keys
     prefix = keys.shape[-2] - pack.ids.shape[1]
