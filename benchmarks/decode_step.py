@@ -61,7 +61,7 @@ def without_products(model: nn.Module) -> None:
 def steps(model: Any, method: Method, visual: int, repeats: int, compiled: Compiled | None) -> Callable[[], object]:
     """Return a function that runs one more decode step of this engine, after a prompt compressed by `method`."""
     frames = torch.randn(visual // SIDE**2, SIDE, SIDE, 4)
-    kept = len(method.compress(VisualTokens.whole(frames)))
+    kept = len(method.compress(VisualTokens.uncompressed(frames)))
     length, room = TEXT_BEFORE + kept + TEXT_AFTER, repeats + UNMEASURED + 1
     language = LanguageModel(model.model, model.lm_head)
     buffer = KVBuffer.empty(language, 1, length + room)

@@ -76,7 +76,7 @@ def decode_frames(path: Path, frames: int, seek_cost: int | None) -> None:
     """Decode `frames` evenly spaced frames with PyAV in this process; seek_cost None: the reader's own."""
     index = read_index(str(path), path.name, lambda: None)
     chosen = Sampling(frames=frames).choose(index.seconds, index.duration_s)
-    for _ in pyav_reader.pictures(index, chosen, (index.width, index.height), lambda: None, seek_cost):
+    for _ in pyav_reader.decode_frames(index, chosen, (index.width, index.height), lambda: None, seek_cost):
         pass
 
 

@@ -73,7 +73,7 @@ def arms(layers: int, visual: int, new: int, clock: Callable[[], float], device:
     graphs = GraphStore(device)
 
     def prompt(method: Method) -> Prompt:
-        tokens = method.compress(VisualTokens.whole(video))
+        tokens = method.compress(VisualTokens.uncompressed(video))
         embeds = torch.cat([text[:TEXT_BEFORE], tokens.features, text[TEXT_BEFORE:]])
         places = torch.arange(len(embeds), device=device)
         return Prompt(embeds, places, places[TEXT_BEFORE : TEXT_BEFORE + len(tokens)], len(embeds))

@@ -54,7 +54,9 @@ class VisualTokens:
     deepstack: Tensor | None = None  # (tokens, levels, hidden), added by the first decoder layers; None: nothing added
 
     @classmethod
-    def whole(cls, features: Tensor, saliency: Tensor | None = None, deepstack: Tensor | None = None) -> "VisualTokens":
+    def uncompressed(
+        cls, features: Tensor, saliency: Tensor | None = None, deepstack: Tensor | None = None
+    ) -> "VisualTokens":
         """Wrap uncompressed features (frames, rows, cols, hidden).
 
         saliency: (frames, rows, cols); deepstack: (frames, rows, cols, levels, hidden).
@@ -66,7 +68,7 @@ class VisualTokens:
         return cls(features.flatten(0, 2), index, grid, index, flat_saliency, flat_deepstack)
 
     @classmethod
-    def joined(cls, parts: Sequence["VisualTokens"]) -> "VisualTokens":
+    def concatenate(cls, parts: Sequence["VisualTokens"]) -> "VisualTokens":
         """Concatenate successive parts of one video; their grids may differ in frames only."""
         starts = [0, *accumulate(part.grid.total for part in parts)]
         shifted = [
@@ -206,7 +208,7 @@ class Prompt:
             deepstack=None if self.deepstack is None else self.deepstack[chosen],
         )
 
-    def followed_by(self, embeds: Tensor) -> "Prompt":
+    def append_text(self, embeds: Tensor) -> "Prompt":
         """Append text `embeds` (new, hidden), with consecutive rotary positions from `next_position` on."""
         end = self.next_position + len(embeds)
         appended = torch.arange(self.next_position, end, device=self.positions.device)

@@ -36,7 +36,7 @@ def official_pixels(model: Llava, frames: int) -> torch.Tensor:
 
 
 def encode(model: Llava, frames: int) -> VisualTokens:
-    return VisualTokens.whole(model.features(official_pixels(model, frames)))
+    return VisualTokens.uncompressed(model.features(official_pixels(model, frames)))
 
 
 def build_prompt(model: Llava, tokens: VisualTokens, ids: list[int]) -> Prompt:

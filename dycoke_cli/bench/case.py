@@ -33,7 +33,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Needs:
+class MinimumWork:
     """The minimum work of a run: operations of the prefill, bytes read per decode step; computed, not measured."""
 
     prefill_flops: int
@@ -51,7 +51,7 @@ class Run:
     turn: int  # within the repeat, from 0
     time_s: dict[str, float | None]  # by PHASES; None: not part of the run, or not measured separately
     counts: Counts
-    needs: Needs
+    needs: MinimumWork
     peak_above_start: int | None  # bytes; on a CPU not comparable, because all arms share the process
 
 
@@ -65,7 +65,7 @@ class TowerTrial:
 
 
 @dataclass
-class Findings:
+class BenchResult:
     """All measurements of a bench so far."""
 
     shape: dict[str, Any]  # name, layers, parameters, weight_bytes, dtype, device

@@ -77,7 +77,7 @@ def synthetic_rows(model: Llava, case: Case) -> list[VisualTokens]:
     hidden = language_model.body.config.hidden_size
     draw = torch.Generator(device).manual_seed(0)
     return [
-        VisualTokens.whole(
+        VisualTokens.uncompressed(
             torch.randn(*grid, hidden, generator=draw, device=device).to(dtype),
             torch.rand(*grid, generator=draw, device=device),
         )

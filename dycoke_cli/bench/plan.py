@@ -35,7 +35,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Wish:
+class BenchOptions:
     """The options of the command; None: the default for the device."""
 
     shape: str | None = None
@@ -49,7 +49,7 @@ class Wish:
     threads: int | None = None
 
 
-def planned(wish: Wish, arms: Sequence[Arm], stock: bool, settings: Settings) -> Plan:
+def make_plan(wish: BenchOptions, arms: Sequence[Arm], stock: bool, settings: Settings) -> Plan:
     """Build a plan with one case for each combination of size and batch.
 
     Only cases with batch 1 include vision: the vision tower encodes a few frames at a time for any batch, so its time

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from dycoke_cli.bench.arms import BenchArm, StockArm, make_arms
-from dycoke_cli.bench.case import Case, Counts, Findings, Needs, Run, TowerTrial
+from dycoke_cli.bench.case import BenchResult, Case, Counts, MinimumWork, Run, TowerTrial
 from dycoke_cli.bench.inputs import Noise, Source, source_of, synthetic_rows
 from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.peak import peaks_apart
 from dycoke_cli.bench.plan import Plan
 from dycoke_cli.comparison.depth import Depth, keys_by_step, visual_by_layer
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.methods.arm import refuse_twins
+from dycoke_cli.methods.arm import refuse_duplicates
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.flops import TextShape, VisionShape, true_flops, vision_flops
 from dycoke_cli.models.language_model import LanguageModel
@@ -29,7 +29,7 @@ from dycoke_cli.system.measure import Stopwatch
 TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # frames on which the vision tower alone is timed
 
 
-def bench(plan: Plan, callbacks: Callbacks) -> Findings:
+def bench(plan: Plan, callbacks: Callbacks) -> BenchResult:
     """Measure all of `plan`; after an interruption, return the measurements so far.
 
     Each arm runs every case once unmeasured, then the arms take turns on the same weights and inputs; each repeat
@@ -46,7 +46,7 @@ def bench(plan: Plan, callbacks: Callbacks) -> Findings:
     outline = plan.shape.outline(dtype)
     for arm in plan.arms:
         arm.method.check(outline.facts)
-    refuse_twins(plan.arms)
+    refuse_duplicates(plan.arms)
     with cpu_threads(plan.threads):
         findings = _findings(plan, outline, device, dtype)
         callbacks.progress("Building the network", 0, 0)
@@ -79,7 +79,7 @@ class _Progress:
         self.callbacks.progress(task, self.done, self.total)
 
 
-def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dtype) -> Findings:
+def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dtype) -> BenchResult:
     """Return the record with everything that is known before the first run."""
     shape = {
         "name": plan.shape.name,
@@ -93,10 +93,10 @@ def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dty
     arms = stock + [arm.described for arm in plan.arms]
     compiled = plan.settings.compile
     cases = list(plan.cases)
-    return Findings(shape, machine_facts(device), arms, cases, plan.repeats, video=plan.video, compiled=compiled)
+    return BenchResult(shape, machine_facts(device), arms, cases, plan.repeats, video=plan.video, compiled=compiled)
 
 
-def _timings(plan: Plan, findings: Findings, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
+def _timings(plan: Plan, findings: BenchResult, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
     """Measure the limits, the vision tower and all arms; the network is freed afterwards."""
     with out_of_memory_explained():
         model = plan.shape.build(device, dtype, free_bytes(device))
@@ -127,7 +127,7 @@ def _tower(model: Llava, frames: int, repeats: int) -> TowerTrial:
 
 
 def _case(
-    findings: Findings, model: Llava, arms: Sequence[BenchArm], case: Case, source: Source, progress: _Progress
+    findings: BenchResult, model: Llava, arms: Sequence[BenchArm], case: Case, source: Source, progress: _Progress
 ) -> None:
     """Run each arm once unmeasured, then in turns."""
     rows = [] if case.vision else synthetic_rows(model, case)
@@ -151,7 +151,7 @@ def _case(
                 found_s = found.time_s["decode"]
                 findings.first_decodes.append({"label": arm.label, "case": asdict(case), "decode_s": found_s})
                 continue
-            needs = needs_of(model.language_model, case, found.counts, arm.depth)
+            needs = minimum_work(model.language_model, case, found.counts, arm.depth)
             findings.runs.append(
                 Run(case, arm.label, repeat, turn, found.time_s, found.counts, needs, found.peak_above_start)
             )
@@ -160,7 +160,7 @@ def _case(
 
 
 def _peaks_here(
-    findings: Findings, arms: Sequence[BenchArm], case: Case, source: Source, rows: Any, failed: set[str]
+    findings: BenchResult, arms: Sequence[BenchArm], case: Case, source: Source, rows: Any, failed: set[str]
 ) -> None:
     """Run each arm once more on CUDA for its peak, after all arms have released their memory."""
     for arm in arms:
@@ -173,7 +173,7 @@ def _peaks_here(
         arm.reset()
 
 
-def _peaks(plan: Plan, findings: Findings, label: str) -> None:
+def _peaks(plan: Plan, findings: BenchResult, label: str) -> None:
     """Measure the peaks of one arm in a separate process."""
     measured = {run.case for run in findings.runs if run.label == label}
     cases = [case for case in plan.cases if case in measured]
@@ -192,7 +192,7 @@ def _peaks(plan: Plan, findings: Findings, label: str) -> None:
         findings.failures.append({"label": label, "case": None, "error": error.message})
 
 
-def needs_of(model: LanguageModel, case: Case, counts: Counts, depth: Depth) -> Needs:
+def minimum_work(model: LanguageModel, case: Case, counts: Counts, depth: Depth) -> MinimumWork:
     """Compute the minimum work of a whole batch.
 
     A decode step reads every weight of the layers and of the output layer once for any batch, and for each prompt the
@@ -202,7 +202,7 @@ def needs_of(model: LanguageModel, case: Case, counts: Counts, depth: Depth) -> 
     prefill = true_flops(TextShape.of(model.body.config), [count + counts.others for count in visual], [])
     steps = keys_by_step(counts.read, visual, counts.others, depth)
     keys = fmean(map(sum, steps)) if steps else 0.0  # summed over the layers
-    return Needs(
+    return MinimumWork(
         prefill_flops=case.batch * prefill,
         weight_bytes=_step_weight_bytes(model),
         kv_bytes=round(case.batch * keys * model.kv_bytes_per_token / model.layers),

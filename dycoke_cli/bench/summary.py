@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
-from dycoke_cli.bench.case import PHASES, Case, Findings, Needs, Run
+from dycoke_cli.bench.case import PHASES, BenchResult, Case, MinimumWork, Run
 from dycoke_cli.comparison.result import STOCK
 from dycoke_cli.comparison.summary import Spread
 
@@ -32,7 +32,7 @@ class Row:
     retention: float  # share of the visual tokens that entered the language model
     time_s: dict[str, Spread | None]  # by PHASES
     peak_above_weights: int | None
-    needs: Needs
+    needs: MinimumWork
     prefill_of_limit: float | None  # share of the measured matrix rate that the prefill reaches
     per_token_of_limit: float | None  # time of a step / time to read its bytes at the measured bandwidth
     against_generate: Ratios
@@ -53,7 +53,7 @@ class Growth:
 class Summary:
     """The rows in the order of the cases, the vision tower alone, and growth if there are several sizes."""
 
-    findings: Findings
+    findings: BenchResult
     rows: tuple[Row, ...]
     tower_of_limit: float | None  # share of the measured matrix rate
     growth: tuple[Growth, ...]
@@ -63,7 +63,7 @@ class Summary:
         return next((row for row in self.rows if row.case == case and accepts(row.described)), None)
 
 
-def summarise(findings: Findings) -> Summary:
+def summarise(findings: BenchResult) -> Summary:
     """Summarise the measurements, complete or not."""
     rows = [
         _row(findings, case, arm)
@@ -76,11 +76,11 @@ def summarise(findings: Findings) -> Summary:
     return Summary(findings, tuple(rows), of_limit, tuple(_growths(rows)))
 
 
-def _runs(findings: Findings, case: Case, label: str) -> list[Run]:
+def _runs(findings: BenchResult, case: Case, label: str) -> list[Run]:
     return [run for run in findings.runs if run.case == case and run.label == label]
 
 
-def _row(findings: Findings, case: Case, arm: dict[str, Any]) -> Row:
+def _row(findings: BenchResult, case: Case, arm: dict[str, Any]) -> Row:
     label = arm["label"]
     runs = _runs(findings, case, label)
     first, limits = runs[0], findings.limits
@@ -115,7 +115,7 @@ def _spreads(runs: Sequence[Run]) -> dict[str, Spread | None]:
     return found
 
 
-def _ratios(findings: Findings, case: Case, label: str, other: str | None) -> Ratios:
+def _ratios(findings: BenchResult, case: Case, label: str, other: str | None) -> Ratios:
     theirs = _runs(findings, case, other) if other else []
     if not theirs:
         return Ratios()

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from dycoke_cli.cache.fingerprint import file_fingerprint
-from dycoke_cli.video.image_sequence import list_pictures
+from dycoke_cli.video.image_sequence import list_images
 
 AT_ONCE = 256 * 2**20  # bytes that are read through before a run begins; a larger file's are afterwards
 
@@ -27,7 +27,7 @@ class ContentIndex:
         path = Path(video)
         if path.is_dir():
             digest = hashlib.sha256()
-            for name in list_pictures(video):
+            for name in list_images(video):
                 digest.update(f"{name!r} {self._of_file(path / name, True)}\n".encode())
             return digest.hexdigest()
         return self._of_file(path, whole or path.stat().st_size <= AT_ONCE)

@@ -110,7 +110,7 @@ def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[
     from safetensors.torch import save_file
 
     tensors = kept_tensors(tokens)
-    tensors["pictures"] = torch.from_numpy(np.stack([frames.picture(place) for place in range(len(frames))]))
+    tensors["pictures"] = torch.from_numpy(np.stack([frames.thumbnail(place) for place in range(len(frames))]))
     video = {
         "info": {key: value for key, value in asdict(frames.info).items() if key != "path"},  # what is of the content
         "indices": list(frames.indices),

@@ -18,7 +18,7 @@ from dycoke_cli.errors import VideoError
 from dycoke_cli.video.frames import READING, Frames
 from dycoke_cli.video.reader import read_frames
 from dycoke_cli.video.sampling import Sampling
-from dycoke_cli.video.source import shown
+from dycoke_cli.video.source import quoted_path
 from dycoke_cli.video.stdin import STDIN
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Lookup:
         frames = self.decode()
         video = self.entry.head["video"]
         if (list(frames.indices), list(frames.pixels.shape)) != (video["indices"], video["shape"]):
-            raise VideoError(f"{shown(self.video)} has been replaced since it was asked about.", "Ask again.")
+            raise VideoError(f"{quoted_path(self.video)} has been replaced since it was asked about.", "Ask again.")
         pixels: npt.NDArray[np.uint8] = frames.pixels
         return pixels
 

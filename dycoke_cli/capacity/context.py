@@ -1,4 +1,4 @@
-"""The model's context: what a prompt takes of its positions, and what would fit where it takes too many."""
+"""Check that a prompt fits the positions of the model's context, and compute what would fit."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from dycoke_cli.capacity.footprint import left_of
+from dycoke_cli.capacity.footprint import remaining_tokens
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, UsageError
 from dycoke_cli.methods.budget import with_retain
@@ -21,11 +21,11 @@ FEWER = "Fewer frames, or a smaller --retain, make room"
 
 
 @dataclass(frozen=True)
-class Intent:
-    """A prompt that nobody has made yet: what one method is to be asked about one clip.
+class ContextCheck:
+    """The check of one prompt, from sizes: a method's, a clip's and a question's.
 
-    size: of the frames. question: where there are several, the longest. subject: what runs, in words. instead: a way
-    out besides those that are worked out.
+    size: of the frames. question: the longest if there are several. subject: what runs, for the message. instead: a
+    remedy that replaces the computed ones but for fewer frames.
     """
 
     model: Family
@@ -38,16 +38,16 @@ class Intent:
     instead: str = ""
 
     def check(self, seconds: Sequence[float]) -> None:
-        """Raise ContextError where the prompt and the answer's first token take more positions than there are.
+        """Raise ContextError if the prompt and the answer's first token need more positions than the model has.
 
-        seconds: when each frame is shown. How many tokens a method leaves follows from the shape of the video; those
-        that let its content decide keep that number to within a token a frame.
+        seconds: timestamps of the frames. How many tokens a method retains follows from the shape of the video, for
+        methods that look at its content to within a token a frame.
         """
         context, grid = self.model.language_model.context, self._grid(len(seconds))
-        # Whatever fits uncompressed fits, and nothing need be tried.
+        # A prompt that fits uncompressed fits with any method: the method need not run.
         if self._needed(_whole(grid), seconds) <= context:
             return
-        if (needed := self._needed(left_of(self.method, grid), seconds)) <= context:
+        if (needed := self._needed(remaining_tokens(self.method, grid), seconds)) <= context:
             return
         frames = "one frame" if len(seconds) == 1 else f"{len(seconds)} frames"
         raise ContextError(
@@ -57,21 +57,24 @@ class Intent:
         )
 
     def fits(self, frames: int, retain: float | None = None) -> bool:
-        """Say whether so many frames would fit, whenever they are shown, with a budget where one is given."""
+        """Return whether so many frames would fit, at any timestamps, with a budget if one is given."""
         grid = self._grid(frames)
         method = self._with_budget(self.settings.retain if retain is None else retain, grid)
-        # No time has more digits than the duration.
-        return self._needed(left_of(method, grid), [self.duration_s] * frames) <= self.model.language_model.context
+        # No timestamp has more digits than the duration.
+        return (
+            self._needed(remaining_tokens(method, grid), [self.duration_s] * frames)
+            <= self.model.language_model.context
+        )
 
     def _with_budget(self, retain: float | None, grid: Grid) -> Method:
-        """Let the method keep the share of a video's tokens that is nearest to a budget."""
+        """Return the method with the budget, limited to the range that it can meet."""
         if retain is None:
             return self.method
         low, high = self._range(grid)
         return with_retain(self.method, min(max(retain, low), high), self.model.facts, grid)
 
     def _can_keep(self, retain: float | None, grid: Grid) -> bool:
-        """Say whether the method can meet a budget on a video of this shape."""
+        """Return whether the method can meet a budget on a video of this shape."""
         try:
             with_retain(self.method, retain, self.model.facts, grid)
         except UsageError:
@@ -90,7 +93,7 @@ class Intent:
         return f"Would fit: {', or '.join(ways)}" if ways else "Ask a shorter question"
 
     def _ways(self, frames: int) -> Iterator[str]:
-        """Name what would fit: fewer frames, a smaller share of their tokens, another method."""
+        """Yield options that would fit: fewer frames, a smaller budget, another method."""
         fewer = _most(lambda count: self.fits(count), 1, frames - 1)
         if fewer and self._can_keep(self.settings.retain, self._grid(fewer)):
             yield f"{'--max-frames' if self.settings.fps else '--frames'} {fewer}"
@@ -103,7 +106,7 @@ class Intent:
             yield f"{'' if compresses else f'--method {other.method.name} '}--retain {retain:g}"
 
     def retain_that_fits(self, frames: int) -> float | None:
-        """Give the largest budget in hundredths with which all frames would fit; None where there is none."""
+        """Return the largest budget, in hundredths, with which all frames would fit; None if there is none."""
         low, high = self._range(self._grid(frames))
         least, most = max(1, math.ceil(100 * low)), math.floor(100 * high)
         percent = _most(lambda share: self.fits(frames, share / 100), least, most)
@@ -112,7 +115,7 @@ class Intent:
     def _range(self, grid: Grid) -> tuple[float, float]:
         try:
             return self.method.retain_range(self.model.facts, grid)
-        except UsageError:  # a chain that does not say whose the budget is
+        except UsageError:  # a chain in which the budget is ambiguous
             return 1.0, 1.0
 
 
@@ -125,30 +128,28 @@ def check_context(
     subject: str | None = None,
     instead: str = "",
 ) -> None:
-    """Raise ContextError where a question about a clip does not fit the model's context; nothing is encoded for it.
+    """Raise ContextError if a question about a clip does not fit the model's context, before anything is encoded.
 
-    subject: what runs, in words, if not the method by its name; instead: see `Intent`.
+    subject: what runs, for the message, if not the method's name; instead: see `ContextCheck`.
     """
-    _, height, width, _ = clip.frames.pixels.shape
     longest = max(questions, key=lambda question: len(model.tokenizer(question)["input_ids"]))
     name = subject or f"method {method.name}"
-    Intent(model, method, settings, (height, width), clip.duration_s, longest, name, instead).check(clip.seconds)
+    ContextCheck(model, method, settings, clip.size, clip.duration_s, longest, name, instead).check(clip.seconds)
 
 
 def uncompressed_positions(model: Family, clip: Clip, question: str) -> int:
-    """Say how many positions a question takes beside the whole of a clip, newlines and template included."""
-    frames, height, width, _ = clip.frames.pixels.shape
-    tokens = _whole(model.grid(frames, (height, width)))
+    """Return the positions of an uncompressed prompt: a clip, a question, newlines and template."""
+    tokens = _whole(model.grid(len(clip.frames), clip.size))
     return model.prompt_positions(tokens, question, clip.seconds, clip.duration_s, "packed")
 
 
-def answer_room(
+def answer_budget(
     context: int, positions: int, max_new_tokens: int, callbacks: Callbacks, subject: str, remedy: str
 ) -> int:
-    """Say how many tokens an answer may have: it ends at the end of the model's context at the latest.
+    """Return how many tokens an answer may have: `max_new_tokens`, or what is left of the model's context.
 
-    context: how many positions the model has; positions: how many of them the prompt takes. `callbacks` is told where
-    that is less than `max_new_tokens`. Raises ContextError where there is no room for an answer.
+    context: positions of the model; positions: of the prompt. Notifies the user where the context decides. Raises
+    ContextError, whose message begins with `subject`, if no position is left.
     """
     left = context - positions
     if left < 1:
@@ -159,11 +160,11 @@ def answer_room(
 
 
 def _whole(grid: Grid) -> VisualTokens:
-    return VisualTokens.whole(torch.empty(*grid, 0))
+    return VisualTokens.uncompressed(torch.empty(*grid, 0))
 
 
 def _most(fits: Callable[[int], bool], low: int, high: int) -> int | None:
-    """Give a number from `low` to `high` that fits where the next one does not; None where `low` does not."""
+    """Return a number from `low` to `high` that fits while the next one does not; None if `low` does not fit."""
     if low > high or not fits(low):
         return None
     beyond = high + 1

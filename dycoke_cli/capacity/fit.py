@@ -1,4 +1,4 @@
-"""Whether a model and a video fit a device, before anything is loaded."""
+"""Check that a run fits the memory of a device, by arithmetic over sizes, before the model is loaded."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from dycoke_cli.capacity.footprint import left_of, prefill_numbers, visual_numbers
+from dycoke_cli.capacity.footprint import prefill_values, remaining_tokens, visual_values
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.errors import OutOfMemoryError, UsageError
@@ -21,19 +21,19 @@ from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import KNOWN, QUANTIZED, SHAPES, Sizes
 from dycoke_cli.tokens import Grid
 
-PROBE = Grid(8, 6, 6)  # of a video that tells how much a method keeps: two whole windows of DyCoke
+PROBE = Grid(8, 6, 6)  # of the video with which a method's retention is determined: two whole windows of DyCoke
 TEXT = 1024  # tokens of template, question and time instruction, at most
-# What a device needs beside tensors: workspaces of its libraries, and what its allocator loses to odd sizes.
+# Bytes needed beside tensors: workspaces of libraries, and fragmentation of the allocator.
 RESERVE = {"cpu": 2**26, "cuda": 2**29}
 
 
 @dataclass(frozen=True)
-class Need:
-    """Bytes that a run takes: arithmetic over sizes, never measured."""
+class MemoryNeed:
+    """Bytes that a run needs; computed from sizes, never measured."""
 
     weights: int
     kv: int
-    work: int  # the largest of what the vision tower and the prefill hold at once
+    work: int  # activations: the larger of the vision tower's and the prefill's
 
     @property
     def total(self) -> int:
@@ -41,8 +41,8 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A model, a video and what is to run on them, as sizes."""
+class RunSizes:
+    """The sizes of a run that decide its memory: of model, video and methods."""
 
     name: str
     sizes: Sizes
@@ -51,33 +51,33 @@ class Plan:
     frames: int
     size: Size  # of the frames
     share: float  # of the visual tokens that enter the language model
-    at_once: bool  # a method acts inside the prefill, which then takes the whole prompt together
-    room: int  # tokens that may be generated
+    unchunked: bool  # a method prunes inside the prefill, which then runs the whole prompt at once
+    max_new_tokens: int
     itemsize: int
     device: torch.device
     quantize: str | None = None
 
-    def need(self, frames: int | None = None, quantize: str | None = None) -> Need:
-        """Work out what a run takes, with other frames or another quantisation where given."""
+    def need(self, frames: int | None = None, quantize: str | None = None) -> MemoryNeed:
+        """Return the memory that the run needs, or would need with other frames or another quantisation."""
         frames, quantize = frames or self.frames, quantize or self.quantize
         text, levels = self.text, self.outline.levels
         grid = self.outline.grid(frames, self.size)
         kept = int(grid.total * self.share)
         length = int(self.outline.video_length(grid) * self.share) + TEXT
-        together = length if self.at_once else min(length, TOGETHER[self.device.type])
-        visual = visual_numbers(text, levels, grid.total)
+        together = length if self.unchunked else min(length, TOGETHER[self.device.type])
+        visual = visual_values(text, levels, grid.total)
         prompt = (length + kept * levels) * text.hidden
-        prefill = visual + prompt + prefill_numbers(text, levels, together)
+        prefill = visual + prompt + prefill_values(text, levels, together)
         patches = min(CHUNK[self.device.type], grid.frames) * self.outline.patches_of(frames, self.size)
-        tower = visual + self.outline.tower_numbers(patches)
-        return Need(
+        tower = visual + self.outline.tower_activations(patches)
+        return MemoryNeed(
             self.sizes.weight_bytes(self.itemsize, quantize),
-            kv=text.kv_numbers * (length + self.room) * self.itemsize,
+            kv=text.kv_values_per_position * (length + self.max_new_tokens) * self.itemsize,
             work=max(prefill, tower) * self.itemsize,
         )
 
 
-def plan(
+def run_sizes(
     name: str,
     outline: Outline,
     sizes: Sizes,
@@ -87,33 +87,35 @@ def plan(
     settings: Settings,
     device: torch.device,
     itemsize: int,
-) -> Plan:
-    """Turn what is known of a model, the methods that are to run and the settings of a run into sizes.
+) -> RunSizes:
+    """Return the sizes of a run, of which the method that retains most decides; without methods, all tokens count.
 
-    itemsize: bytes of a number that is not quantised. The method that keeps most counts; without one, everything does.
+    itemsize: bytes of a weight that is not quantised.
     """
     text = TextShape.of(outline.model.config.get_text_config())
     share = max((_share(method, settings.retain, text.layers) for method in methods), default=1.0)
-    at_once, room = any(method.prefill_pruner() is not None for method in methods), settings.max_new_tokens
-    return Plan(name, sizes, text, outline, frames, size, share, at_once, room, itemsize, device, settings.quantize)
+    unchunked, room = any(method.prefill_pruner() is not None for method in methods), settings.max_new_tokens
+    return RunSizes(
+        name, sizes, text, outline, frames, size, share, unchunked, room, itemsize, device, settings.quantize
+    )
 
 
 def _share(method: Method, retain: float | None, layers: int) -> float:
-    """Let a method show on a short stand-in video how much it keeps."""
+    """Return the share of visual tokens that a method retains, by running it on random features of a short video."""
     try:
         kept = with_retain(method, retain, ModelFacts(layers, "one_token", True), PROBE)
-        return len(left_of(kept, PROBE)) / PROBE.total
+        return len(remaining_tokens(kept, PROBE)) / PROBE.total
     except UsageError:
-        return 1.0  # the run will say what is wrong
+        return 1.0  # the run itself raises it with its message
 
 
-def refuse_what_cannot_fit(wanted: Plan, free: int | None) -> None:
-    """Raise OutOfMemoryError where a run needs more than `free` bytes (None: unknown), naming what would fit."""
+def check_fit(wanted: RunSizes, free: int | None) -> None:
+    """Raise OutOfMemoryError if a run needs more than `free` bytes (None: unknown); the remedy lists what would fit."""
     reserve, need = RESERVE[wanted.device.type], wanted.need()
     if free is None or need.total + reserve <= free:
         return
 
-    def fits(other: Need) -> bool:
+    def fits(other: MemoryNeed) -> bool:
         return other.total + reserve <= free
 
     format_ = wanted.quantize or {2: "16 bits", 4: "float32"}[wanted.itemsize]
@@ -125,14 +127,14 @@ def refuse_what_cannot_fit(wanted: Plan, free: int | None) -> None:
     )
 
 
-def _remedy(wanted: Plan, fits: Callable[[Need], bool]) -> str:
+def _remedy(wanted: RunSizes, fits: Callable[[MemoryNeed], bool]) -> str:
     ways = list(_ways(wanted, fits))
     hint = "--memory ignore tries all the same"
     return f"Would fit: {', '.join(ways)}. {hint}" if ways else f"Nothing that dycoke offers but demo would fit. {hint}"
 
 
-def _ways(wanted: Plan, fits: Callable[[Need], bool]) -> Iterator[str]:
-    """Name what would fit: fewer frames, fewer bits, both, a smaller model."""
+def _ways(wanted: RunSizes, fits: Callable[[MemoryNeed], bool]) -> Iterator[str]:
+    """Yield options that would fit: fewer frames, fewer bits, both, a smaller model."""
     frames = [count for count in (64, 32, 16, 8, 4) if count < wanted.frames]
     if fewer := next((count for count in frames if fits(wanted.need(count))), None):
         yield f"--frames {fewer}"
@@ -151,7 +153,7 @@ def _ways(wanted: Plan, fits: Callable[[Need], bool]) -> Iterator[str]:
 
 
 def _known(name: str) -> Outline:
-    """Make the outline of a model with a name: all are LLaVA with the same vision tower, in their longest layout."""
+    """Return the outline of a released model: LLaVA with its vision tower, in the layout with most newlines."""
     vision, text = SimpleNamespace(**SIGLIP_SO400M), SimpleNamespace(hidden_size=SHAPES[name].hidden)
     config = SimpleNamespace(vision_config=vision, text_config=text)
     return Llava(SimpleNamespace(config=config), None, VideoLayout("grid"))

@@ -68,10 +68,10 @@ class Output:
     def _load_others(self) -> None:
         """Load the records of the whole file and the other shards. Raises UsageError while a whole run is active."""
         FileLock(self.whole).refuse_if_held()
-        self.known.update(known_beside(self.whole))
+        self.known.update(read_all_records(self.whole))
 
 
-def known_beside(whole: Path) -> dict[str, Record]:
+def read_all_records(whole: Path) -> dict[str, Record]:
     """Read the records of an output and its shards, without locks. Raises UsageError."""
     known: dict[str, Record] = {}
     for path in (whole, *shards_beside(whole)):

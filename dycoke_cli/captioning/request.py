@@ -69,7 +69,7 @@ class Request:
     def job(self) -> Job:
         """Build the settings that each process receives. Raises ModelError, UsageError."""
         settings = self.settings
-        name = checkpoints.choose() if settings.model == "auto" else settings.model
+        name = checkpoints.choose_auto() if settings.model == "auto" else settings.model
         checkpoint = checkpoints.locate(name)
         recipe = Recipe.of(checkpoint, settings, self.questions)
         settings = settings.model_copy(update={"model": name})

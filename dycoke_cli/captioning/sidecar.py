@@ -82,6 +82,6 @@ def _try_to_write(folder: Path) -> None:
         ) from None
 
 
-def left_alone(records: Iterable[Record]) -> int:
+def count_unwritten(records: Iterable[Record]) -> int:
     """Count the captions without a text file because one that this program did not write is in its place."""
     return sum(record.error is None and record.sidecar is None for record in records)

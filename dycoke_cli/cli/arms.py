@@ -18,9 +18,9 @@ def read_arms(
     config: Path | None,
     swept: Sequence[Mapping[str, str]] = ({},),
 ) -> "tuple[Settings, list[Arm]]":
-    """Return the settings of the last arm, and all arms; see `arm_settings` and `arms_of` for arguments and errors."""
+    """Return the settings of the last arm, and all arms; arguments as for `arm_settings` and `build_arms`."""
     chosen = arm_settings(flags, methods, option, config, swept)
-    return chosen[-1], arms_of(chosen, baseline)
+    return chosen[-1], build_arms(chosen, baseline)
 
 
 def arm_settings(
@@ -35,7 +35,7 @@ def arm_settings(
     swept: options of a single method, one arm for each set of them. Raises UsageError, and ModelError for a model name
     that cannot exist.
     """
-    from dycoke_cli.config.settings import merged, user_file
+    from dycoke_cli.config.settings import merge_settings, user_file
     from dycoke_cli.errors import UsageError
     from dycoke_cli.methods.parsing import parse_options, split_arm
 
@@ -52,7 +52,9 @@ def arm_settings(
             if both := sorted(options.keys() & values.keys()):
                 raise UsageError(f"option {both[0]!r} is both set and swept", "Leave one of the two out")
             given = {**options, **values}
-            settings, _ = merged({**flags, "method": name, "options": given or None}, config, user_file=user_file())
+            settings, _ = merge_settings(
+                {**flags, "method": name, "options": given or None}, config, user_file=user_file()
+            )
             chosen.append(settings)
     if "model" in flags and settings.model != "auto":
         from dycoke_cli.models.names import find
@@ -61,18 +63,18 @@ def arm_settings(
     return chosen
 
 
-def arms_of(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
+def build_arms(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
     """Build the method of each arm; imports torch.
 
     baseline: insert `full` as the first arm, unless it is among them. Raises UsageError if two arms are the same.
     """
-    from dycoke_cli.methods.arm import Arm, refuse_twins
+    from dycoke_cli.methods.arm import Arm, refuse_duplicates
 
     arms = [Arm.of(settings.method, settings.options) for settings in chosen]
     full = Arm.of("full", {})
     if baseline and full not in arms:
         arms.insert(0, replace(full, baseline=True))
-    refuse_twins(arms)
+    refuse_duplicates(arms)
     return arms
 
 

@@ -74,13 +74,13 @@ def ask_command(
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
-    from dycoke_cli.config.settings import merged, parse_options, user_file
+    from dycoke_cli.config.settings import merge_settings, parse_options, user_file
     from dycoke_cli.errors import UsageError
     from dycoke_cli.video.path import video_path
 
     video = video_path(video)
     flags["options"] = parse_options(option) if option else None
-    settings, _ = merged(flags, config, user_file=user_file())
+    settings, _ = merge_settings(flags, config, user_file=user_file())
     if any(not question.strip() for question in questions):
         raise UsageError("the question is empty", 'Ask something: dycoke ask video.mp4 "what happens?"')
     from dycoke_cli.display.output_files import check_outputs

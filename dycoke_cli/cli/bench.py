@@ -10,7 +10,7 @@ from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import json_text, write_json
 
 if TYPE_CHECKING:
-    from dycoke_cli.bench.case import Findings
+    from dycoke_cli.bench.case import BenchResult
     from dycoke_cli.bench.plan import Plan
     from dycoke_cli.system.callbacks import Callbacks
 
@@ -135,18 +135,18 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
         settings, arms = read_arms(flags, names, given["option"] or [], False, config)
     else:
         settings, arms = read_arms(flags, [], [], False, config)[0], []
-    from dycoke_cli.bench.plan import Wish, planned, target_plan, whole_numbers
+    from dycoke_cli.bench.plan import BenchOptions, make_plan, target_plan, whole_numbers
 
     if given["targets"]:
         return target_plan(settings, given["repeat"])
     counted = {key: whole_numbers(f"--{key.replace('_', '-')}", given[key]) for key in LISTS}
     sizes: dict[str, Any] = {key: given[key] for key in ("shape", "layers", "video", "threads", "new_tokens")}
-    wish = Wish(**(sizes | counted), repeats=given["repeat"])
-    return planned(wish, arms, stock, settings)
+    wish = BenchOptions(**(sizes | counted), repeats=given["repeat"])
+    return make_plan(wish, arms, stock, settings)
 
 
 def show(
-    findings: "Findings",
+    findings: "BenchResult",
     output: Path | None,
     as_json: bool,
     targets: bool,

@@ -32,9 +32,9 @@ def info_command(
 ) -> None:
     """Print the folder of the cache, its size and limit, and its videos."""
     from dycoke_cli.cache.store import GB
-    from dycoke_cli.config.settings import merged, user_file
+    from dycoke_cli.config.settings import merge_settings, user_file
 
-    settings, _ = merged({}, config, user_file=user_file())
+    settings, _ = merge_settings({}, config, user_file=user_file())
     cache = _cache(int(settings.cache_size * GB))
     entries = sorted(cache.entries(), key=lambda entry: -entry.used_s)
     if as_json:

@@ -98,12 +98,12 @@ def caption_command(
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.captioning.request import Request, asked_questions
     from dycoke_cli.captioning.sidecar import Sidecars
-    from dycoke_cli.cli.caption_run import carry_out
-    from dycoke_cli.config.settings import merged, parse_options, user_file
+    from dycoke_cli.cli.caption_run import run_captions
+    from dycoke_cli.config.settings import merge_settings, parse_options, user_file
     from dycoke_cli.video.path import video_path
 
     flags["options"] = parse_options(option) if option else None
-    settings, _ = merged(flags, config, user_file=user_file())
+    settings, _ = merge_settings(flags, config, user_file=user_file())
     request = Request(
         places=tuple(Path(video_path(place)) for place in places),
         settings=settings,
@@ -124,4 +124,4 @@ def caption_command(
         engine=engine,
         ray_address=ray_address,
     )
-    carry_out(request, dry_run, as_json, quiet)
+    run_captions(request, dry_run, as_json, quiet)

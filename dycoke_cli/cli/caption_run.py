@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from dycoke_cli.captioning.summary import Summary
 
 
-def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> None:
+def run_captions(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Find the videos, caption those that need it, and print a summary, or with `dry_run` an estimate."""
     from rich.console import Console
 
-    from dycoke_cli.captioning.output import Output, known_beside
+    from dycoke_cli.captioning.output import Output, read_all_records
     from dycoke_cli.captioning.plan import plan_of
-    from dycoke_cli.captioning.sidecar import left_alone
+    from dycoke_cli.captioning.sidecar import count_unwritten
     from dycoke_cli.captioning.summary import summarise
     from dycoke_cli.display.output_files import check_writable
 
@@ -40,7 +40,7 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
             request.sidecars.check(items)
     job = request.job()
     if dry_run:
-        known = known_beside(request.file)
+        known = read_all_records(request.file)
         plan = plan_of(items, known, job.recipe, request.retry_errors, request.overwrite, request.limit)
         _print_estimate(job, plan, as_json)
         return
@@ -51,7 +51,7 @@ def carry_out(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> 
         tally, stopped = _caption(request, job, plan, output, console)
         if request.sidecars is not None:
             records = [output.known[item.id] for item in items if item.id in output.known]
-            if alone := left_alone(records):
+            if alone := count_unwritten(records):
                 _notice(
                     console, f"{_videos(alone)} had a text file not written by dycoke, which is kept; see --overwrite"
                 )
@@ -81,7 +81,7 @@ def _print_estimate(job: "Job", plan: "Plan", as_json: bool) -> None:
 def _find_items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
     """Return this run's share of the videos, and print which were left out. Raises InputError if there are none."""
     from dycoke_cli.errors import InputError
-    from dycoke_cli.video.image_sequence import list_pictures
+    from dycoke_cli.video.image_sequence import list_images
 
     found = request.find()
     if found.again:
@@ -91,7 +91,7 @@ def _find_items(request: "Request", share: "Shard | None", console: "Console") -
     if not found.items:
         named = ", ".join(repr(str(place)) for place in request.places)
         remedy = "Name another folder, or its file extensions with --ext"
-        if pictures := [place for place in request.places if place.is_dir() and list_pictures(str(place))]:
+        if pictures := [place for place in request.places if place.is_dir() and list_images(str(place))]:
             remedy = f"To use its pictures as one video: dycoke ask {shlex.quote(str(pictures[0]))} QUESTION"
         raise InputError(f"no videos are in {named}", remedy)
     if share is None:

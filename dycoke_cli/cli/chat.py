@@ -65,7 +65,7 @@ def chat_command(
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
-    from dycoke_cli.config.settings import merged, parse_options, user_file
+    from dycoke_cli.config.settings import merge_settings, parse_options, user_file
     from dycoke_cli.errors import UsageError
     from dycoke_cli.video.path import video_path
 
@@ -73,7 +73,7 @@ def chat_command(
         raise UsageError("video and questions cannot both be read from stdin", "Save the video to a file first")
     video = video_path(video)
     flags["options"] = parse_options(option) if option else None
-    settings, _ = merged(flags, config, user_file=user_file())
+    settings, _ = merge_settings(flags, config, user_file=user_file())
     from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
     from dycoke_cli.session.chat import Chat
 

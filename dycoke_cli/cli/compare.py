@@ -92,7 +92,7 @@ def compare_command(
     -M full adds.
     """
     flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
-    from dycoke_cli.cli.arms import arm_settings, arms_of
+    from dycoke_cli.cli.arms import arm_settings, build_arms
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.comparison.sweep import grid
     from dycoke_cli.display.output_files import check_outputs
@@ -112,7 +112,7 @@ def compare_command(
     settings, video = chosen[-1], readable_path(video)
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
-        arms = arms_of(chosen, baseline)
+        arms = build_arms(chosen, baseline)
         from dycoke_cli.comparison.run import compare
 
         traced = report is not None

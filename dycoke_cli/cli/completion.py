@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Offers = list[tuple[str, str]]  # (word, description)
 
 
-def words_of(setting: str) -> Callable[[str], list[str]]:
+def complete_words(setting: str) -> Callable[[str], list[str]]:
     """Return the completion function of a setting that accepts fixed words."""
 
     def complete(incomplete: str) -> list[str]:

@@ -30,9 +30,9 @@ def show_command(
     debug: opt.Debug = False,
 ) -> None:
     """Print every setting with its value and origin."""
-    from dycoke_cli.config.settings import merged, user_file
+    from dycoke_cli.config.settings import merge_settings, user_file
 
-    settings, origins = merged({"preset": preset}, config, user_file=user_file())
+    settings, origins = merge_settings({"preset": preset}, config, user_file=user_file())
     values: dict[str, Any] = {}
     for key, value in settings.model_dump().items():
         values |= (

@@ -74,13 +74,13 @@ def eval_command(
     from dycoke_cli.cli.arms import read_arms
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.display.output_files import check_outputs
-    from dycoke_cli.evaluation.matching import checked_match
+    from dycoke_cli.evaluation.matching import parse_match
     from dycoke_cli.evaluation.question_file import read_questions, refuse_missing_videos
     from dycoke_cli.video.path import local_path
 
     file = Path(local_path(questions))
     check_outputs({"--output": output}, [file, config])
-    asked = read_questions(file, checked_match(match))
+    asked = read_questions(file, parse_match(match))
     refuse_missing_videos(asked, file)
     from dycoke_cli.evaluation.record import ANSWERS
     from dycoke_cli.evaluation.summary import summarise

@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Context, Option
 
 from dycoke_cli.cli import completion
-from dycoke_cli.cli.completion import words_of
+from dycoke_cli.cli.completion import complete_words
 
 
 def _check_pairs(context: Context, given: list[str] | None) -> list[str] | None:
@@ -31,7 +31,7 @@ Preset = Annotated[
     Option(
         metavar="NAME",
         help="Named set of settings: fast, faithful, paper or none. Other flags override it. (default: none)",
-        autocompletion=words_of("preset"),
+        autocompletion=complete_words("preset"),
     ),
 ]
 Model = Annotated[
@@ -96,7 +96,7 @@ Dtype = Annotated[
     Option(
         metavar="NAME",
         help="Number format: float32, bfloat16 or float16. (default: bfloat16 on CUDA, float32 elsewhere)",
-        autocompletion=words_of("dtype"),
+        autocompletion=complete_words("dtype"),
     ),
 ]
 Quantize = Annotated[
@@ -104,7 +104,7 @@ Quantize = Annotated[
     Option(
         metavar="NAME",
         help="Quantize the language model to int8 or int4; needs dycoke[quant]. (default: off)",
-        autocompletion=words_of("quantize"),
+        autocompletion=complete_words("quantize"),
     ),
 ]
 DeviceMap = Annotated[
@@ -112,7 +112,7 @@ DeviceMap = Annotated[
     Option(
         metavar="auto",
         help="auto distributes the layers over all CUDA devices; needs dycoke[multi]. (default: one device)",
-        autocompletion=words_of("device_map"),
+        autocompletion=complete_words("device_map"),
     ),
 ]
 Memory = Annotated[
@@ -120,7 +120,7 @@ Memory = Annotated[
     Option(
         metavar="HOW",
         help="Memory check before loading: check refuses a run that does not fit, ignore runs it. (default: check)",
-        autocompletion=words_of("memory"),
+        autocompletion=complete_words("memory"),
     ),
 ]
 Compile = Annotated[
@@ -135,7 +135,7 @@ Newline = Annotated[
     Option(
         metavar="WHERE",
         help="Newline tokens between visual tokens: one_token, grid, frame or no_token. (default: the model's)",
-        autocompletion=words_of("newline"),
+        autocompletion=complete_words("newline"),
     ),
 ]
 Pooling = Annotated[
@@ -143,7 +143,7 @@ Pooling = Annotated[
     Option(
         metavar="MODE",
         help="Pooling of visual tokens: bilinear, average or max. (default: the model's)",
-        autocompletion=words_of("pooling"),
+        autocompletion=complete_words("pooling"),
     ),
 ]
 RowNewlines = Annotated[
@@ -152,7 +152,7 @@ RowNewlines = Annotated[
         metavar="WHICH",
         help="With --newline grid, rows that keep their newline after compression: complete rows, rows with tokens "
         "present, or all. (default: complete)",
-        autocompletion=words_of("row_newlines"),
+        autocompletion=complete_words("row_newlines"),
     ),
 ]
 
@@ -181,12 +181,14 @@ Sample = Annotated[
     Option(
         metavar="HOW",
         help="Even spacing of frames in time, or in frame count (index). (default: time)",
-        autocompletion=words_of("sample"),
+        autocompletion=complete_words("sample"),
     ),
 ]
 Decoder = Annotated[
     str | None,
-    Option(metavar="NAME", help="Video decoder: decord or pyav. (default: auto)", autocompletion=words_of("decoder")),
+    Option(
+        metavar="NAME", help="Video decoder: decord or pyav. (default: auto)", autocompletion=complete_words("decoder")
+    ),
 ]
 VideoTimeout = Annotated[str | None, Option(metavar="SECONDS", help="Time limit for decoding. (default: 120)")]
 

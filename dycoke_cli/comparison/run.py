@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dycoke_cli.comparison.depth import Depth, computed
 from dycoke_cli.comparison.result import STOCK, Comparison, Run
 from dycoke_cli.config.settings import Settings
-from dycoke_cli.methods.arm import Arm, refuse_twins
+from dycoke_cli.methods.arm import Arm, refuse_duplicates
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.flops import TextShape
@@ -28,7 +28,7 @@ SILENT = Callbacks()
 
 
 @dataclass(frozen=True)
-class Contender:
+class ReadyArm:
     """One arm, ready to run repeatedly."""
 
     described: dict[str, Any]
@@ -56,9 +56,9 @@ def compare(
     """
     opened = open_video(readable_path(video), settings, callbacks, lambda: [arm.method for arm in arms])
     model, frames = opened.model, opened.clip.frames
-    contenders = [_ours(model, opened.video, arm, question, settings, trace) for arm in arms]
-    refuse_twins([replace(arm, method=kept) for arm, (_, kept) in zip(arms, contenders, strict=True)])
-    ready = [contender for contender, _ in contenders]
+    arms_ready = [_ours(model, opened.video, arm, question, settings, trace) for arm in arms]
+    refuse_duplicates([replace(arm, method=kept) for arm, (_, kept) in zip(arms, arms_ready, strict=True)])
+    ready = [ready_arm for ready_arm, _ in arms_ready]
     reference = next((arm.label for arm in arms if arm.method == Full()), None)
     if stock:
         ready.insert(1 if reference == arms[0].label else 0, _stock(model, opened.video, question, settings, callbacks))
@@ -67,14 +67,14 @@ def compare(
     shape = TextShape.of(model.language_model.body.config)
     runs = tuple(
         Run(
-            contender.described["label"],
-            contender.described,
+            ready_arm.described["label"],
+            ready_arm.described,
             repeat,
             turn,
             answer,
-            computed(answer, shape, contender.depth),
+            computed(answer, shape, ready_arm.depth),
         )
-        for repeat, turn, contender, answer in _measured(ready, repeats, callbacks)
+        for repeat, turn, ready_arm, answer in _measured(ready, repeats, callbacks)
     )
     machine = machine_facts(model.language_model.device)
     return Comparison(
@@ -84,49 +84,49 @@ def compare(
 
 def _ours(
     model: "Family", video: Video, arm: Arm, question: str, settings: Settings, trace: bool
-) -> tuple[Contender, Method]:
+) -> tuple[ReadyArm, Method]:
     """Prepare an arm of this engine; also return its method, with options set to meet the budget."""
     from dycoke_cli.session.session import Session
 
     # The budget applies to the compressing arms only, not to the uncompressed baseline.
     own = settings.model_copy(update={"retain": None}) if arm.baseline else settings
     session = Session(model, video, arm.method, own)
-    session.check_context([question], f"method {arm.label}", arm.way_out)
+    session.check_context([question], f"method {arm.label}", arm.context_remedy)
 
     def run() -> Answer:
         (answer,) = session.answers([question], SILENT, trace)
         return answer
 
     described = replace(arm, method=session.method).described
-    return Contender(described, Depth.of(session.method, model.facts.layers), run), session.method
+    return ReadyArm(described, Depth.of(session.method, model.facts.layers), run), session.method
 
 
-def _stock(model: "Family", video: Video, question: str, settings: Settings, callbacks: Callbacks) -> Contender:
+def _stock(model: "Family", video: Video, question: str, settings: Settings, callbacks: Callbacks) -> ReadyArm:
     """Prepare transformers' own `generate`."""
-    from dycoke_cli.capacity.context import answer_room, check_context, uncompressed_positions
+    from dycoke_cli.capacity.context import answer_budget, check_context, uncompressed_positions
     from dycoke_cli.comparison.stock import StockGenerate
 
     check_context(model, Full(), settings, video.clip, [question], STOCK, "no --baseline")
     positions = uncompressed_positions(model, video.clip, question)
-    room = answer_room(
+    room = answer_budget(
         model.language_model.context, positions, settings.max_new_tokens, callbacks, STOCK, "Fewer frames make room"
     )
     stock = StockGenerate(model, video, room)
-    return Contender(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
+    return ReadyArm(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
 
 
 def _measured(
-    contenders: Sequence[Contender], repeats: int, callbacks: Callbacks
-) -> Iterator[tuple[int, int, Contender, Answer]]:
-    """Run each arm once unmeasured, then in turns; yield (repeat, turn within it, contender, answer)."""
-    total, done = len(contenders) * (repeats + 1), 0
+    arms_ready: Sequence[ReadyArm], repeats: int, callbacks: Callbacks
+) -> Iterator[tuple[int, int, ReadyArm, Answer]]:
+    """Run each arm once unmeasured, then in turns; yield (repeat, turn within it, ready_arm, answer)."""
+    total, done = len(arms_ready) * (repeats + 1), 0
     for repeat in range(-1, repeats):
-        first = max(repeat, 0) % len(contenders)
-        for turn, contender in enumerate([*contenders[first:], *contenders[:first]]):
-            label = contender.described["label"]
+        first = max(repeat, 0) % len(arms_ready)
+        for turn, ready_arm in enumerate([*arms_ready[first:], *arms_ready[:first]]):
+            label = ready_arm.described["label"]
             callbacks.progress("Warming up" if repeat < 0 else f"Measuring {label}", done, total)
             gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
-            answer = contender.run()
+            answer = ready_arm.run()
             done += 1
             if repeat >= 0:
-                yield repeat, turn, contender, answer
+                yield repeat, turn, ready_arm, answer

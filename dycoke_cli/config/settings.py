@@ -16,7 +16,7 @@ PREFIX = "DYCOKE_"
 ENVIRONMENT, FLAG = "environment", "flag"
 UNREPEATED = {"options", "preset", "cache", "cache_size"}  # written in another form, or without effect on answers
 
-__all__ = ["Settings", "choices", "merged", "parse_options", "user_file"]
+__all__ = ["Settings", "choices", "merge_settings", "parse_options", "user_file"]
 
 
 class Settings(BaseModel):
@@ -73,7 +73,7 @@ def choices(key: str) -> tuple[str, ...]:
     return tuple(word for kind in kinds for word in get_args(kind) if isinstance(word, str))
 
 
-def merged(
+def merge_settings(
     flags: Mapping[str, Any],
     config_file: Path | None = None,
     environment: Mapping[str, str] | None = None,

@@ -13,7 +13,7 @@ from dycoke_cli.display.cells import flops, note, share, spread_cell, times, tit
 from dycoke_cli.display.panel import NOT_MEASURED, seconds, size
 
 if TYPE_CHECKING:
-    from dycoke_cli.bench.case import Case, Findings
+    from dycoke_cli.bench.case import BenchResult, Case
     from dycoke_cli.bench.summary import Growth, Row, Summary
 
 WIDEST_LABEL = 24
@@ -173,7 +173,7 @@ def _notes(summary: "Summary") -> Iterator[str]:
     yield from _missing(findings)
 
 
-def _missing(findings: "Findings") -> Iterator[str]:
+def _missing(findings: "BenchResult") -> Iterator[str]:
     for failure in findings.failures:
         yield f"{failure['label']} is missing or incomplete: {failure['error']}."
     if findings.interrupted:

@@ -8,7 +8,7 @@ from dycoke_cli.display.records import SCHEMA, spread_records
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dycoke_cli.bench.case import Findings, Run
+    from dycoke_cli.bench.case import BenchResult, Run
     from dycoke_cli.bench.summary import Row, Summary
     from dycoke_cli.bench.target import Verdict
 
@@ -36,7 +36,7 @@ def bench_record(summary: "Summary", verdicts: "Sequence[Verdict]") -> dict[str,
     }
 
 
-def _tower(findings: "Findings", of_limit: float | None) -> dict[str, Any] | None:
+def _tower(findings: "BenchResult", of_limit: float | None) -> dict[str, Any] | None:
     return {**asdict(findings.tower), "of_limit": of_limit} if findings.tower else None
 
 

@@ -10,7 +10,7 @@ from dycoke_cli.display.panel import seconds
 
 if TYPE_CHECKING:
     from dycoke_cli.session.answer import Answer
-    from dycoke_cli.session.chat import Said
+    from dycoke_cli.session.chat import ChatTurn
 
 ENDINGS = {"length": "*(cut at the longest answer)*", "interrupted": "*(stopped)*"}
 
@@ -30,7 +30,7 @@ def turn_line(answer: "Answer", reused: int, context: int) -> Text:
     return Text(" · ".join(parts), style="dim")
 
 
-def transcript(said: "Sequence[Said]", video: str, model: str) -> str:
+def transcript(said: "Sequence[ChatTurn]", video: str, model: str) -> str:
     """Render questions as Markdown quotes and answers as text, with a line where method or frames change."""
     parts = [f"# {Path(video).name}"]
     before: tuple[str, int] | None = None

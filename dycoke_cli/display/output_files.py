@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.video.image_sequence import list_pictures
+from dycoke_cli.video.image_sequence import list_images
 from dycoke_cli.video.stdin import STDIN
 
 
@@ -70,7 +70,7 @@ def _is_read(path: Path, given: str) -> bool:
         if given == STDIN:
             return os.path.samestat(status, os.fstat(0))
         if os.path.isdir(given):
-            return any(os.path.samestat(status, os.stat(os.path.join(given, name))) for name in list_pictures(given))
+            return any(os.path.samestat(status, os.stat(os.path.join(given, name))) for name in list_images(given))
         return os.path.samestat(status, os.stat(given))
     except OSError:
         return False  # one of the two does not exist

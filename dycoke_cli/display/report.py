@@ -92,7 +92,7 @@ def report_record(
             {
                 "seconds": frames.seconds[place],
                 "index": frames.indices[place],
-                "image": thumbnail(frames.picture(place), side),
+                "image": thumbnail(frames.thumbnail(place), side),
             }
             for place in range(0, len(frames), step)
         ],

@@ -64,10 +64,10 @@ def check_packages(requirements: list[str] | None = None) -> CheckResult:
 
 def check_settings() -> CheckResult:
     """Read the settings that a command in the current folder would use."""
-    from dycoke_cli.config.settings import merged, user_file
+    from dycoke_cli.config.settings import merge_settings, user_file
 
     try:
-        _, origins = merged({}, user_file=user_file())
+        _, origins = merge_settings({}, user_file=user_file())
     except UsageError as error:
         return CheckResult("settings", "broken", error.message, error.remedy)
     sources = sorted(set(origins.values()) - {"default"})

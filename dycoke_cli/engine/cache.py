@@ -138,7 +138,7 @@ class KVBuffer:
         kept.lengths = [self.lengths[row] for row in rows]
         return kept
 
-    def begins_at(self, other: "KVBuffer") -> bool:
+    def shares_memory_with(self, other: "KVBuffer") -> bool:
         """Return True if this buffer is `other` or its first rows, in the same memory."""
         return self.store.data_ptr() == other.store.data_ptr()
 

@@ -110,7 +110,7 @@ class GraphStore:
     def grown(self, buffer: KVBuffer, slots: int) -> KVBuffer:
         """Copy a one-row buffer into one with at least `slots` slots, which replaces it if it was kept."""
         larger = buffer.fork(1, round_up(slots, self.bucket))
-        if self.buffer is not None and buffer.begins_at(self.buffer):
+        if self.buffer is not None and buffer.shares_memory_with(self.buffer):
             self.buffer, self.steps = larger, []
         return larger
 
@@ -133,7 +133,7 @@ class GraphStore:
         for kept in self.steps:
             if kept.signature == step.signature:
                 return kept.reload(step)
-        if self.buffer is not None and all(part.buffer.begins_at(self.buffer) for part in step.parts):
+        if self.buffer is not None and all(part.buffer.shares_memory_with(self.buffer) for part in step.parts):
             self.steps.append(step)
         return step
 

@@ -24,7 +24,7 @@ _LETTER_AND_TEXT = re.compile(r"\W*([A-Z])\s*[).\]:,\n]\W*(.+)", re.DOTALL)
 _OTHER_LETTER = re.compile(r"\b([B-Z]|A(?!\s+[a-z]))\b")
 
 
-def checked_match(text: str) -> Match:
+def parse_match(text: str) -> Match:
     """Parse the name of a match mode. Raises UsageError."""
     for name in get_args(Match):
         if text == name:

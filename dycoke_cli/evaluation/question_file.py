@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dycoke_cli.errors import InputError, UsageError, VideoError
 from dycoke_cli.evaluation.item import EXAMPLE, Item, read_items
-from dycoke_cli.evaluation.matching import LETTERS, Match, checked_match, chosen_option, normalised
+from dycoke_cli.evaluation.matching import LETTERS, Match, chosen_option, normalised, parse_match
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.session.question import check_question
 from dycoke_cli.video.path import video_path
@@ -77,7 +77,7 @@ def _check_text(item: Item, text: str) -> None:
 
 def _match(item: Item) -> Match:
     try:
-        return checked_match(_text(item, "match"))
+        return parse_match(_text(item, "match"))
     except UsageError as error:
         item.fail(error.message, error.remedy)
 

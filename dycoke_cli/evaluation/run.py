@@ -154,7 +154,7 @@ class Evaluation:
         for task in tasks:
             arm = task.arm
             try:
-                sessions[arm].check_context([task.question.prompt], f"method {arm.label}", arm.way_out)
+                sessions[arm].check_context([task.question.prompt], f"method {arm.label}", arm.context_remedy)
                 fitting.setdefault(arm, []).append(task)
             except ContextError as error:
                 why = f"{task.question.video}: {error.message}. {error.remedy}"

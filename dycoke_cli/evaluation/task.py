@@ -15,7 +15,7 @@ from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.options import method_options
 from dycoke_cli.models.checkpoints import FILES, Checkpoint
 from dycoke_cli.video.sampling import Sampling
-from dycoke_cli.video.source import check_source, pictures_in
+from dycoke_cli.video.source import check_source, images_in
 
 # The settings that an answer depends on, besides model, method and frames.
 ANSWERING = (
@@ -76,7 +76,7 @@ def tasks_of(
 def _identity(path: Path) -> str:
     """Return a video's content fingerprint; "" if it cannot be read: its failure is never kept as an answer."""
     try:
-        pictures = pictures_in(check_source(path))
+        pictures = images_in(check_source(path))
         return file_fingerprint(path) if pictures is None else files_fingerprint(path / name for name in pictures)
     except (VideoError, OSError):
         return ""

@@ -24,7 +24,7 @@ class Arm:
         return cls(f"{name}:{written}" if written else name, make_method(name, options))
 
     @property
-    def way_out(self) -> str:
+    def context_remedy(self) -> str:
         """The remedy for a prompt that is too long for this arm only; empty if there is none."""
         return "no --baseline" if self.baseline else ""
 
@@ -34,7 +34,7 @@ class Arm:
         return {"label": self.label, "name": self.method.name, "options": method_options(self.method)}
 
 
-def refuse_twins(arms: Sequence[Arm]) -> None:
+def refuse_duplicates(arms: Sequence[Arm]) -> None:
     """Raise UsageError if two arms have the same method and options."""
     seen: dict[Method, Arm] = {}
     for arm in arms:

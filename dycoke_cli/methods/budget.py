@@ -30,7 +30,7 @@ def with_retain(method: Method, retain: float | None, facts: ModelFacts, grid: G
             f"On {grid.frames} frames and {facts.layers} layers it can meet --retain {span}; "
             f"see `dycoke methods {method.name}`",
         )
-    return method.retaining(min(max(retain, low), high), facts, grid)
+    return method.with_budget(min(max(retain, low), high), facts, grid)
 
 
 def rounded(share: float, count: int) -> int:

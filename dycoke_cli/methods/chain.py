@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.moments import BEFORE_PREFILL, refuse_clash
+from dycoke_cli.methods.moments import BEFORE_PREFILL, refuse_moment_conflict
 from dycoke_cli.methods.protocol import Method, ModelFacts, PrefillPruner, Selector
 from dycoke_cli.tokens import Grid, VisualTokens
 
@@ -26,7 +26,7 @@ class Chain(Method):
     @classmethod
     def of(cls, stages: Sequence[Method]) -> "Chain":
         """Combine `stages`. Raise UsageError if two of them act at the same moment."""
-        refuse_clash({stage.name: stage.acts for stage in stages})
+        refuse_moment_conflict({stage.name: stage.acts for stage in stages})
         return cls(
             "+".join(stage.name for stage in stages),
             tuple(stages),
@@ -57,10 +57,10 @@ class Chain(Method):
         stage = self._budget_stage(facts, grid)
         return stage.retain_range(facts, grid) if stage else (1.0, 1.0)
 
-    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+    def with_budget(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
         """Apply the budget to the only stage that has one; see `Method.retaining`."""
         chosen = self._budget_stage(facts, grid)
-        stages = tuple(stage.retaining(retain, facts, grid) if stage is chosen else stage for stage in self.stages)
+        stages = tuple(stage.with_budget(retain, facts, grid) if stage is chosen else stage for stage in self.stages)
         return replace(self, stages=stages)
 
     def _budget_stage(self, facts: ModelFacts, grid: Grid) -> Method | None:

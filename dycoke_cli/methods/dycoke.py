@@ -74,7 +74,7 @@ class Dycoke(Method):
         """Return the range; the first frame of every window is kept whole, a quarter of the frames or more."""
         return math.ceil(grid.frames / WINDOW) / grid.frames, 1.0
 
-    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+    def with_budget(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
         """Set k so that the other frames fill the budget that remains after the whole frames."""
         if self.variant == "official":
             raise UsageError(

@@ -46,7 +46,7 @@ class Fastv(Method):
         """Return the range; the first layers run on all tokens."""
         return self.l / facts.layers, 1.0
 
-    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+    def with_budget(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
         """Set `keep` so that the later layers fill the budget that remains after the first layers."""
         return replace(self, keep=(retain * facts.layers - self.l) / (facts.layers - self.l))
 

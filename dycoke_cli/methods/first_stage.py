@@ -30,7 +30,7 @@ class FirstStage(Method):
         """Return 0 to 1, as any budget can be met; see `Method.retain_range`."""
         return 0.0, 1.0
 
-    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+    def with_budget(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
         """Set the option `retain`; see `Method.retaining`."""
         return replace(self, retain=retain)
 

@@ -9,7 +9,7 @@ IN_PREFILL = "inside the prefill"
 EACH_STEP = "at each step"
 
 
-def refuse_clash(acts: Mapping[str, Sequence[str]]) -> None:
+def refuse_moment_conflict(acts: Mapping[str, Sequence[str]]) -> None:
     """Raise UsageError if two methods act at the same moment; acts: method name to moments."""
     owners: dict[str, str] = {}
     for name, moments in acts.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.listing import MethodOutline, OptionOutline, outline_methods
-from dycoke_cli.methods.moments import refuse_clash
+from dycoke_cli.methods.moments import refuse_moment_conflict
 
 STOCK = "generate"  # given as a method where a command supports it: transformers' own `generate`
 # The type of an option, or its allowed words.
@@ -51,7 +51,7 @@ def check_method(name: str, options: Mapping[str, str]) -> None:
         for option in methods[stage].options:
             if option.limits is not None and option.name in given:
                 option.limits.check(stage, option.name, given[option.name], option.default)
-    refuse_clash({stage: methods[stage].acts for stage in values})
+    refuse_moment_conflict({stage: methods[stage].acts for stage in values})
 
 
 def read_method(

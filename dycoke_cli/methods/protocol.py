@@ -101,7 +101,7 @@ class Method:
         """Return the lowest and highest budget the method can meet; see `budget.with_retain`."""
         return 1.0, 1.0
 
-    def retaining(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
+    def with_budget(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
         """Return the method with options that meet the budget `retain`, within its range."""
         return self
 

@@ -108,7 +108,7 @@ def locate(name: str) -> Checkpoint:
     return checkpoint
 
 
-def choose() -> str:
+def choose_auto() -> str:
     """Return the model name for `auto`: the best released model on this disk, else the bundled demo."""
     if on_disk("llava-video-7b") and _free_cuda_bytes() >= ROOM_FOR_7B:
         return "llava-video-7b"

@@ -29,12 +29,12 @@ class TextShape(NamedTuple):
         )
 
     @property
-    def kv_numbers(self) -> int:
+    def kv_values_per_position(self) -> int:
         """Return how many numbers the keys and values of one position hold, over all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim
 
     @property
-    def working_numbers(self) -> int:
+    def activations_per_position(self) -> int:
         """Return the peak number of activations of one position inside a layer.
 
         Three of width `intermediate` in the feed-forward network, and six of width `hidden`: the residual stream before

@@ -70,7 +70,7 @@ class LanguageModel:
     @property
     def kv_bytes_per_token(self) -> int:
         """Return the bytes of one slot of the key-value buffer, over all layers."""
-        return self.shape.kv_numbers * self.dtype.itemsize
+        return self.shape.kv_values_per_position * self.dtype.itemsize
 
 
 def cache_argument(decoder: nn.Module) -> str:

@@ -75,7 +75,7 @@ def ask(
         answers=answers,
         baseline=plain,
         load_model_s=opened.load_model_s,
-        timeline=timeline.known(pending.waited_s, pending.cpu_s),
+        timeline=timeline.spans(pending.waited_s, pending.cpu_s),
         startup=timeline.startup,
         features=opened.video.features,
     )

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dycoke_cli.capacity.context import FEWER, answer_room, check_context
+from dycoke_cli.capacity.context import FEWER, answer_budget, check_context
 from dycoke_cli.capacity.footprint import Footprint
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.generate import Stop, generate
@@ -15,6 +15,7 @@ from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import HD, Family
 from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.session import ENCODING
 from dycoke_cli.session.trace import Recorder
 from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
@@ -101,7 +102,7 @@ class BatchSession:
         for method, row in zip(methods, rows, strict=True):
             check_context(self.model, method, self.settings, row.video.clip, [row.question])
         for number, (method, row) in enumerate(zip(methods, rows, strict=True)):
-            callbacks.progress("Looking at the frames", number, len(rows))
+            callbacks.progress(ENCODING, number, len(rows))
             clip = row.video.clip
             left = row.video.compress(self.model, partial(self._method, row), None, callbacks.notice)
             prompts.append(self.model.prompt_for(left, row.question, clip.seconds, clip.duration_s, method.positions))
@@ -116,7 +117,7 @@ class BatchSession:
 
     def _stop(self, prompt: Prompt, callbacks: Callbacks) -> Stop:
         """Say when a row's answer ends: at the end of the model's context at the latest."""
-        room = answer_room(
+        room = answer_budget(
             self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, callbacks,
             f"method {self.method.name}", FEWER,
         )  # fmt: skip

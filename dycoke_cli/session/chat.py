@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Said:
+class ChatTurn:
     """A question and its answer, as a transcript has them."""
 
     question: str
@@ -48,7 +48,7 @@ class Chat:
     def __init__(self, video: str, settings: Settings, callbacks: Callbacks) -> None:
         self.video = video = readable_path(video)
         self.callbacks = callbacks
-        self.said: list[Said] = []
+        self.said: list[ChatTurn] = []
         with opening_video(video, settings, callbacks, lambda: [_method(settings)], open_cache(settings)) as opened:
             self._begin(opened, settings)
 
@@ -62,7 +62,7 @@ class Chat:
         check_question(question)
         turn = self.conversation.ask(question, callbacks, stopped)
         answer = turn.answer
-        self.said.append(Said(question, answer.answer, self.method_text, self.frames, answer.finish))
+        self.said.append(ChatTurn(question, answer.answer, self.method_text, self.frames, answer.finish))
         return turn
 
     def clear(self) -> None:

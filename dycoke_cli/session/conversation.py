@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from dycoke_cli.capacity.context import answer_room
+from dycoke_cli.capacity.context import answer_budget
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
 from dycoke_cli.session.answer import Answer
@@ -100,7 +100,7 @@ class Conversation:
             session.watch.restart()
             callbacks.phase("prefill")
             prompt = self._prompt(question)
-            room = answer_room(
+            room = answer_budget(
                 self.context, prompt.next_position, session.stop.max_new_tokens, callbacks,
                 "the conversation with this question", ROOM,
             )  # fmt: skip
@@ -158,7 +158,7 @@ class Conversation:
             ids += [*turn.ids, *model.next_turn_ids(following)]
         opening = model.prompt_for(self.tokens, questions[0], clip.seconds, clip.duration_s, session.method.positions)
         further = torch.tensor(ids, dtype=torch.int64, device=opening.embeds.device)
-        return opening.followed_by(model.language_model.body.embed_tokens(further))
+        return opening.append_text(model.language_model.body.embed_tokens(further))
 
     def _prefill_video(self) -> None:
         """Prefill what comes up to the last visual token: the same, whatever is asked."""

@@ -30,4 +30,4 @@ def encode_compressed(
 
         piece = model.encode(part(frames, start, start + together), looked, method.needs_saliency, of=total)
         parts.append(method.compress(piece))
-    return parts[0] if len(parts) == 1 else VisualTokens.joined(parts)
+    return parts[0] if len(parts) == 1 else VisualTokens.concatenate(parts)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def choose_checkpoint(settings: Settings) -> Checkpoint:
     """Return the checkpoint that the settings name; `auto` chooses one that is on this disk. Raises ModelError."""
-    return checkpoints.locate(checkpoints.choose() if settings.model == "auto" else settings.model)
+    return checkpoints.locate(checkpoints.choose_auto() if settings.model == "auto" else settings.model)
 
 
 def notice_demo(checkpoint: Checkpoint, settings: Settings, callbacks: Callbacks) -> None:
@@ -77,15 +77,15 @@ def _check_memory(
     dtype: "torch.dtype",
 ) -> None:
     """Raise OutOfMemoryError if the run needs more memory than is free; frames of unknown size count as HD."""
-    from dycoke_cli.capacity.fit import plan, refuse_what_cannot_fit
+    from dycoke_cli.capacity.fit import check_fit, run_sizes
     from dycoke_cli.models.families.family import HD
     from dycoke_cli.models.sizes import stored_sizes
     from dycoke_cli.system.free_memory import known_free_bytes
 
     sizes = stored_sizes(checkpoint.folder)
     frames = settings.frames or (settings.max_frames if settings.fps else None) or checkpoint.default_frames
-    needed = plan(checkpoint.name, outline, sizes, methods, frames, size or HD, settings, device, dtype.itemsize)
-    refuse_what_cannot_fit(needed, known_free_bytes(device, every=settings.device_map == "auto"))
+    needed = run_sizes(checkpoint.name, outline, sizes, methods, frames, size or HD, settings, device, dtype.itemsize)
+    check_fit(needed, known_free_bytes(device, every=settings.device_map == "auto"))
 
 
 def describe(name: str, model: "Family") -> dict[str, str]:

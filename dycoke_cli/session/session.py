@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from dycoke_cli.capacity.context import FEWER, answer_room, check_context
+from dycoke_cli.capacity.context import FEWER, answer_budget, check_context
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
@@ -22,7 +22,7 @@ from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 
-LOOKING = "Looking at the frames"
+ENCODING = "Encoding the frames"
 
 
 class Session:
@@ -81,7 +81,7 @@ class Session:
         saliency: compute it even if this session's method needs none.
         """
         with out_of_memory_explained(), self._threads():
-            progress = partial(callbacks.progress, LOOKING)
+            progress = partial(callbacks.progress, ENCODING)
             return self.video.encode(self.model, progress, saliency or self.method.needs_saliency, callbacks.notice)
 
     def answers(
@@ -100,7 +100,7 @@ class Session:
             waited_s = self.video.pending.waited_s
             callbacks.phase("vision" if encoded is None else "prefill")
             if encoded is None:
-                progress = partial(callbacks.progress, LOOKING)
+                progress = partial(callbacks.progress, ENCODING)
                 tokens = self.video.compress(self.model, lambda: self.method, progress, callbacks.notice)
                 # Waiting for frames counts as decoding.
                 pending = self.video.pending
@@ -141,7 +141,7 @@ class Session:
 
     def _stop(self, prompt: Prompt, callbacks: Callbacks) -> Stop:
         """Say when the answer to a prompt ends: at the end of the model's context at the latest."""
-        room = answer_room(
+        room = answer_budget(
             self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, callbacks,
             f"method {self.method.name}", FEWER,
         )  # fmt: skip

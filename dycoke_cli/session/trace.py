@@ -149,7 +149,7 @@ class Recorder:
         return Memory(self.model.weight_bytes, used, uncompressed, peak.peak, peak.above_start, peak.of)
 
     def _trace(self, read: list[Tensor]) -> Trace:
-        whole = VisualTokens.whole(torch.empty(*self.tokens.grid, 0))
+        whole = VisualTokens.uncompressed(torch.empty(*self.tokens.grid, 0))
         index = self.tokens.index.cpu()
         return Trace(
             frame=whole.frame.tolist(),

@@ -1,4 +1,4 @@
-"""Python's garbage collector."""
+"""Pause Python's garbage collector."""
 
 import gc
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Collect no garbage inside the block: for imports, a fifth of whose time goes into collections that free nothing.
+    """Disable garbage collection inside the block; collections take a fifth of import time and free nothing.
 
-    Afterwards the objects made inside count as old, so that no collection goes through half a million of them in the
-    middle of an answer.
+    Afterwards all objects belong to the oldest generation, so no collection scans half a million of them while an
+    answer is generated.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -18,7 +18,7 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # else somebody else's frozen objects would be thawed
+            if not gc.get_freeze_count():  # unfreeze would also release objects that other code has frozen
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

@@ -58,7 +58,7 @@ class Timeline:
         begin_s, end_s = begin - self.began, end - self.began
         self._spans.append(Span(name, begin_s, end_s, end_s - begin_s))
 
-    def known(self, waited_s: float, decoder_cpu_s: float) -> tuple[Span, ...]:
+    def spans(self, waited_s: float, decoder_cpu_s: float) -> tuple[Span, ...]:
         """Return all parts, ordered by begin; waited_s: seconds that the vision tower waited for frames."""
         if self.startup is not None:
             self.startup = replace(self.startup, decoder_cpu_s=decoder_cpu_s)

@@ -18,15 +18,15 @@ from dycoke_cli.video.decord_reader import DecordRefutedError
 from dycoke_cli.video.frame_count import count_frames
 from dycoke_cli.video.frame_index import FrameIndex
 from dycoke_cli.video.frame_list import FrameList
-from dycoke_cli.video.frames import Picture, VideoInfo
+from dycoke_cli.video.frames import FramePixels, VideoInfo
 from dycoke_cli.video.image_sequence import ImageSequence, UnreadableImagesError, is_image
 from dycoke_cli.video.probe import read_index
 from dycoke_cli.video.pyav_reader import IndexRefutedError
 from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.shared_memory import SharedPixels
 
-# (chosen, size, beat) -> upright frames; see `pyav_reader.pictures`.
-Decode = Callable[[npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[Picture]]
+# (chosen, size, beat) -> upright frames; see `pyav_reader.decode_frames`.
+Decode = Callable[[npt.NDArray[np.int64], tuple[int, int], Callable[[], None]], Iterator[FramePixels]]
 
 _MAX_DECORD_FRAMES = 20_000  # of a file; above, decord's own pass over it costs more than decord saves
 _MAX_DECORD_PIXELS = 150e6  # to decode: half a second for one thread, and decord is only right with one
@@ -99,19 +99,19 @@ class DecodeJob:
             try:
                 reason = f"closed-GOP {index.codec} in {index.container}"
                 self._send_allowance(decord_reader.slowest_step(index) * index.stored_width * index.height)
-                return self._decode(index, partial(decord_reader.pictures, index), "decord", reason)
+                return self._decode(index, partial(decord_reader.decode_frames, index), "decord", reason)
             except DecordRefutedError as error:
                 not_decord = f"decord {error}"
                 self._check_decord_optional(not_decord)
         self._send_allowance(index.stored_width * index.height)
         if index.exact:
             with suppress(IndexRefutedError):
-                return self._decode(index, partial(pyav_reader.pictures, index), "pyav", not_decord)
+                return self._decode(index, partial(pyav_reader.decode_frames, index), "pyav", not_decord)
         try:
             index = count_frames(index, self.reporter.beat)
         except VideoError as error:
             raise self._with_decord(error, not_decord) from None
-        return self._decode(index, partial(pyav_reader.pictures, index), "pyav", not_decord)
+        return self._decode(index, partial(pyav_reader.decode_frames, index), "pyav", not_decord)
 
     def _why_not_decord(self, index: FrameIndex) -> str | None:
         """Return why decord is not used, or None where it is."""
@@ -167,7 +167,7 @@ class DecodeJob:
             raise self._no_room(error) from None
         self.buffers.append(buffer)
         self.reporter.send(
-            kind="coming",
+            kind="announced",
             memory=buffer.handle,
             shape=shape,
             indices=chosen.tolist(),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dycoke_cli.video import pyav_reader
 from dycoke_cli.video.frame_index import FrameIndex
-from dycoke_cli.video.frames import Picture
+from dycoke_cli.video.frames import FramePixels
 
 _TOLERANCE_S = 2e-3
 _MAX_DIFFERENCE = 5  # mean, in levels of 255: two versions of FFmpeg differ by up to 3.6 on 10-bit video, else by 0.7
@@ -19,15 +19,15 @@ class DecordRefutedError(Exception):
     """decord failed, or contradicts the packets or PyAV; the text completes "decord ..."."""
 
 
-def pictures(
+def decode_frames(
     index: FrameIndex, chosen: npt.NDArray[np.int64], size: tuple[int, int], beat: Callable[[], None]
-) -> Iterator[Picture]:
+) -> Iterator[FramePixels]:
     """Yield the upright frames of `chosen`, calling `beat` before each. Raise DecordRefutedError, even after the last.
 
     chosen: (frames,) rising places in the index; size: width and height to scale to, before the orientation is applied.
     """
     checked = _frames_to_check(index, chosen)
-    kept: list[Picture] = []
+    kept: list[FramePixels] = []
     try:
         width, height = size[::-1] if index.orientation.transpose else size
         scaled = {} if size == (index.stored_width, index.height) else {"width": width, "height": height}
@@ -47,7 +47,7 @@ def pictures(
     except Exception as error:  # decord's errors share no base class
         raise DecordRefutedError(f"failed: {_error_line(error, index.path)}") from None
     try:
-        for ours, theirs in zip(kept, pyav_reader.pictures(index, checked, size, beat), strict=True):
+        for ours, theirs in zip(kept, pyav_reader.decode_frames(index, checked, size, beat), strict=True):
             if np.abs(ours.astype(np.int16) - theirs).mean() > _MAX_DIFFERENCE:
                 raise DecordRefutedError("gave another picture than PyAV")
     except pyav_reader.IndexRefutedError:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from dycoke_cli.video.thumbnail import thumbnail_of
 
 READING = 2  # part of the cache key; raised when the readers return other frames or times for the same file
-Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
+FramePixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,6 @@ class Frames:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def picture(self, place: int) -> Picture:
-        """Return the thumbnail of one frame; the cache keeps it, so that it does not depend on where the frame is from."""
+    def thumbnail(self, place: int) -> FramePixels:
+        """Return the thumbnail of one frame; the cache keeps it too, so it is the same with and without."""
         return thumbnail_of(self.pixels[place]) if self.small is None else self.small[place]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dycoke_cli.errors import VideoError
 from dycoke_cli.video.frame_list import FrameList
-from dycoke_cli.video.frames import Picture
+from dycoke_cli.video.frames import FramePixels
 
 RATE = 1.0  # default images per second of a folder
 _DEFAULT_DURATION_S = 0.1  # of an animation frame with duration 0, as in browsers
@@ -24,7 +24,7 @@ _STILLS = (b"ftypavif", b"ftypheic", b"ftypheix", b"ftypmif1")  # HEIF and AVIF,
 _MOTION_JPEG = {".mjpg", ".mjpeg"}  # video, though it begins like a JPEG
 
 
-def list_pictures(folder: str) -> list[str]:
+def list_images(folder: str) -> list[str]:
     """Return the names of the images in a folder in natural order (2 before 10), without hidden files. Raise OSError.
 
     Images are recognised by their file name extensions.
@@ -126,7 +126,7 @@ class ImageSequence:
 
     def decode(
         self, chosen: npt.NDArray[np.int64], size: tuple[int, int], beat: Callable[[], None]
-    ) -> Iterator[Picture]:
+    ) -> Iterator[FramePixels]:
         """Yield the images at `chosen` places, calling `beat` before each. Raise UnreadableImagesError at the end."""
         unreadable = []
         for place in chosen.tolist():
@@ -174,7 +174,7 @@ def _swaps_axes(image: Any) -> bool:
     return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
 
 
-def _load(entry: SequenceImage, size: tuple[int, int]) -> Picture:
+def _load(entry: SequenceImage, size: tuple[int, int]) -> FramePixels:
     """Decode one image, upright and at (width, height) `size`; JPEG is decoded at a reduced size where possible."""
     from PIL import Image, ImageOps
 

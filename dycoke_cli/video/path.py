@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from dycoke_cli.errors import InputError, VideoError
 from dycoke_cli.video import samples
-from dycoke_cli.video.source import check_source, pictures_in, shown
+from dycoke_cli.video.source import check_source, images_in, quoted_path
 from dycoke_cli.video.stdin import STDIN
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -26,7 +26,7 @@ def readable_path(written: str | os.PathLike[str]) -> str:
     path = video_path(written)
     if path != STDIN:
         check_source(path)
-        pictures_in(path)
+        images_in(path)
     return path
 
 
@@ -40,13 +40,15 @@ def video_path(written: str | os.PathLike[str], folder: str = "") -> str:
     if (written == STDIN and not folder) or os.path.lexists(os.path.join(folder, written)):
         return os.path.join(folder, written)
     if _URL.match(written) and not _FILE_URL.match(written):
-        raise VideoError(f"{shown(written)} is no file on this machine.", _download_hint(written), reason="missing")
+        raise VideoError(
+            f"{quoted_path(written)} is no file on this machine.", _download_hint(written), reason="missing"
+        )
     path = local_path(samples.resolve(written), folder)
     if re.search(r"[*?[]", path) and not os.path.lexists(path) and (found := sorted(glob.glob(path))):
         first = os.path.normpath(found[0])
         several = f"{len(found)} files, such as" if len(found) > 1 else "one file,"
         raise VideoError(
-            f"{shown(written)} is a pattern; it fits {several} {shown(first)}.",
+            f"{quoted_path(written)} is a pattern; it fits {several} {quoted_path(first)}.",
             f"Give one file, or caption a whole folder: dycoke caption {shlex.quote(os.path.dirname(first) or '.')}",
             reason="missing",
         )

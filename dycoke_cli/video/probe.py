@@ -122,7 +122,7 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
             monotonic_dts=packets.monotonic_dts,
             exact=len(order) > 0 and not damaged,
             seekable=format_name in _SEEKABLE and bool(packets.key.any()),
-            decord_risk=_doubt(packets, container, stream) or first.decord_risk,
+            decord_risk=_decord_risk(packets, container, stream) or first.decord_risk,
             losses=() if damaged else _missing_end(path, kind) or short + timestamps.gaps(kind, damaged=False),
             notes=first.notes + timestamps.notes,
         )
@@ -146,7 +146,7 @@ def _header_duration_s(container: "av.container.InputContainer", stream: "av.vid
     return whole / av.time_base if len(container.streams) == 1 else 0.0
 
 
-def _doubt(
+def _decord_risk(
     packets: Packets, container: "av.container.InputContainer", stream: "av.video.stream.VideoStream"
 ) -> str | None:
     """Return in a few words why decord is not safe for this file, or None.

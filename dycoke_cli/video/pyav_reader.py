@@ -11,7 +11,7 @@ from av.error import FFmpegError
 from dycoke_cli.video.colour import RgbConverter
 from dycoke_cli.video.container import open_container, video_stream
 from dycoke_cli.video.frame_index import FrameIndex
-from dycoke_cli.video.frames import Picture
+from dycoke_cli.video.frames import FramePixels
 
 _REORDERED = 4  # packets that a decoder may hold back to reorder frames
 _LOWRES_CODECS = {"mjpeg", "jpeg2000"}  # exact at reduced size, as no frame refers to another
@@ -21,13 +21,13 @@ class IndexRefutedError(Exception):
     """A frame of the index cannot be decoded; only counting all frames finds what can."""
 
 
-def pictures(
+def decode_frames(
     index: FrameIndex,
     chosen: npt.NDArray[np.int64],
     size: tuple[int, int],
     beat: Callable[[], None],
     seek_cost: int | None = None,
-) -> Iterator[Picture]:
+) -> Iterator[FramePixels]:
     """Yield the upright frames of `chosen`, calling `beat` with each packet.
 
     chosen: (frames,) rising places in the index; size: width and height to scale to, before the orientation is applied.

@@ -14,7 +14,7 @@ from dycoke_cli.video.image_sequence import RATE
 from dycoke_cli.video.pending_frames import PendingFrames, Progress
 from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.shared_memory import open_shared_pixels
-from dycoke_cli.video.source import check_source, pictures_in, shown
+from dycoke_cli.video.source import check_source, images_in, quoted_path
 from dycoke_cli.video.stdin import NAME, STDIN, StdinCopy
 from dycoke_cli.video.worker_process import WorkerFailedError, WorkerProcess
 
@@ -81,8 +81,8 @@ class VideoReader:
         request: dict[str, Any] = {
             "path": source,
             "given": given,
-            "name": NAME if given == STDIN else shown(path),
-            "pictures": pictures_in(source),
+            "name": NAME if given == STDIN else quoted_path(path),
+            "pictures": images_in(source),
             "rate": rate or RATE,
             "sampling": asdict(sampling),
             **self._limits,
@@ -167,7 +167,7 @@ class VideoReader:
                 raise WorkerFailedError(what, "timeout")
             if message["kind"] == "begun" or "allowance_s" in message:
                 patience_s = self._stall_s + message.get("allowance_s", 0.0)
-            if message["kind"] == "coming":
+            if message["kind"] == "announced":
                 frames = _frames_of(message)
                 job.announce(frames)
             elif message["kind"] == "progress":

@@ -6,7 +6,7 @@ import shlex
 import stat
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.image_sequence import list_pictures
+from dycoke_cli.video.image_sequence import list_images
 
 VIDEO_ENDINGS = (
     "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "rm",
@@ -25,7 +25,7 @@ def check_source(path: str | os.PathLike[str]) -> str:
 
     Raise VideoError, one sentence for each cause. It never blocks: pipes are rejected by file type, without opening.
     """
-    name = shown(path)
+    name = quoted_path(path)
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -44,25 +44,25 @@ def check_source(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(os.fspath(path))
 
 
-def pictures_in(path: str) -> list[str] | None:
+def images_in(path: str) -> list[str] | None:
     """Return the names of the images in a folder, in order; None for a file. Raise VideoError if there are none."""
     if not os.path.isdir(path):
         return None
     try:
-        found = list_pictures(path)
+        found = list_images(path)
     except OSError as error:
         raise _access_error(path, error) from None
     if not found:
         if videos := list_videos(path):
             several = f"{len(videos)} videos" if len(videos) > 1 else "one video"
             raise VideoError(
-                f"{shown(path)} is a folder with {several} and without pictures.",
-                f"Give one video, as {shown(os.path.join(path, videos[0]))}, or caption all: "
+                f"{quoted_path(path)} is a folder with {several} and without pictures.",
+                f"Give one video, as {quoted_path(os.path.join(path, videos[0]))}, or caption all: "
                 f"dycoke caption {shlex.quote(path)}",
                 reason="not_a_file",
             )
         raise VideoError(
-            f"{shown(path)} is a folder without pictures.",
+            f"{quoted_path(path)} is a folder without pictures.",
             "Give one video file, or a folder of pictures such as jpg or png.",
             reason="not_a_file",
         )
@@ -77,14 +77,14 @@ def list_videos(folder: str) -> list[str]:
     return sorted(name for name in found if not name.startswith("."))
 
 
-def shown(path: str | os.PathLike[str]) -> str:
+def quoted_path(path: str | os.PathLike[str]) -> str:
     """Return the path in quotes and on one line, with special characters escaped."""
     return repr(os.fspath(path))
 
 
 def _access_error(path: str | os.PathLike[str], error: OSError | ValueError) -> VideoError:
     """Build the VideoError for a path that cannot be opened, with its cause."""
-    name = shown(path)
+    name = quoted_path(path)
     if not isinstance(error, OSError):
         return VideoError(f"{name} is not a possible file name.", "Check the path.", reason="missing")
     if error.errno == errno.ELOOP:
@@ -92,7 +92,7 @@ def _access_error(path: str | os.PathLike[str], error: OSError | ValueError) -> 
     if isinstance(error, PermissionError):
         return VideoError(f"{name} may not be read by this user.", "Change its permissions.", reason="not_readable")
     if isinstance(error, FileNotFoundError) and os.path.islink(path):
-        target = shown(os.readlink(path))
+        target = quoted_path(os.readlink(path))
         return VideoError(f"{name} is a link to {target}, which does not exist.", "Repair the link.", reason="missing")
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return VideoError(f"{name} does not exist.", "Check the path.", reason="missing")

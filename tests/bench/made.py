@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dycoke_cli.bench.case import Case, Counts, Findings, Needs, Run, TowerTrial
+from dycoke_cli.bench.case import BenchResult, Case, Counts, MinimumWork, Run, TowerTrial
 from dycoke_cli.bench.limits import Limits
 
 ARMS = [
@@ -28,10 +28,10 @@ def run(case: Case, label: str, repeat: int, prefill: float, per_token: float, v
         "total": first + decode,
     }
     counts = Counts(case.visual, case.visual, 35, (case.visual,) * (case.new_tokens - 1))
-    return Run(case, label, repeat, 0, times, counts, Needs(100, 60, 40), None)
+    return Run(case, label, repeat, 0, times, counts, MinimumWork(100, 60, 40), None)
 
 
-def findings(cases: list[Case], runs: list[Run], **changes: Any) -> Findings:
+def findings(cases: list[Case], runs: list[Run], **changes: Any) -> BenchResult:
     """A bench on a made-up CPU with these runs."""
     shape = {
         "name": "0.5b",
@@ -42,4 +42,4 @@ def findings(cases: list[Case], runs: list[Run], **changes: Any) -> Findings:
         "device": "cpu",
     }
     given: dict[str, Any] = {"shape": shape, "machine": MACHINE, "arms": ARMS, "cases": cases, "repeats": 3}
-    return Findings(**(given | changes), limits=LIMITS, tower=TowerTrial(4, 300, (1.0, 2.0, 3.0)), runs=runs)
+    return BenchResult(**(given | changes), limits=LIMITS, tower=TowerTrial(4, 300, (1.0, 2.0, 3.0)), runs=runs)

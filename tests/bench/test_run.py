@@ -9,7 +9,7 @@ import torch
 
 from dycoke_cli.bench import peak, run
 from dycoke_cli.bench.arms import AFTER, BEFORE, EngineArm, Measured, StockArm
-from dycoke_cli.bench.case import Case, Counts, Findings
+from dycoke_cli.bench.case import BenchResult, Case, Counts
 from dycoke_cli.bench.inputs import Noise, synthetic_rows
 from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.plan import Plan
@@ -41,14 +41,14 @@ def demo() -> Llava:
 
 
 @pytest.fixture(scope="module")
-def found() -> Findings:
+def found() -> BenchResult:
     """A bench of three arms, two cases and two repeats; peaks are measured in the process of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "peaks_apart", peak.measured_peaks)
         return run.bench(PLAN, Callbacks())
 
 
-def test_each_arm_runs_once_per_repeat_in_turns(found: Findings) -> None:
+def test_each_arm_runs_once_per_repeat_in_turns(found: BenchResult) -> None:
     """For each case, the second repeat starts with the second arm."""
     labels = ["generate", "full", "dycoke"]
     assert [arm["label"] for arm in found.arms] == labels
@@ -61,7 +61,7 @@ def test_each_arm_runs_once_per_repeat_in_turns(found: Findings) -> None:
     assert order == [(case, *rest) for case in (PIXELS, BATCH) for rest in wanted]
 
 
-def test_phases_are_there_and_add_up(found: Findings) -> None:
+def test_phases_are_there_and_add_up(found: BenchResult) -> None:
     """Stock `generate` on pixels has no separate vision and prefill times; cases without vision have no vision time."""
     for each in found.runs:
         times = each.time_s
@@ -76,7 +76,7 @@ def test_phases_are_there_and_add_up(found: Findings) -> None:
         assert len(each.counts.read) == each.case.new_tokens - 1
 
 
-def test_each_arm_reads_what_it_should(found: Findings) -> None:
+def test_each_arm_reads_what_it_should(found: BenchResult) -> None:
     """All 144 tokens; for dycoke 69 in the prefill (3 of 4 frames lose 25 of 36) and 30 % of these per step."""
     for each in found.runs:
         kept, read = (69, 21) if each.label == "dycoke" else (144, 144)
@@ -84,7 +84,7 @@ def test_each_arm_reads_what_it_should(found: Findings) -> None:
         assert each.counts.others == len(BEFORE) + len(AFTER) + 1  # one newline
 
 
-def test_limits_tower_and_peaks_are_measured(found: Findings) -> None:
+def test_limits_tower_and_peaks_are_measured(found: BenchResult) -> None:
     """Limits, tower times, and one peak for each arm and case are present."""
     assert found.limits is not None
     assert found.limits.threads == 1  # a network this small uses one thread
@@ -128,11 +128,11 @@ def test_needs_by_hand(demo: Llava) -> None:
     full_counts = replace(counts, read=(60, 60))
     key = 2 * language.kv_heads * language.head_dim * 4  # bytes in one layer
     depth, plain = Depth.of(Dycoke(l=3), 4), Depth.of(Full(), 4)
-    one = run.needs_of(language, replace(BATCH, batch=1), counts, depth)
-    two = run.needs_of(language, BATCH, counts, depth)
+    one = run.minimum_work(language, replace(BATCH, batch=1), counts, depth)
+    two = run.minimum_work(language, BATCH, counts, depth)
     # Other keys: 10 of the prompt, 1 or 2 new ones, mean 11.5. Visual keys: 60 in three layers, 20 in one.
     assert one.kv_bytes == round(key * (4 * 11.5 + 3 * 60 + 20))
-    assert run.needs_of(language, replace(BATCH, batch=1), full_counts, plain).kv_bytes == round(key * 4 * 71.5)
+    assert run.minimum_work(language, replace(BATCH, batch=1), full_counts, plain).kv_bytes == round(key * 4 * 71.5)
     assert (two.kv_bytes, two.prefill_flops) == (2 * one.kv_bytes, 2 * one.prefill_flops)
     body = sum(weight.numel() for weight in language.body.parameters())
     assert one.weight_bytes == two.weight_bytes == 4 * body  # tied: the output layer is the embedding
@@ -144,8 +144,8 @@ def test_tokens_dropped_in_the_prefill_are_not_counted(demo: Llava) -> None:
     measured = arm.run(PIXELS, Noise(demo), [])
     assert (measured.counts.entered, measured.counts.kept) == (144, 72)
     full = EngineArm(demo, "full", Full(), {})
-    less = run.needs_of(demo.language_model, PIXELS, measured.counts, arm.depth)
-    more = run.needs_of(demo.language_model, PIXELS, full.run(PIXELS, Noise(demo), []).counts, full.depth)
+    less = run.minimum_work(demo.language_model, PIXELS, measured.counts, arm.depth)
+    more = run.minimum_work(demo.language_model, PIXELS, full.run(PIXELS, Noise(demo), []).counts, full.depth)
     assert 0.6 < less.prefill_flops / more.prefill_flops < 0.85
     assert less.kv_bytes < more.kv_bytes
 

@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks.memory import NEW_TOKENS, Depth, compare, mid_size_model
-from dycoke_cli.capacity.fit import RESERVE, Plan
+from dycoke_cli.capacity.fit import RESERVE, RunSizes
 from dycoke_cli.models.families.family import HD
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import Sizes
@@ -23,5 +23,5 @@ def test_dycoke_needs_at_most_six_tenths_of_stock_generate() -> None:
     with torch.device("meta"):
         outline = mid_size_model(torch.device("meta"), DEPTH)
     text, cpu = TextShape.of(outline.model.config.get_text_config()), torch.device("cpu")
-    need = Plan("mid-size", Sizes(0, 0, 0), text, outline, 32, HD, 0.475, False, NEW_TOKENS, 4, cpu).need()
+    need = RunSizes("mid-size", Sizes(0, 0, 0), text, outline, 32, HD, 0.475, False, NEW_TOKENS, 4, cpu).need()
     assert 0.95 * peak <= need.total + RESERVE["cpu"] <= 2 * peak

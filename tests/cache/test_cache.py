@@ -289,7 +289,7 @@ def test_the_kept_tokens_are_the_same_to_the_bit(folder: Path, video: Path) -> N
     again = dataclasses.replace(tokens, features=tokens.features.clone())
     assert torch.equal(again.index, torch.arange(tokens.grid.total))
     assert tokens.saliency is not None
-    assert max(frames.picture(0).shape) <= 240
+    assert max(frames.thumbnail(0).shape) <= 240
     assert open_cache(SETTINGS.model_copy(update={"cache": False})) is None
 
 
@@ -303,7 +303,7 @@ def test_a_report_works_from_the_cache_and_shows_the_same_pictures(
         assert outcome.features == turn
         page = tmp_path / f"{turn}.html"
         write_report(page, ask_runs(outcome), outcome.frames, outcome.model, {}, "")
-        pages.append([outcome.frames.picture(place).tobytes() for place in range(len(outcome.frames))])
+        pages.append([outcome.frames.thumbnail(place).tobytes() for place in range(len(outcome.frames))])
         assert page.stat().st_size > 10_000
     assert counter.decoded == 1
     assert pages[0] == pages[1]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import transformers
 
-from dycoke_cli.capacity.context import answer_room, check_context
+from dycoke_cli.capacity.context import answer_budget, check_context
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError
 from dycoke_cli.methods.options import make_method
@@ -167,8 +167,8 @@ def test_a_conversation_is_refused_before_its_prefill(tiny: Llava, context_of: C
 def test_no_room_for_an_answer() -> None:
     """What the caller says of itself is in the message."""
     with pytest.raises(ContextError, match="the talk takes 12 positions; the model's context has 12"):
-        answer_room(12, 12, 5, Callbacks(), "the talk", "Say less")
-    assert answer_room(12, 2, 5, Callbacks(), "the talk", "Say less") == 5
+        answer_budget(12, 12, 5, Callbacks(), "the talk", "Say less")
+    assert answer_budget(12, 2, 5, Callbacks(), "the talk", "Say less") == 5
 
 
 @pytest.mark.parametrize(

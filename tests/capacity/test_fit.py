@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dycoke_cli.capacity import fit
-from dycoke_cli.capacity.fit import Plan, plan, refuse_what_cannot_fit
+from dycoke_cli.capacity.fit import RunSizes, check_fit, run_sizes
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.methods.dycoke import Dycoke
@@ -29,7 +29,7 @@ VISION = SimpleNamespace(image_size=384, patch_size=14, hidden_size=1152, interm
 CONFIG = SimpleNamespace(vision_config=VISION, text_config=SimpleNamespace(hidden_size=3584))
 OUTLINE = Llava(SimpleNamespace(config=CONFIG), None, VideoLayout("grid"))
 QWEN_7B = TextShape(28, 3584, 18944, 28, 4, 128, 152064)
-SEVEN = Plan("llava-video-7b", KNOWN["llava-video-7b"], QWEN_7B, OUTLINE, 64, HD, 1.0, False, 256, 2, CUDA)
+SEVEN = RunSizes("llava-video-7b", KNOWN["llava-video-7b"], QWEN_7B, OUTLINE, 64, HD, 1.0, False, 256, 2, CUDA)
 
 
 def test_a_need_is_the_sum_of_known_sizes() -> None:
@@ -45,14 +45,14 @@ def test_a_need_is_the_sum_of_known_sizes() -> None:
 def test_a_long_prompt_passes_in_chunks_unless_a_method_acts_inside() -> None:
     """What a layer holds of 14,720 positions is what it holds of 8,192, and the embeddings of the rest."""
     positions = 64 * 14 * 15 + fit.TEXT
-    more = replace(SEVEN, at_once=True).need().work - SEVEN.need().work
-    assert more == 2 * QWEN_7B.working_numbers * (positions - 8192)
+    more = replace(SEVEN, unchunked=True).need().work - SEVEN.need().work
+    assert more == 2 * QWEN_7B.activations_per_position * (positions - 8192)
 
 
-def refusal(wanted: Plan, free: int) -> tuple[str, list[str]]:
+def refusal(wanted: RunSizes, free: int) -> tuple[str, list[str]]:
     """Give the message, and what it says would fit."""
     with pytest.raises(OutOfMemoryError) as caught:
-        refuse_what_cannot_fit(wanted, free)
+        check_fit(wanted, free)
     assert caught.value.exit_code == 5
     ways = re.fullmatch(r"Would fit: (.*)\. --memory ignore tries all the same", caught.value.remedy)
     return caught.value.message, ways[1].split(", ") if ways else []
@@ -71,19 +71,19 @@ def test_what_is_said_to_fit_does(gib: int) -> None:
         other = replace(SEVEN, frames=frames, quantize=quantize)
         if "model" in words:
             other = replace(other, sizes=KNOWN[words["model"]], text=SHAPES[words["model"]])
-        refuse_what_cannot_fit(other, gib * GIB)
+        check_fit(other, gib * GIB)
 
 
 def test_what_fits_is_not_refused() -> None:
     """Nor is what nobody knows."""
-    refuse_what_cannot_fit(SEVEN, 24 * GIB)
-    refuse_what_cannot_fit(SEVEN, None)
+    check_fit(SEVEN, 24 * GIB)
+    check_fit(SEVEN, None)
 
 
 def test_nothing_fits() -> None:
     """Then the remedy says so."""
     with pytest.raises(OutOfMemoryError) as caught:
-        refuse_what_cannot_fit(SEVEN, 2**20)
+        check_fit(SEVEN, 2**20)
     assert caught.value.remedy.startswith("Nothing that dycoke offers but demo would fit")
 
 
@@ -92,8 +92,8 @@ def test_a_method_counts_with_what_it_keeps() -> None:
     outline, cpu = checkpoints.outline(checkpoints.locate("demo")), torch.device("cpu")
 
     def share(*methods: Any, **settings: Any) -> float:
-        wanted = plan("demo", outline, KNOWN["llava-ov-0.5b"], methods, 32, HD, Settings(**settings), cpu, 4)
-        assert wanted.at_once == any(method.prefill_pruner() for method in methods)
+        wanted = run_sizes("demo", outline, KNOWN["llava-ov-0.5b"], methods, 32, HD, Settings(**settings), cpu, 4)
+        assert wanted.unchunked == any(method.prefill_pruner() for method in methods)
         return wanted.share
 
     assert share(Dycoke(k=0.7)) == pytest.approx(0.475, abs=0.01)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dycoke_cli.captioning.sidecar import Sidecars, left_alone
+from dycoke_cli.captioning.sidecar import Sidecars, count_unwritten
 from dycoke_cli.errors import UsageError
 from tests.captioning.made import items_in, record
 
@@ -28,10 +28,10 @@ def test_texts_of_others_stay(tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_text("by hand")
     kept = Sidecars().write(record(item), None)
-    assert (text.read_text(), kept.sidecar, left_alone([kept])) == ("by hand", None, 1)
+    assert (text.read_text(), kept.sidecar, count_unwritten([kept])) == ("by hand", None, 1)
     assert Sidecars(overwrite=True).write(record(item), None).sidecar == "a cube"
     assert text.read_text() == "a cube\n"
-    assert left_alone([Sidecars().write(record(failed, None), None)]) == 0
+    assert count_unwritten([Sidecars().write(record(failed, None), None)]) == 0
     assert not (tmp_path / "b.txt").exists()
 
 

@@ -38,7 +38,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 @pytest.mark.smoke
 def test_the_answer_alone_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """stdout has the answer and a newline, stderr the demo's warning and no panel."""
-    monkeypatch.setattr("dycoke_cli.models.checkpoints.choose", lambda: "demo")
+    monkeypatch.setattr("dycoke_cli.models.checkpoints.choose_auto", lambda: "demo")
     code, out, err = ask(capsys, CUBE, QUESTION)
     assert code == 0
     assert "red" in out.lower()

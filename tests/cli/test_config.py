@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dycoke_cli.cli.app import run
-from dycoke_cli.config.settings import Settings, merged
+from dycoke_cli.config.settings import Settings, merge_settings
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_init_writes_a_file_that_changes_nothing(capsys: pytest.CaptureFixture[s
     uncommented = re.sub(r"^#(?! )", "", text, flags=re.MULTILINE)
     assert set(yaml.safe_load(uncommented)) == set(Settings.model_fields)
     file.write_text(uncommented)
-    assert merged({}, None, {}, surroundings)[0] == Settings()
+    assert merge_settings({}, None, {}, surroundings)[0] == Settings()
 
 
 def test_init_replaces_a_file_only_with_force(capsys: pytest.CaptureFixture[str], surroundings: Path) -> None:

@@ -101,7 +101,7 @@ def test_json_has_all_results(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_table_is_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Accuracy by type with n and interval; no differences for a single method; stderr has only the notice."""
-    monkeypatch.setattr("dycoke_cli.models.checkpoints.choose", lambda: "demo")
+    monkeypatch.setattr("dycoke_cli.models.checkpoints.choose_auto", lambda: "demo")
     code, out, err = evaluate(capsys, "-M", "dycoke:k=0.5", "-m", "auto")
     assert code == 0, err
     rows = [line.split() for line in out.splitlines()]

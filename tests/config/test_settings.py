@@ -8,7 +8,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from dycoke_cli.config.presets import PRESETS
-from dycoke_cli.config.settings import Settings, choices, merged, parse_options
+from dycoke_cli.config.settings import Settings, choices, merge_settings, parse_options
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.options import make_method
@@ -23,7 +23,7 @@ def test_precedence_and_origins(tmp_path: Path) -> None:
     nested = tmp_path / "a" / "b"
     nested.mkdir(parents=True)
     environment = {"DYCOKE_FRAMES": "16", "DYCOKE_OPTIONS": "p=0.9", "HOME": "/"}
-    settings, origins = merged({"frames": 32, "model": None}, None, environment, nested, user)
+    settings, origins = merge_settings({"frames": 32, "model": None}, None, environment, nested, user)
     assert (settings.frames, settings.seed, settings.top_p, settings.model) == (32, 2, 0.5, "auto")
     assert settings.options == {"k": "0.5", "l": "2", "p": "0.9"}
     assert (origins["frames"], origins["seed"], origins["top_p"], origins["model"]) == (
@@ -37,23 +37,23 @@ def test_precedence_and_origins(tmp_path: Path) -> None:
 def test_compile_is_set_by_flag_variable_and_file(tmp_path: Path) -> None:
     """Like every setting; as_flags writes it as a flag without a value."""
     (tmp_path / "dycoke.yaml").write_text("compile: true")
-    settings, origins = merged({}, None, {}, tmp_path)
+    settings, origins = merge_settings({}, None, {}, tmp_path)
     assert (settings.compile, origins["compile"]) == (True, str(tmp_path / "dycoke.yaml"))
     assert settings.as_flags() == ["--compile"]
-    settings, origins = merged({}, None, {"DYCOKE_COMPILE": "0"}, tmp_path)
+    settings, origins = merge_settings({}, None, {"DYCOKE_COMPILE": "0"}, tmp_path)
     assert (settings.compile, origins["compile"]) == (False, "DYCOKE_COMPILE")
-    assert merged({"compile": True}, None, {"DYCOKE_COMPILE": "0"}, tmp_path)[0].compile
+    assert merge_settings({"compile": True}, None, {"DYCOKE_COMPILE": "0"}, tmp_path)[0].compile
     with pytest.raises(UsageError, match="compile is 'fast'"):
-        merged({}, None, {"DYCOKE_COMPILE": "fast"}, tmp_path)
+        merge_settings({}, None, {"DYCOKE_COMPILE": "fast"}, tmp_path)
 
 
 def test_options_stay_with_their_method(tmp_path: Path) -> None:
     """A file's options for dycoke do not apply to another method that a flag selects."""
     (tmp_path / "dycoke.yaml").write_text("method: dycoke\noptions: {k: 0.5}")
-    assert merged({"method": "full"}, None, {}, tmp_path)[0].options == {}
-    assert merged({"method": "dycoke"}, None, {}, tmp_path)[0].options == {"k": "0.5"}
+    assert merge_settings({"method": "full"}, None, {}, tmp_path)[0].options == {}
+    assert merge_settings({"method": "dycoke"}, None, {}, tmp_path)[0].options == {"k": "0.5"}
     (tmp_path / "dycoke.yaml").write_text("options: {k: 0.5}")
-    assert merged({"method": "full"}, None, {}, tmp_path)[0].options == {}
+    assert merge_settings({"method": "full"}, None, {}, tmp_path)[0].options == {}
 
 
 def test_a_named_file_replaces_the_found_one(tmp_path: Path) -> None:
@@ -61,16 +61,16 @@ def test_a_named_file_replaces_the_found_one(tmp_path: Path) -> None:
     (tmp_path / "dycoke.yaml").write_text("seed: 1")
     other = tmp_path / "other.yaml"
     other.write_text("frames: 3")
-    settings, _ = merged({}, other, {}, tmp_path)
+    settings, _ = merge_settings({}, other, {}, tmp_path)
     assert (settings.seed, settings.frames) == (0, 3)
 
 
 def test_the_stronger_of_frames_and_fps_wins(tmp_path: Path) -> None:
     """--fps on the command line beats frames in a file, although the two exclude each other."""
     (tmp_path / "dycoke.yaml").write_text("frames: 8")
-    settings, _ = merged({"fps": 2.0}, None, {}, tmp_path)
+    settings, _ = merge_settings({"fps": 2.0}, None, {}, tmp_path)
     assert (settings.frames, settings.fps) == (None, 2.0)
-    settings, _ = merged({"frames": 4}, None, {"DYCOKE_FPS": "1"}, tmp_path)
+    settings, _ = merge_settings({"frames": 4}, None, {"DYCOKE_FPS": "1"}, tmp_path)
     assert (settings.frames, settings.fps) == (4, None)
 
 
@@ -94,7 +94,7 @@ def test_wrong_files_are_refused(tmp_path: Path, text: str, message: str, remedy
     """The message contains the key, the value and the file."""
     (tmp_path / "dycoke.yaml").write_text(text)
     with pytest.raises(UsageError, match=message) as caught:
-        merged({}, None, {}, tmp_path)
+        merge_settings({}, None, {}, tmp_path)
     assert remedy in caught.value.remedy
     assert "dycoke.yaml" in caught.value.message
 
@@ -110,7 +110,7 @@ def test_wrong_files_are_refused(tmp_path: Path, text: str, message: str, remedy
 def test_wrong_variables_are_refused(tmp_path: Path, name: str, text: str, message: str, remedy: str) -> None:
     """The message contains the full name of the variable."""
     with pytest.raises(UsageError, match=message) as caught:
-        merged({}, None, {name: text}, tmp_path)
+        merge_settings({}, None, {name: text}, tmp_path)
     assert remedy in caught.value.remedy
 
 
@@ -119,14 +119,14 @@ def test_every_option_has_an_origin_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "dycoke.yaml"
     file.write_text("options: {k: 0.5, l: 2}")
     environment = {"DYCOKE_OPTIONS": "p=0.9,l=1"}
-    settings, origins = merged({"options": {"k": "0.3"}}, None, environment, tmp_path)
+    settings, origins = merge_settings({"options": {"k": "0.3"}}, None, environment, tmp_path)
     assert settings.options == {"k": "0.3", "l": "1", "p": "0.9"}
     assert {name: origins[f"options.{name}"] for name in "klp"} == {
         "k": "flag",
         "l": "DYCOKE_OPTIONS",
         "p": "DYCOKE_OPTIONS",
     }
-    _, origins = merged({"method": "full"}, None, environment, tmp_path)
+    _, origins = merge_settings({"method": "full"}, None, environment, tmp_path)
     assert (origins["method"], origins["options"]) == ("flag", "default")
     assert not any(key.startswith("options.") for key in origins)
 
@@ -135,7 +135,7 @@ def test_every_option_has_an_origin_of_its_own(tmp_path: Path) -> None:
 def test_times_in_a_file_mean_what_they_mean_on_the_command_line(tmp_path: Path, text: str, seconds: float) -> None:
     """YAML parses some of them as numbers in base 60, which are the same number of seconds."""
     (tmp_path / "dycoke.yaml").write_text(f"start: {text}")
-    start = merged({}, None, {}, tmp_path)[0].start
+    start = merge_settings({}, None, {}, tmp_path)[0].start
     assert start is not None
     assert parse_time(start) == seconds
 
@@ -149,7 +149,7 @@ def _from(tmp_path: Path, **sources: dict[str, str]) -> tuple[Settings, dict[str
     for name, file in (("user", user), ("project", project)):
         file.write_text("".join(f"{key}: {value}\n" for key, value in sources.get(name, {}).items()))
     environment = {f"DYCOKE_{key.upper()}": value for key, value in sources.get("environment", {}).items()}
-    return merged(sources.get("flag", {}), None, environment, tmp_path, user)
+    return merge_settings(sources.get("flag", {}), None, environment, tmp_path, user)
 
 
 @given(
@@ -196,7 +196,7 @@ def test_a_preset_replaces_all_options(tmp_path: Path) -> None:
     settings, origins = _from(tmp_path, project={"preset": "paper", "options": "{k: 0.1}"})
     assert settings.options == {**PRESETS["paper"]["options"], "k": "0.1"}
     assert (origins["options.k"], origins["options.p"]) == (str(tmp_path / "dycoke.yaml"), "preset paper")
-    settings, _ = merged({"preset": "paper", "method": "full"}, None, {}, tmp_path)
+    settings, _ = merge_settings({"preset": "paper", "method": "full"}, None, {}, tmp_path)
     assert settings.options == {}
 
 
@@ -204,7 +204,7 @@ def test_a_preset_replaces_all_options(tmp_path: Path) -> None:
 def test_presets_are_made_of_settings_and_methods(tmp_path: Path, name: str) -> None:
     """Each passes the checks of its method; every preset is accepted by name; as_flags does not need --preset."""
     assert set(choices("preset")) == {"none", *PRESETS}
-    settings, _ = merged({"preset": name}, None, {}, tmp_path)
+    settings, _ = merge_settings({"preset": name}, None, {}, tmp_path)
     make_method(settings.method, settings.options)
     assert "--preset" not in settings.as_flags()
 
@@ -212,7 +212,7 @@ def test_presets_are_made_of_settings_and_methods(tmp_path: Path, name: str) -> 
 def test_paper_and_faithful_are_dycoke_as_published(tmp_path: Path) -> None:
     """The numbers of the paper, greedy, and the two variants of the method."""
     for name, frames, variant in (("paper", 32, "paper"), ("faithful", None, "official")):
-        settings, _ = merged({"preset": name}, None, {}, tmp_path)
+        settings, _ = merge_settings({"preset": name}, None, {}, tmp_path)
         made = make_method(settings.method, settings.options)
         assert isinstance(made, Dycoke)
         assert (made.k, made.p, made.l, made.variant, made.select) == (0.7, 0.7, 3, variant, "dynamic")
@@ -222,7 +222,7 @@ def test_paper_and_faithful_are_dycoke_as_published(tmp_path: Path) -> None:
 def test_a_missing_named_file_is_refused(tmp_path: Path) -> None:
     """A misspelt --config is an error, not an ignored file."""
     with pytest.raises(UsageError, match="No such file"):
-        merged({}, tmp_path / "absent.yaml", {}, tmp_path)
+        merge_settings({}, tmp_path / "absent.yaml", {}, tmp_path)
 
 
 @pytest.mark.parametrize("pair", ["k", "=1", "k="])

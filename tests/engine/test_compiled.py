@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli.bench.plan import Wish, planned
+from dycoke_cli.bench.plan import BenchOptions, make_plan
 from dycoke_cli.bench.run import bench
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine import compiled
@@ -168,7 +168,7 @@ def test_compile_is_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match=r"needs the C\+\+ compiler"):
         load_model(locate("demo"), settings)
     with pytest.raises(UsageError, match=r"needs the C\+\+ compiler"):
-        bench(planned(Wish(shape="demo", repeats=1), [Arm.of("full", {})], False, settings), Callbacks())
+        bench(make_plan(BenchOptions(shape="demo", repeats=1), [Arm.of("full", {})], False, settings), Callbacks())
 
 
 def test_both_arms_of_a_comparison_are_compiled(low: Llava) -> None:

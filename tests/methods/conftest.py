@@ -19,6 +19,6 @@ def make_tokens() -> Make:
         first = torch.randn(1, rows, cols, hidden, generator=generator)
         steps = 0.4 * torch.randn(frames, rows, cols, hidden, generator=generator) * (not still)
         saliency = torch.rand(frames, rows, cols, generator=generator) ** 4
-        return VisualTokens.whole(first + steps.cumsum(0), saliency)
+        return VisualTokens.uncompressed(first + steps.cumsum(0), saliency)
 
     return make

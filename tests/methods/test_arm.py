@@ -3,7 +3,7 @@
 import pytest
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.arm import Arm, refuse_twins
+from dycoke_cli.methods.arm import Arm, refuse_duplicates
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.parsing import split_arm
@@ -27,6 +27,6 @@ def test_bad_methods(text: str) -> None:
 def test_the_same_method_twice() -> None:
     """Arms with equal methods and options are refused, with both labels."""
     arms = [Arm.of("dycoke", {}), Arm.of("full", {}), Arm.of("dycoke", {"k": "0.7"})]
-    refuse_twins(arms[:2])
+    refuse_duplicates(arms[:2])
     with pytest.raises(UsageError, match=r"'dycoke' and 'dycoke:k=0\.7' are the same"):
-        refuse_twins(arms)
+        refuse_duplicates(arms)

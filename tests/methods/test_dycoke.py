@@ -42,7 +42,9 @@ def test_ties_merge_from_the_first_place_on() -> None:
 def test_retention_is_the_papers(frames: int, k: float) -> None:
     """The first frame of each window is kept whole; all others keep (1 - k) of their tokens."""
     per_frame = 11
-    tokens = VisualTokens.whole(torch.randn(frames, 1, per_frame, 8, generator=torch.Generator().manual_seed(frames)))
+    tokens = VisualTokens.uncompressed(
+        torch.randn(frames, 1, per_frame, 8, generator=torch.Generator().manual_seed(frames))
+    )
     kept = Dycoke(k=k).compress(tokens)
     remaining = per_frame - math.floor(k * per_frame + 0.5)
     assert torch.bincount(kept.frame, minlength=frames).tolist() == [

@@ -21,7 +21,7 @@ A, B, C = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
 def video(*frames: list[list[float]], saliency: list[list[float]] | None = None) -> VisualTokens:
     """Return the tokens of frames with one row each."""
     features = torch.tensor(frames)[:, None]
-    return VisualTokens.whole(features, None if saliency is None else torch.tensor(saliency)[:, None])
+    return VisualTokens.uncompressed(features, None if saliency is None else torch.tensor(saliency)[:, None])
 
 
 def at(degrees: float, length: float = 1.0) -> list[float]:

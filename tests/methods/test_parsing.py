@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dycoke_cli.config.settings import merged
+from dycoke_cli.config.settings import merge_settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import parsing
 from dycoke_cli.methods.options import _takes, make_method
@@ -67,10 +67,10 @@ def test_a_wrong_method_of_a_file_or_a_variable_is_named_with_it(tmp_path: Path)
     file = tmp_path / "dycoke.yaml"
     file.write_text("method: dycok\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"'dycok' \(from .*dycoke\.yaml\)"):
-        merged({}, file, environment={})
+        merge_settings({}, file, environment={})
     with pytest.raises(UsageError, match=r"no option 'q' \(from DYCOKE_OPTIONS\)"):
-        merged({}, environment={"DYCOKE_OPTIONS": "q=1"}, folder=tmp_path.parent)
-    assert merged({"method": "full"}, file, environment={})[0].method == "full"
+        merge_settings({}, environment={"DYCOKE_OPTIONS": "q=1"}, folder=tmp_path.parent)
+    assert merge_settings({"method": "full"}, file, environment={})[0].method == "full"
 
 
 def test_a_misspelt_method_or_model_is_refused_before_torch(tmp_path: Path) -> None:

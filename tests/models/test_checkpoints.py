@@ -199,7 +199,7 @@ def test_offline_is_respected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE"):
         checkpoints.locate("lmms-lab/no-such-model")
-    assert checkpoints.choose() == "demo"
+    assert checkpoints.choose_auto() == "demo"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ def test_a_part_ends_where_the_next_begins() -> None:
     spans = Timeline()
     for name in ("vision", "vision", "prefill", "", "decode", ""):
         spans.phase(name)
-    vision, prefill, decode = spans.known(0.0, 0.0)
+    vision, prefill, decode = spans.spans(0.0, 0.0)
     assert [span.name for span in (vision, prefill, decode)] == ["vision", "prefill", "decode"]
     assert 0 <= vision.begin_s <= vision.end_s == prefill.begin_s <= prefill.end_s <= decode.begin_s <= decode.end_s
 
@@ -21,9 +21,9 @@ def test_waiting_for_frames_is_not_busy_time() -> None:
     spans = Timeline()
     spans.add("vision", spans.began + 1, spans.began + 4)
     spans.add("decode_video", spans.began, spans.began + 3)
-    decode, vision = spans.known(2.5, 0.0)
+    decode, vision = spans.spans(2.5, 0.0)
     assert (round(decode.busy_s, 6), round(vision.busy_s, 6)) == (3, 0.5)
-    assert spans.known(9.0, 0.0)[1].busy_s == 0
+    assert spans.spans(9.0, 0.0)[1].busy_s == 0
 
 
 def test_the_start_ends_with_the_first_frames() -> None:
@@ -43,5 +43,5 @@ def test_the_start_ends_with_the_first_frames() -> None:
     assert spans.startup is first
     assert forwarded == [1, 0, 4, 8]
     callbacks.phase("")
-    spans.known(0.0, 1.5)
+    spans.spans(0.0, 1.5)
     assert (spans.startup.wall_s, spans.startup.decoder_cpu_s) == (first.wall_s, 1.5)

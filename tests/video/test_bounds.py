@@ -121,7 +121,7 @@ def test_frames_too_large_to_be_true_are_refused_before_they_are_made(side, read
 @pytest.mark.parametrize("what", ["bytearray(6 << 30)", "__import__('numpy').ones(6 << 27)"])
 def test_a_decoder_that_eats_memory_ends_as_an_error(what, monkeypatch):
     """An allocation above the limit of the worker fails there, without effect on this process."""
-    prelude = f"from dycoke_cli.video import pyav_reader\npyav_reader.pictures = lambda *_: {what}\n"
+    prelude = f"from dycoke_cli.video import pyav_reader\npyav_reader.decode_frames = lambda *_: {what}\n"
     monkeypatch.setattr("dycoke_cli.video.worker_process.worker_command", worker_after(prelude))
     with pytest.raises(VideoError, match="too little memory") as caught:
         read_frames(clip("h264_cfr.mp4"), EIGHT, decoder="pyav")

@@ -18,29 +18,29 @@ EIGHT = Sampling(frames=8)
 SLOW = """
 import time
 from dycoke_cli.video import decord_reader
-def slow(*arguments, whole=decord_reader.pictures):
+def slow(*arguments, whole=decord_reader.decode_frames):
     for picture in whole(*arguments):
         yield picture
         time.sleep(0.2)
-decord_reader.pictures = slow
+decord_reader.decode_frames = slow
 """
 REFUTED = """
 from dycoke_cli.video import decord_reader
-def refuted(*arguments, whole=decord_reader.pictures):
+def refuted(*arguments, whole=decord_reader.decode_frames):
     for place, picture in enumerate(whole(*arguments)):
         if place == {0}:
             raise decord_reader.DecordRefutedError("gave nonsense")
         yield 255 - picture
     raise decord_reader.DecordRefutedError("gave nonsense")
-decord_reader.pictures = refuted
+decord_reader.decode_frames = refuted
 """
 CRASH = """
 import os
 from dycoke_cli.video import {0}
-def crash(*arguments, whole={0}.pictures):
+def crash(*arguments, whole={0}.decode_frames):
     yield next(whole(*arguments))
     os.abort()
-{0}.pictures = crash
+{0}.decode_frames = crash
 """
 
 
@@ -140,7 +140,9 @@ def test_seeking_and_reading_on_show_the_same(name):
     random = np.random.default_rng(0)
     for count in (3, 20):
         chosen = np.sort(random.choice(len(index.pts), count, replace=False))
-        ways = [list(pyav_reader.pictures(index, chosen, size, lambda: None, cost)) for cost in (0, 5, 1 << 30, None)]
+        ways = [
+            list(pyav_reader.decode_frames(index, chosen, size, lambda: None, cost)) for cost in (0, 5, 1 << 30, None)
+        ]
         assert all(len(pictures) == count for pictures in ways)
         for pictures in ways[1:]:
             assert all(np.array_equal(one, other) for one, other in zip(ways[0], pictures, strict=True))

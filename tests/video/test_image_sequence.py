@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dycoke_cli.errors import UsageError, VideoError
-from dycoke_cli.video.image_sequence import is_image, list_pictures
+from dycoke_cli.video.image_sequence import is_image, list_images
 from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.made import drawn, psnr, write
@@ -26,7 +26,7 @@ def test_pictures_come_in_natural_order(tmp_path):
     for name in (*wanted, ".9.png", "notes.txt", "film.mp4", "Thumbs.db"):
         (tmp_path / name).touch()
     (tmp_path / "3.png").mkdir()
-    assert list_pictures(str(tmp_path)) == wanted
+    assert list_images(str(tmp_path)) == wanted
 
 
 @pytest.mark.parametrize(("rate", "step_s"), [(None, 1.0), (4.0, 0.25)])

@@ -22,17 +22,17 @@ ROOT = Path(__file__).parent.parent.parent
 EIGHT = Sampling(frames=8)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-HANG = "import time; from dycoke_cli.video import {0}; {0}.pictures = lambda *_: time.sleep(60)\n"
+HANG = "import time; from dycoke_cli.video import {0}; {0}.decode_frames = lambda *_: time.sleep(60)\n"
 CRASH = """
 import os, signal
 from dycoke_cli.video import {0}
-def crash_late(*arguments, whole={0}.pictures):
+def crash_late(*arguments, whole={0}.decode_frames):
     for picture in whole(*arguments):
         yield picture
         os.kill(os.getpid(), signal.{1})
-{0}.pictures = crash_late
+{0}.decode_frames = crash_late
 """
-NO_DOUBT = "from dycoke_cli.video import probe; probe._doubt = lambda *_: None\n"
+NO_DOUBT = "from dycoke_cli.video import probe; probe._decord_risk = lambda *_: None\n"
 
 
 @pytest.fixture
@@ -110,10 +110,10 @@ def test_two_hangs_are_a_timeout(worker):
 def test_slow_progress_is_no_hang_but_ends_at_the_timeout(worker):
     worker(
         "import time; from dycoke_cli.video import decord_reader\n"
-        "def slow(*arguments, whole=decord_reader.pictures):\n"
+        "def slow(*arguments, whole=decord_reader.decode_frames):\n"
         "    for picture in whole(*arguments):\n"
         "        time.sleep(0.3); yield picture\n"
-        "decord_reader.pictures = slow"
+        "decord_reader.decode_frames = slow"
     )
     with VideoReader(stall_s=2, timeout_s=30) as reader:
         frames = reader.submit(clip("h264_cfr.mp4"), EIGHT).result()  # 2.4 s in all
@@ -159,10 +159,10 @@ def test_without_decord_pyav_does_it_alone(worker):
 def test_what_libraries_print_is_no_answer_and_never_shown(worker, capfd):
     worker(
         "import os; from dycoke_cli.video import decord_reader\n"
-        "def loud(*arguments, whole=decord_reader.pictures):\n"
+        "def loud(*arguments, whole=decord_reader.decode_frames):\n"
         "    os.write(1, b'noise from C\\n'); os.write(2, b'more noise\\n'); print('and from Python')\n"
         "    yield from whole(*arguments)\n"
-        "decord_reader.pictures = loud"
+        "decord_reader.decode_frames = loud"
     )
     frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
     assert frames.info.decoder == "decord"

@@ -11,7 +11,7 @@ from dycoke_cli.errors import VideoError
 from dycoke_cli.video import reader
 from dycoke_cli.video.reader import read_frames
 from dycoke_cli.video.sampling import Sampling
-from dycoke_cli.video.source import check_source, pictures_in
+from dycoke_cli.video.source import check_source, images_in
 from tests.video.clips import clip
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
@@ -121,7 +121,7 @@ def test_a_folder_without_permission_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(VideoError, match="may not be read by this user"):
-        pictures_in(str(tmp_path))
+        images_in(str(tmp_path))
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])

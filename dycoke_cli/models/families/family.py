@@ -53,7 +53,7 @@ class Outline(Protocol):
         """Return the vision tower's patches per frame (per patch in time) for `frames` frames of a size."""
         ...
 
-    def tower_numbers(self, patches: int) -> int:
+    def tower_activations(self, patches: int) -> int:
         """Return the peak number of activations in the vision tower and the projector for `patches` patches."""
         ...
 

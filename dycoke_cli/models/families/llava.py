@@ -45,9 +45,9 @@ class Llava(LoadedModel):
         """Return the vision tower's patches per frame, the same for every frame size."""
         return self._side**2
 
-    def tower_numbers(self, patches: int) -> int:
+    def tower_activations(self, patches: int) -> int:
         """Return the peak number of activations in the vision tower or the projector, which precedes pooling here."""
-        return max(super().tower_numbers(patches), patches * 3 * int(self.model.config.text_config.hidden_size))
+        return max(super().tower_activations(patches), patches * 3 * int(self.model.config.text_config.hidden_size))
 
     @property
     def newline(self) -> Tensor:
@@ -86,7 +86,7 @@ class Llava(LoadedModel):
                 features.append(self.features(pixels))
             if on_progress is not None:
                 on_progress(min(start + chunk, len(frames)), len(frames))
-        return VisualTokens.whole(torch.cat(features), torch.cat(received) if saliency else None)
+        return VisualTokens.uncompressed(torch.cat(features), torch.cat(received) if saliency else None)
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:

@@ -66,10 +66,10 @@ class LoadedModel:
         most = CHUNK[device.type]
         if device.type != "cuda":
             return most
-        frame_bytes = self.tower_numbers(patches) * self.language_model.dtype.itemsize
+        frame_bytes = self.tower_activations(patches) * self.language_model.dtype.itemsize
         return max(1, min(most, int(SHARE_OF_FREE * free_bytes(device)) // frame_bytes))
 
-    def tower_numbers(self, patches: int) -> int:
+    def tower_activations(self, patches: int) -> int:
         """Return the peak number of activations in a layer of the vision tower for `patches` patches.
 
         Two of width `intermediate` in the feed-forward network, and six of width `hidden` beside them.

@@ -122,7 +122,7 @@ class PlaceholderModel(LoadedModel):
             deepstack += [] if levels is None else [levels]
             if on_progress is not None:
                 on_progress(min(start + chunk, len(frames)), len(frames))
-        return VisualTokens.whole(torch.cat(features), deepstack=torch.cat(deepstack) if deepstack else None)
+        return VisualTokens.uncompressed(torch.cat(features), deepstack=torch.cat(deepstack) if deepstack else None)
 
     def prompt_ids(self, question: str, seconds: Sequence[float], grid: Grid) -> Tensor:
         """Tokenize the uncompressed prompt, the placeholder repeated for each visual token: (length,) int64 on the CPU.

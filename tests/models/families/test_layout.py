@@ -12,7 +12,7 @@ NEWLINE = torch.tensor([-1.0])
 def video(frames: int = 2, rows: int = 2, cols: int = 2) -> VisualTokens:
     """Return tokens whose only feature is their index."""
     count = frames * rows * cols
-    return VisualTokens.whole(torch.arange(float(count)).reshape(frames, rows, cols, 1))
+    return VisualTokens.uncompressed(torch.arange(float(count)).reshape(frames, rows, cols, 1))
 
 
 def arranged(layout: VideoLayout, tokens: VisualTokens) -> list[int]:

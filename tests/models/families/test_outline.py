@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from dycoke_cli.capacity.fit import TEXT, plan
-from dycoke_cli.capacity.footprint import Footprint, visual_numbers
+from dycoke_cli.capacity.fit import TEXT, run_sizes
+from dycoke_cli.capacity.footprint import Footprint, visual_values
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop
@@ -41,7 +41,7 @@ def test_tokens_are_those_of_the_vision_tower(family: Family, outline: Outline, 
     assert outline.grid(count, frames.shape[1:3]) == tokens.grid
     assert outline.video_length(tokens.grid) == family.video_length(tokens.grid)
     made = tokens.features.numel() + (0 if tokens.deepstack is None else tokens.deepstack.numel())
-    assert visual_numbers(family.language_model.shape, outline.levels, tokens.grid.total) == made
+    assert visual_values(family.language_model.shape, outline.levels, tokens.grid.total) == made
     assert outline.levels == (2 if family.family == "qwen3_vl" else 0)
 
 
@@ -86,12 +86,12 @@ def test_a_footprint_is_what_a_row_takes(family: Family, name: str, monkeypatch:
 def test_a_need_has_the_bytes_of_the_buffer(family: Family, outline: Outline, folders: dict[str, str]) -> None:
     """Counted weights, keys and values equal the allocated bytes; the work memory covers at least the tokens."""
     sizes, model = stored_sizes(checkpoints.locate(folders[family.family]).folder), family.language_model
-    wanted = plan("tiny", outline, sizes, [Full()], 12, (90, 120), SETTINGS, CPU, 4)
+    wanted = run_sizes("tiny", outline, sizes, [Full()], 12, (90, 120), SETTINGS, CPU, 4)
     need, tokens = wanted.need(), family.encode(clip_frames()[:12].numpy())
     slots = family.video_length(tokens.grid) + TEXT + 5
     assert need.kv == KVBuffer.empty(model, 1, slots).nbytes
     assert need.weights == family.weight_bytes
-    assert need.work > 4 * visual_numbers(model.shape, outline.levels, len(tokens))
+    assert need.work > 4 * visual_values(model.shape, outline.levels, len(tokens))
     fewer = wanted.need(frames=4).total
     assert fewer < need.total or family.family == "qwen3_vl"  # the budget of its pixels is one for all frames
 
@@ -124,7 +124,9 @@ def test_small_frames_need_less_where_their_size_matters(folders: dict[str, str]
     """The need depends on the frame size for Qwen-VL, and is larger for HD than for small frames."""
     checkpoint = checkpoints.locate(folders[name])
     outline, sizes = checkpoints.outline(checkpoint), stored_sizes(checkpoint.folder)
-    small, large = (plan(name, outline, sizes, (), 8, size, SETTINGS, CPU, 4).need().total for size in ((16, 16), HD))
+    small, large = (
+        run_sizes(name, outline, sizes, (), 8, size, SETTINGS, CPU, 4).need().total for size in ((16, 16), HD)
+    )
     assert small < large
 
 
