@@ -27,7 +27,7 @@ from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.session.encode import encode_compressed
+from dycoke_cli.session.video import encode_compressed
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.system.measure import PeakMemory
 

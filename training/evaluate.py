@@ -23,7 +23,7 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.session.encode import encode_compressed
+from dycoke_cli.session.video import encode_compressed
 from dycoke_cli.tokens import VisualTokens
 from training.facts import score_description
 from training.question import Question

@@ -22,7 +22,7 @@ from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.session.encode import encode_compressed
+from dycoke_cli.session.video import encode_compressed
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
 from dycoke_cli.tokens import VisualTokens
 

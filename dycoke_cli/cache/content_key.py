@@ -1,4 +1,4 @@
-"""Which video a path holds, by its content."""
+"""Content hashes of videos, remembered by file fingerprint so that each file is read once."""
 
 import hashlib
 import os
@@ -7,22 +7,22 @@ from pathlib import Path
 from dycoke_cli.cache.fingerprint import file_fingerprint
 from dycoke_cli.video.image_sequence import list_images
 
-AT_ONCE = 256 * 2**20  # bytes that are read through before a run begins; a larger file's are afterwards
+HASHED_BEFORE = 256 * 2**20  # bytes; larger files are hashed after the run, not before it
 
 
 class ContentIndex:
-    """Remembers which content a file has, so that it is read through once and not every time.
+    """Content hashes by file fingerprint, stored in the cache folder.
 
-    A file counts as unchanged while its size, date of change and both ends are the same; of a small one, every byte.
+    A file counts as unchanged while its fingerprint is the same; see `file_fingerprint`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def of(self, video: str, whole: bool = False) -> str | None:
-        """Give a hash over all bytes of a file, or of all pictures of a folder and their names.
+        """Return the SHA-256 of a file, or of the names and contents of a folder's images.
 
-        None for a large file that is not known yet, unless `whole` asks to read it. Raises OSError.
+        None for a large file whose hash is not stored, unless `whole` is set. Raises OSError.
         """
         path = Path(video)
         if path.is_dir():
@@ -30,10 +30,10 @@ class ContentIndex:
             for name in list_images(video):
                 digest.update(f"{name!r} {self._of_file(path / name, True)}\n".encode())
             return digest.hexdigest()
-        return self._of_file(path, whole or path.stat().st_size <= AT_ONCE)
+        return self._of_file(path, whole or path.stat().st_size <= HASHED_BEFORE)
 
     def state(self, video: str) -> str:
-        """Give what is another once somebody has written to a file, or to one of a folder. Raises OSError."""
+        """Return a text that changes when a file, or one in a folder, is written to. Raises OSError."""
         pictures = self.of(video) if Path(video).is_dir() else None
         return pictures or file_fingerprint(Path(video))
 
@@ -49,16 +49,16 @@ class ContentIndex:
             return None
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        if self.folder / f"{file_fingerprint(path)}.content" == note:  # nobody wrote to it meanwhile
+        if self.folder / f"{file_fingerprint(path)}.content" == note:  # the file was not written to meanwhile
             _note(note, found)
         return found
 
 
 def _note(path: Path, text: str) -> None:
-    """Write a small file whole; one that cannot be written costs time later and nothing else."""
-    half = path.with_name(f".{os.getpid()}.{path.name}")
+    """Write a small file atomically; a failure only costs time later, and is ignored."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        half.write_text(text, encoding="ascii")
-        os.replace(half, path)
+        temporary.write_text(text, encoding="ascii")
+        os.replace(temporary, path)
     except OSError:
-        half.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

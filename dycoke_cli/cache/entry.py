@@ -1,4 +1,4 @@
-"""One encoded video as a safetensors file: visual tokens, small pictures of the frames, what is known about them."""
+"""An encoded video as a safetensors file: visual tokens, thumbnails of the frames, and facts about both."""
 
 import json
 import os
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 FORMAT = 1
 SUFFIX = ".safetensors"
 LONGEST_HEADER = 32 * 2**20  # bytes
-PLACES = ("index", "survivor", "grid")  # of a whole video these follow from its shape
+DERIVED = ("index", "survivor", "grid")  # fields that follow from the shape of an uncompressed video
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the cache, and the head of it."""
+    """A file of the cache with its header."""
 
     path: Path
     bytes: int
-    used_s: float  # when it was last used, as time.time
+    used_s: float  # when it was last used, in seconds since the epoch
     head: dict[str, Any]
 
     @classmethod
     def at(cls, path: Path) -> "Entry | None":
-        """Read the head of a file; None where it is missing, torn or none of ours."""
+        """Read the header of a file; None if it is missing, incomplete or not an entry."""
         try:
             facts = path.stat()
             if not stat.S_ISREG(facts.st_mode):
@@ -56,13 +56,13 @@ class Entry:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the frames, as they were decoded."""
+        """Height and width of the decoded frames."""
         _, height, width, _ = self.head["video"]["shape"]
         return height, width
 
     @property
     def frames(self) -> int:
-        """How many frames the video was sampled at."""
+        """Number of sampled frames."""
         return len(self.head["video"]["indices"])
 
     def load(self, path: str, decode: Callable[[], npt.NDArray[np.uint8]]) -> "tuple[VisualTokens, Frames] | None":
@@ -96,15 +96,15 @@ class Entry:
 
 
 def kept_tensors(tokens: "VisualTokens") -> "dict[str, Tensor]":
-    """Give what a file holds of the tokens of a whole video: features, and saliency and DeepStack features if any."""
-    values = {field.name: getattr(tokens, field.name) for field in fields(tokens) if field.name not in PLACES}
+    """Return the tensors that an entry stores: features, and saliency and DeepStack features if there are any."""
+    values = {field.name: getattr(tokens, field.name) for field in fields(tokens) if field.name not in DERIVED}
     return {name: value.contiguous() for name, value in values.items() if value is not None}
 
 
 def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[str, Any]) -> None:
-    """Write an entry completely or not at all.
+    """Write an entry atomically.
 
-    tokens: of the whole video, on the host; facts: what else the head shall hold. Raises OSError.
+    tokens: of the whole video, on the host; facts: further fields of the header. Raises OSError.
     """
     import torch
     from safetensors.torch import save_file
@@ -112,7 +112,9 @@ def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[
     tensors = kept_tensors(tokens)
     tensors["pictures"] = torch.from_numpy(np.stack([frames.thumbnail(place) for place in range(len(frames))]))
     video = {
-        "info": {key: value for key, value in asdict(frames.info).items() if key != "path"},  # what is of the content
+        "info": {
+            key: value for key, value in asdict(frames.info).items() if key != "path"
+        },  # other files may have the same content
         "indices": list(frames.indices),
         "seconds": list(frames.seconds),
         "shape": list(frames.pixels.shape),
@@ -125,6 +127,6 @@ def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[
         os.replace(name, path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
-        if type(error).__name__ == "SafetensorError":  # how it reports a full disk
+        if type(error).__name__ == "SafetensorError":  # raised for a full disk
             raise OSError(str(error)) from error
         raise

@@ -1,4 +1,4 @@
-"""What a file or a model's folder is, told apart from others without reading all of it."""
+"""Fingerprints that distinguish files and model folders without reading them whole."""
 
 import errno
 import hashlib
@@ -7,12 +7,12 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-SMALL = 4 * 2**20  # bytes that are read whole
-END = 64 * 2**10  # bytes read from either end of a larger file
+SMALL = 4 * 2**20  # bytes; smaller files are read whole
+END = 64 * 2**10  # bytes read from each end of larger files
 
 
 def file_fingerprint(path: Path) -> str:
-    """Identify a file: all of a small one; size, date of change and both ends of a large one.
+    """Return the fingerprint of a file: its content if small, else size, modification time and both ends.
 
     Raises OSError, also for a pipe or a device: to open one may wait for ever.
     """
@@ -24,7 +24,7 @@ def file_fingerprint(path: Path) -> str:
         if facts.st_size <= SMALL:
             digest.update(file.read())
         else:
-            # The date as well: weights may differ in the middle alone.
+            # The modification time too: weights may differ only in the middle.
             digest.update(f" {facts.st_mtime_ns} ".encode())
             digest.update(file.read(END))
             file.seek(-END, 2)
@@ -33,14 +33,14 @@ def file_fingerprint(path: Path) -> str:
 
 
 def folder_fingerprint(folder: Path, patterns: Sequence[str]) -> str:
-    """Identify a model: by the hub's revision where that is where it lies, else by its files that fit `patterns`."""
+    """Return the fingerprint of a model: the hub's revision in its cache, else of the files that match `patterns`."""
     if folder.parent.name == "snapshots":
         return folder.name
     return files_fingerprint(sorted({path for pattern in patterns for path in folder.glob(pattern)}))
 
 
 def files_fingerprint(paths: Iterable[Path]) -> str:
-    """Identify several files by their names and contents, in their order. Raises OSError."""
+    """Return the fingerprint of several files, by names and contents, in their order. Raises OSError."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.name!r} {file_fingerprint(path)}\n".encode())

@@ -1,4 +1,4 @@
-"""The folder of encoded videos: what is looked up, what is kept, and what has to go."""
+"""The cache folder of encoded videos, limited in size: the entries used least recently are removed."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from dycoke_cli.config.settings import Settings
 
 GB = 10**9
-ABANDONED_S = 3600.0  # a half-written file that nobody has touched for so long belongs to a process that is gone
+ABANDONED_S = 3600.0  # a temporary file unchanged for so long belongs to a process that has ended
 
 
 def cache_folder() -> Path:
-    """Say where encoded videos lie: below the assets folder of the hub client. Raises OSError."""
+    """Return the folder of encoded videos, below the assets folder of the hub client. Raises OSError."""
     from huggingface_hub import cached_assets_path, constants
 
     try:
@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 
 
 def open_cache(settings: "Settings") -> "Cache | None":
-    """Open the cache that the settings ask for; None where they want none, or its folder cannot be made."""
+    """Open the cache; None if the settings disable it, or its folder cannot be created."""
     if not settings.cache:
         return None
     try:
@@ -39,28 +39,28 @@ def open_cache(settings: "Settings") -> "Cache | None":
 
 
 class Cache:
-    """Encoded videos below one folder, those used last, up to `limit` bytes.
+    """Encoded videos in one folder, up to `limit` bytes.
 
-    Several processes may use it at once: files appear whole and are never changed.
+    Several processes may use it at once: files are written atomically and never changed.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
         self.contents = ContentIndex(folder)
 
-    def path(self, wanted: dict[str, Any], content: str, saliency: bool) -> Path:
-        """Say where a look at some content belongs."""
-        text = json.dumps({**wanted, "content": content}, sort_keys=True)
+    def path(self, key: dict[str, Any], content: str, saliency: bool) -> Path:
+        """Return the path of the entry for a video's content and a key."""
+        text = json.dumps({**key, "content": content}, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}{'.saliency' if saliency else ''}{SUFFIX}"
 
     def entries(self) -> Iterator[Entry]:
-        """Give all that is there, in no order; what is torn or foreign is left out."""
+        """Yield all valid entries, in no order."""
         for path in self.folder.glob(f"*{SUFFIX}"):
             if not path.name.startswith(".") and (entry := Entry.at(path)) is not None:
                 yield entry
 
     def make_room(self, for_bytes: int = 0) -> int:
-        """Remove what was not used for longest until the rest and `for_bytes` more fit; gives how many had to go."""
+        """Remove entries, the least recently used first, until `for_bytes` more fit; return how many were removed."""
         removed = 0
         entries = sorted(self.entries(), key=lambda entry: entry.used_s)
         total = sum(entry.bytes for entry in entries) + for_bytes
@@ -69,14 +69,14 @@ class Cache:
                 break
             entry.path.unlink(missing_ok=True)
             total, removed = total - entry.bytes, removed + 1
-        for half in self.folder.glob(".*"):
+        for temporary in self.folder.glob(".*"):
             with suppress(OSError):
-                if time.time() - half.stat().st_mtime > ABANDONED_S:
-                    half.unlink()
+                if time.time() - temporary.stat().st_mtime > ABANDONED_S:
+                    temporary.unlink()
         return removed
 
     def clear(self) -> tuple[int, int]:
-        """Remove everything; gives how many encoded videos there were, and their bytes. Raises OSError."""
+        """Remove everything; return the number of entries and their bytes. Raises OSError."""
         entries = list(self.entries())
         for path in self.folder.iterdir():
             if path.is_file():

@@ -12,10 +12,9 @@ from dycoke_cli.engine.prefill import TOGETHER
 from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method, ModelFacts
-from dycoke_cli.models.families.family import Outline, Size
+from dycoke_cli.models.families.family import CHUNK, Outline, Size
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava
-from dycoke_cli.models.families.loaded_model import CHUNK
 from dycoke_cli.models.families.original_llava import SIGLIP_SO400M
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.models.sizes import KNOWN, QUANTIZED, SHAPES, Sizes

@@ -1,4 +1,4 @@
-"""A chat about one video: the model stays, the method and the look at the video may change on the way."""
+"""A chat about one video, in which method and frames may change while model and conversation stay."""
 
 import os
 from dataclasses import dataclass, replace
@@ -39,8 +39,8 @@ class ChatTurn:
 class Chat:
     """Decodes, encodes and prefills a video, and answers one question after the other about it.
 
-    Changing the method goes on from the encoded video, changing the frames decodes and encodes anew; both keep the
-    conversation. What fails or is interrupted changes nothing. Raises a DyCokeError for whatever a user can act on.
+    Another method reuses the encoded video, other frames are decoded and encoded; both keep the conversation. A failed
+    or interrupted change has no effect. Raises a DyCokeError for errors that a user can correct.
     """
 
     conversation: "Conversation"
@@ -54,11 +54,11 @@ class Chat:
 
     @property
     def frames(self) -> int:
-        """How many frames the model looks at."""
+        """Number of frames in use."""
         return len(self.opened.clip.frames)
 
     def ask(self, question: str, callbacks: Callbacks, stopped: "Callable[[], bool]" = lambda: False) -> "Turn":
-        """Answer a question, telling `callbacks`; see `Conversation.ask`."""
+        """Answer a question, reporting to `callbacks`; see `Conversation.ask`."""
         check_question(question)
         turn = self.conversation.ask(question, callbacks, stopped)
         answer = turn.answer
@@ -66,18 +66,18 @@ class Chat:
         return turn
 
     def clear(self) -> None:
-        """Forget the conversation; the video stays."""
+        """Remove all turns; the video stays."""
         self.conversation.clear()
         self.since = 0
 
     @property
     def method_text(self) -> str:
-        """The method as `/method` takes it."""
+        """The method and its options as written for `/method`."""
         options = ",".join(f"{key}={value}" for key, value in self.settings.options.items())
         return f"{self.settings.method}:{options}" if options else self.settings.method
 
     def use_method(self, text: str) -> None:
-        """Go on with another method, `NAME` or `NAME:key=value,...`."""
+        """Continue with another method, `NAME` or `NAME:key=value,...`."""
         from dycoke_cli.methods.parsing import split_arm
 
         name, options = split_arm(text)
@@ -91,14 +91,14 @@ class Chat:
         self._converse(opened, _session(opened, settings), self.encoded)
 
     def use_frames(self, text: str) -> None:
-        """Look at so many frames, spread evenly."""
+        """Continue with another number of frames, spread evenly."""
         if not text.isdecimal() or int(text) < 1:
             raise UsageError(f"{text!r} is no number of frames", "Write it like /frames 32")
         settings = self.settings.model_copy(update={"frames": int(text), "fps": None})
         self._reopen(settings, _method(settings))
 
     def outcome(self) -> Outcome:
-        """Give the turns since method or frames last changed, with which tokens their steps read."""
+        """Return the turns since method or frames last changed, with traces."""
         method = self.conversation.session.method
         return Outcome(
             frames=self.opened.clip.frames,
@@ -121,7 +121,7 @@ class Chat:
             if resampled:
                 report_frames(video, settings, checkpoint, os.path.isdir(self.video), self.callbacks)
             else:
-                video.warn(lambda warning: None)  # known from the first time
+                video.warn(lambda warning: None)  # they were reported when the chat began
             self._begin(replace(self.opened, methods=[method], video=video), settings)
 
     def _begin(self, opened: Opened, settings: Settings) -> None:
@@ -158,7 +158,7 @@ class Chat:
         if len(opened.clip.frames) < FEW_FRAMES and name != "full":
             self.callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little of it")
         self.opened, self.settings, self.conversation = opened, session.settings, conversation
-        self.encoded = encoded.to("cpu")  # for another method; the device is for the one that runs
+        self.encoded = encoded.to("cpu")  # for another method; on the device it would take memory from this one
         self.since = len(earlier)
 
 

@@ -1,10 +1,10 @@
-"""What a user asks: text that a model can be given."""
+"""Check a question before it reaches a tokenizer."""
 
 from dycoke_cli.errors import UsageError
 
 
 def check_question(text: str) -> None:
-    """Raise UsageError for a question of bytes that are no UTF-8: no tokenizer takes it."""
+    """Raise UsageError for a question that is not valid UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

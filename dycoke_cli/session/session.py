@@ -1,47 +1,36 @@
-"""One video before one model: questions in, measured answers out."""
+"""Answer questions about one video with one method, and measure each answer."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 
-from dycoke_cli.capacity.context import FEWER, answer_budget, check_context
+from dycoke_cli.capacity.context import check_context
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Stop, generate, share
-from dycoke_cli.engine.graph_store import GraphStore
-from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.budget import with_retain
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session.answer import Answer
+from dycoke_cli.session.base_session import BaseSession
 from dycoke_cli.session.trace import Recorder
 from dycoke_cli.session.video import WARM_UP_FRAMES, Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
-from dycoke_cli.system.measure import PeakMemory, Stopwatch, timed
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 
 ENCODING = "Encoding the frames"
 
 
-class Session:
+class Session(BaseSession):
     """Runs a method over one video: encodes and prefills it once, then answers each question from there.
 
-    Times and peaks are measured for every question; shared work is counted in the first one's.
+    Times and memory peaks are measured for every question; those of the first include the shared work.
     """
 
     def __init__(self, model: Family, video: Video, method: Method, settings: Settings) -> None:
-        method.check(model.facts)
-        self.model, self.video, self.settings = model, video, settings
-        self._asked = method
+        super().__init__(model, method, settings)
+        self.video, self._asked = video, method
         self._budgeted = self._with_budget()
         self._fitting: set[str] = set()  # questions that are known to fit the model's context
-        self.stop = Stop(model.stop_ids, settings.max_new_tokens)
-        self.sampling = Sampling(settings.temperature, settings.top_p, settings.seed, settings.repetition_penalty)
-        device = model.language_model.device
-        self.graphs = GraphStore.of(model.language_model, settings.compile)
-        self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
     @property
     def method(self) -> Method:
@@ -66,8 +55,8 @@ class Session:
             self._fitting.update(unchecked)
 
     def warm_up(self) -> None:
-        """Run a few frames and two tokens, so that no arm of a comparison pays for what happens only once."""
-        with out_of_memory_explained(), self._threads():
+        """Run a few frames and two tokens, so that one-time costs are not part of measured times."""
+        with self.running():
             few = self.video.compress_few(self.model, self.method)
             prompt, stop = self._prompt(few, "", WARM_UP_FRAMES), Stop(frozenset(), 2)
             for _ in generate(
@@ -80,20 +69,19 @@ class Session:
 
         saliency: compute it even if this session's method needs none.
         """
-        with out_of_memory_explained(), self._threads():
+        with self.running():
             progress = partial(callbacks.progress, ENCODING)
             return self.video.encode(self.model, progress, saliency or self.method.needs_saliency, callbacks.notice)
 
     def answers(
         self, questions: Sequence[str], callbacks: Callbacks, trace: bool = False, encoded: VisualTokens | None = None
     ) -> Iterator[Answer]:
-        """Answer one question after the other, telling `callbacks`; `trace` records which tokens.
+        """Answer one question after the other, reporting to `callbacks`; trace: record which tokens each step reads.
 
-        `encoded` is what `encode` gave: decoding and encoding are then shared work that was done before, and neither
-        their time nor their memory is in these answers' figures. Raises ContextError, before anything runs, if a
-        question does not fit the model's context; an answer ends early at the end of the context.
+        encoded: the result of `encode`; times and peaks then exclude decoding and encoding. Raises ContextError, before
+        anything runs, if a question does not fit the model's context; an answer ends early at the end of the context.
         """
-        with out_of_memory_explained(), self._threads():
+        with self.running():
             self.check_context(questions)
             self.peak.restart(self.graphs.kept_bytes)
             self.watch.restart()
@@ -110,54 +98,29 @@ class Session:
             callbacks.progress("Reading the video", 0, 0)
             callbacks.phase("prefill")
             prompts = [self._prompt(tokens, question) for question in questions]
-            stops = [self._stop(prompt, callbacks) for prompt in prompts]
+            subject = f"method {self.method.name}"
+            stops = [self.stop_for(prompt, callbacks, subject) for prompt in prompts]
             buffer, prompts, shared = self._share(prompts)
             prefill_s = self.watch.lap()
             for question, prompt, stop in zip(questions, prompts, stops, strict=True):
                 callbacks.question(question)
                 callbacks.phase("prefill")
                 recorder = Recorder(self.model, stop, tokens, prompt, shared)
-                self._run(prompt, buffer, shared, recorder, callbacks)
+                if buffer is not None:
+                    buffer.rewind([shared])
+                self.follow(prompt, self.method, buffer, recorder, callbacks)
                 yield recorder.answer(question, recorder.times(decode_s, vision_s, prefill_s), self.peak, trace)
                 self.peak.restart()
                 decode_s = vision_s = prefill_s = 0.0
-
-    def _run(
-        self, prompt: Prompt, buffer: KVBuffer | None, shared: int, recorder: Recorder, callbacks: Callbacks
-    ) -> None:
-        """Answer one question from where the shared prefill ended."""
-        if buffer is not None:
-            buffer.rewind([shared])
-        model = self.model.language_model
-        steps = generate(model, [prompt], self.method, recorder.stop, self.sampling, buffer, self.graphs)
-        for step, seconds in timed(steps, self.watch):
-            callbacks.phase("decode")
-            if piece := recorder.take(step.row(0), seconds):
-                callbacks.text(piece)
-        callbacks.phase("")
-        if rest := recorder.finish():
-            callbacks.text(rest)
-        callbacks.answered(recorder.stream.text.strip())
-
-    def _stop(self, prompt: Prompt, callbacks: Callbacks) -> Stop:
-        """Say when the answer to a prompt ends: at the end of the model's context at the latest."""
-        room = answer_budget(
-            self.model.language_model.context, prompt.next_position, self.stop.max_new_tokens, callbacks,
-            f"method {self.method.name}", FEWER,
-        )  # fmt: skip
-        return replace(self.stop, max_new_tokens=room)
-
-    def _threads(self) -> AbstractContextManager[None]:
-        return suitable_threads(self.model.language_model.device, self.model.weight_bytes)
 
     def _prompt(self, tokens: VisualTokens, question: str, frames: int | None = None) -> Prompt:
         clip = self.video.clip
         return self.model.prompt_for(tokens, question, clip.seconds[:frames], clip.duration_s, self.method.positions)
 
     def _share(self, prompts: list[Prompt]) -> tuple[KVBuffer | None, list[Prompt], int]:
-        """Prefill what all questions have in common; a single question is prefilled in one piece."""
+        """Prefill what all prompts begin with; return the buffer, the rest of each prompt, and the shared length."""
         if self.method.prefill_pruner() is not None:
-            return None, prompts, 0  # what it drops depends on the question
+            return None, prompts, 0  # which tokens it drops depends on the question
         slots = max(map(len, prompts)) + self.stop.max_new_tokens
         buffer = self.graphs.empty_buffer(self.model.language_model, 1, slots)
         if len(prompts) == 1:
@@ -168,7 +131,7 @@ class Session:
 
 
 def _common(prompts: list[Prompt]) -> int:
-    """Count the positions at the start that all prompts share."""
+    """Count the positions at the start that are equal in all prompts."""
     first, length = prompts[0], min(map(len, prompts))
     for prompt in prompts[1:]:
         same = (prompt.embeds[:length] == first.embeds[:length]).all(dim=1).tolist()

@@ -1,4 +1,4 @@
-"""What the steps of one answer show, gathered into a record."""
+"""Record the steps of one answer: text, token counts, times, memory, and which tokens each step read."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,10 +19,10 @@ from dycoke_cli.tokens import Prompt, VisualTokens
 
 
 class Recorder:
-    """Follows one answer step by step; tensors stay on their device until the answer is complete.
+    """Records one answer step by step; tensors stay on their device until the answer is complete.
 
-    tokens: the visual tokens that entered; prompt: what was prefilled for this answer, after `shared` positions that
-    other answers had prefilled.
+    tokens: the visual tokens in the prompt. prompt: what is prefilled for this answer alone, after `shared` positions
+    that are in the buffer.
     """
 
     def __init__(self, model: Family, stop: Stop, tokens: VisualTokens, prompt: Prompt, shared: int) -> None:
@@ -36,9 +36,9 @@ class Recorder:
         self.pruned: PrunedPrefill | None = None
 
     def take(self, step: Step, seconds: float) -> str:
-        """Note one step and what it took; gives the text that it adds."""
+        """Record one step and its time in seconds; return the text that it adds."""
         token = step.tokens[0]
-        assert token is not None  # a single row runs until it ends
+        assert token is not None  # a batch of one row ends with that row
         if step.number == 0:
             refuse_nonfinite(step.logits, self.model.model, self.model.language_model.dtype)
         self.seconds.append(seconds)
@@ -50,20 +50,20 @@ class Recorder:
         return self.pieces[-1]
 
     def finish(self) -> str:
-        """Give the text that was held back; it belongs to the last step."""
+        """Return the text that the text stream still held back; it belongs to the last step."""
         rest = self.stream.finish()
         self.pieces[-1] += rest
         return rest
 
     def times(self, decode_video_s: float, vision_s: float, shared_prefill_s: float) -> Times:
-        """Put the clock readings together with those of the work that was shared."""
+        """Return the times of the answer, given those of shared work, in seconds."""
         prefill, later = shared_prefill_s + self.seconds[0], self.seconds[1:]
         first_token, decode = decode_video_s + vision_s + prefill, sum(later)
         per_token = median(later) if later else None
         return Times(decode_video_s, vision_s, prefill, first_token, decode, per_token, first_token + decode)
 
     def answer(self, question: str, times: Times, peak: PeakMemory, trace: bool) -> Answer:
-        """Make the record."""
+        """Return the complete answer."""
         read = [self._read(selection) for selection in self.selections]
         return Answer(
             question=question,
@@ -77,11 +77,11 @@ class Recorder:
         )
 
     def trace(self) -> Trace:
-        """Say which tokens each step read."""
+        """Return which tokens each step read."""
         return self._trace([self._read(selection) for selection in self.selections])
 
     def settle(self) -> None:
-        """Keep what a later `trace` needs, on the host, and nothing else."""
+        """Move what `trace` needs to the host and release the rest."""
         self.selections = [selection and _on_host(selection) for selection in self.selections]
         self.scores = [None if row is None else row.cpu() for row in self.scores]
         tokens = self.tokens
@@ -116,17 +116,17 @@ class Recorder:
         cut = self.pruned.layer
         return entered * cut + len(self.pruned.kept[0]) * (self._layers - cut)
 
-    def _left(self) -> Tensor:
-        """Give what the prefill did not drop on the way, as positions among its visual tokens."""
+    def _kept(self) -> Tensor:
+        """Return the visual tokens that the prefill kept in all layers, as indices into `tokens`."""
         return torch.arange(len(self.tokens)) if self.pruned is None else self.pruned.kept[0].cpu()
 
     def _read(self, selection: Selection | None) -> Tensor:
-        """Give what one step read, as positions among the prefill's visual tokens."""
-        left = self._left()
+        """Return the visual tokens that one step read, as indices into `tokens`."""
+        kept = self._kept()
         if selection is None:
-            return left
+            return kept
         index = selection.index[0]
-        return left[(index if selection.valid is None else index[selection.valid[0]]).cpu()]
+        return kept[(index if selection.valid is None else index[selection.valid[0]]).cpu()]
 
     def _records(self, read: list[Tensor]) -> Iterator[StepRecord]:
         total = self.tokens.grid.total
@@ -136,13 +136,13 @@ class Recorder:
             yield StepRecord(number, len(now), round(len(now) / total, 6), recalled, changed)
 
     def _scores(self, row: Tensor) -> list[float]:
-        """Give scores of what is left as scores of all that entered; what was dropped has 0."""
-        values: list[float] = torch.zeros(len(self.tokens)).index_copy_(0, self._left(), row.cpu()).tolist()
+        """Return the scores of a step for all of `tokens`; those that the prefill dropped have 0."""
+        values: list[float] = torch.zeros(len(self.tokens)).index_copy_(0, self._kept(), row.cpu()).tolist()
         return values
 
     def _memory(self, peak: PeakMemory) -> Memory:
         counts, per_token = self._counts(), self.model.language_model.kv_bytes_per_token
-        # The last token is never run, so it takes no slot.
+        # The last token is not run through the model, so it takes no slot.
         others = self.shared + len(self.prompt) - len(self.tokens) + counts.generated - 1
         used = (others * self._layers + self._visual_cells()) * (per_token // self._layers)
         uncompressed = (counts.prompt_uncompressed + counts.generated - 1) * per_token

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli.cache.lookup import Lookup
 from dycoke_cli.video.clip import Clip
-from dycoke_cli.video.frame_buffer import Pixels
+from dycoke_cli.video.frame_buffer import Pixels, part
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.pending_frames import PendingFrames, Progress
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dycoke_cli.tokens import VisualTokens
 
 WARM_UP_FRAMES = 4
+TOGETHER = 16  # frames whose uncompressed tokens are in memory at once, rounded up to whole windows of a method
 
 Notice = Callable[[str], None]
 
@@ -121,14 +122,10 @@ class Video:
         """
         if self._lookup is not None:
             return method().compress(self.encode(model, on_progress, method().needs_saliency, notice))
-        from dycoke_cli.session.encode import encode_compressed  # imports torch
-
         return self._encode(lambda pixels: encode_compressed(model, pixels, method(), on_progress), notice)
 
     def compress_few(self, model: "Family", method: "Method") -> "VisualTokens":
         """Return what a method leaves of the first WARM_UP_FRAMES frames."""
-        from dycoke_cli.session.encode import encode_compressed
-
         if self._cached is None:
             return encode_compressed(model, self.clip.frames.pixels[:WARM_UP_FRAMES], method)
         few = self._cached.first(-(-WARM_UP_FRAMES // model.frames_per_patch))
@@ -157,3 +154,29 @@ class Video:
             return
         if (failure := self._lookup.save(*unsaved, self.pending.result())) is not None:
             notice(failure)
+
+
+def encode_compressed(
+    model: "Family", frames: Pixels, method: "Method", on_progress: Progress | None = None
+) -> "VisualTokens":
+    """Encode frames and compress their tokens, a few windows of the method at a time if it works in windows.
+
+    Equal to compressing the whole video at once. Frames that are not decoded yet are waited for when the vision tower
+    needs them.
+    """
+    from dycoke_cli.tokens import VisualTokens  # imports torch
+
+    total, window = len(frames), method.window
+    if window is None:
+        return method.compress(model.encode(frames, on_progress, method.needs_saliency))
+    window *= model.frames_per_patch
+    together, parts = -(-TOGETHER // window) * window, []
+    for start in range(0, total, together):
+
+        def report(done: int, of: int, start: int = start) -> None:
+            if on_progress is not None:
+                on_progress(start + done, total)
+
+        tokens = model.encode(part(frames, start, start + together), report, method.needs_saliency, of=total)
+        parts.append(method.compress(tokens))
+    return parts[0] if len(parts) == 1 else VisualTokens.concatenate(parts)

@@ -167,7 +167,7 @@ def test_a_large_file_is_read_through_once(
     folder: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not before the answer, and never again while size, date and ends are the same."""
-    monkeypatch.setattr(content_key, "AT_ONCE", 10)
+    monkeypatch.setattr(content_key, "HASHED_BEFORE", 10)
     run(video)
     index = content_key.ContentIndex(folder)
     known = index.of(str(video))
@@ -210,7 +210,7 @@ def test_a_video_that_was_replaced_meanwhile_is_not_kept(
 ) -> None:
     """What was looked at is no longer there: under the name of what is there now it would be wrong for ever."""
     if large:
-        monkeypatch.setattr(content_key, "AT_ONCE", 10)
+        monkeypatch.setattr(content_key, "HASHED_BEFORE", 10)
     replaced = Callbacks(answered=lambda text: shutil.copy(clip("two_frames.mp4"), video))
     assert run(video, callbacks=replaced).answers
     assert files(folder) == []

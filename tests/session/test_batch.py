@@ -12,7 +12,7 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.session.batch import BatchSession, Row
-from dycoke_cli.session.encode import encode_compressed
+from dycoke_cli.session.video import encode_compressed
 from dycoke_cli.session.session import Session
 from dycoke_cli.system.callbacks import Callbacks
 from tests.engine.test_every_method import EVERY
@@ -104,7 +104,7 @@ def test_windows_are_compressed_as_they_come(
     tiny: Llava, name: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tokens, places, survivors and features are those of compressing the whole video; only windows are ever held."""
-    monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", 8)
+    monkeypatch.setattr("dycoke_cli.session.video.TOGETHER", 8)
     method, frames, seen = make_method(name, {}), clip(count).clip.frames.pixels, list[tuple[int, int]]()
     ours = encode_compressed(tiny, frames, method, lambda done, total: seen.append((done, total)))
     wanted = method.compress(tiny.encode(frames))

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from dycoke_cli.methods.options import make_method
-from dycoke_cli.models.families.family import Family
-from dycoke_cli.models.families.loaded_model import CHUNK
-from dycoke_cli.session.encode import encode_compressed
+from dycoke_cli.models.families.family import CHUNK, Family
+from dycoke_cli.session.video import encode_compressed
 from dycoke_cli.video.frame_buffer import FrameBuffer
 from tests.conftest import clip_frames
 
@@ -18,7 +17,7 @@ from tests.conftest import clip_frames
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limit the tokens held at once to one window: four frames of the grid."""
-    monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", 4)
+    monkeypatch.setattr("dycoke_cli.session.video.TOGETHER", 4)
 
 
 @pytest.mark.usefixtures("small")
@@ -44,7 +43,7 @@ def test_frames_are_waited_for_when_the_tower_takes_them(
     family: Family, name: str, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At most the next chunk of frames is awaited; the tokens are those of completely decoded frames."""
-    monkeypatch.setattr("dycoke_cli.session.encode.TOGETHER", together)
+    monkeypatch.setattr("dycoke_cli.session.video.TOGETHER", together)
     method, frames = make_method(name, {}), clip_frames()[:14].numpy()
     done, ahead = [0], []
 
