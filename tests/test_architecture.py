@@ -1,4 +1,4 @@
-"""The shape of the house: imports go one way, start-up is light, the version is one."""
+"""The structure of the package: imports go down, few entries at its top, short functions, light help, one version."""
 
 import ast
 import os
@@ -12,7 +12,7 @@ import dycoke_cli
 PACKAGE = Path(dycoke_cli.__file__).parent
 ROOT = PACKAGE.parent
 
-# The floors of the package, the lowest first: a part imports itself and what lies on lower floors, nothing else.
+# The floors of the package, the lowest first: a part imports only itself and parts of lower floors.
 FLOORS = [
     "errors tokens",
     "methods system video",
@@ -72,9 +72,15 @@ def test_imports_go_down() -> None:
 
 
 def test_every_part_has_a_floor() -> None:
-    """What stands at the top of the package is on a floor, and what is on a floor exists."""
+    """Each part is on exactly one floor, and every name on a floor is a part."""
     parts = {part_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
     assert sorted(parts) == sorted(" ".join(FLOORS).split())
+
+
+def test_the_top_of_the_package_is_small() -> None:
+    """At most 20 folders and modules, besides the files that make it a package."""
+    entries = {entry.name for entry in PACKAGE.iterdir() if not entry.name.startswith(("__", "."))} - {"py.typed"}
+    assert len(entries) <= 20, sorted(entries)
 
 
 def test_no_circles() -> None:
@@ -90,7 +96,7 @@ def test_no_circles() -> None:
 
 
 def test_functions_are_short() -> None:
-    """No function of the package is longer than 50 lines."""
+    """No function of the package has a body of more than 50 lines."""
     long = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
