@@ -1,6 +1,5 @@
 """A chat about one video, in which method and frames may change while model and conversation stay."""
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,7 @@ class Chat:
             video.prepare(model, method.needs_saliency)
             video.wait(lambda done, total: self.callbacks.progress("Decoding the video", done, total))
             if resampled:
-                report_frames(video, settings, checkpoint, os.path.isdir(self.video), self.callbacks)
+                report_frames(video, settings, self.callbacks)
             else:
                 video.warn(lambda warning: None)  # they were reported when the chat began
             self._begin(replace(self.opened, methods=[method], video=video), settings)

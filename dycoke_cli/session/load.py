@@ -7,6 +7,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.checkpoints import Checkpoint
+from dycoke_cli.models.names import find
 from dycoke_cli.system.callbacks import Callbacks
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def describe(name: str, model: "Family") -> dict[str, str]:
     from dycoke_cli.models.quantization import quantized
 
     language_model = model.language_model
-    folder, quantize = checkpoints.find(name), quantized(model.model)
+    folder, quantize = find(name), quantized(model.model)
     revision = folder.name if folder is not None and folder.parent.name == "snapshots" else None
     return {
         "name": name,

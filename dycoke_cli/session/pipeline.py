@@ -18,8 +18,6 @@ from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.garbage import collector_paused
 from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.reader import VideoReader
-from dycoke_cli.video.source import check_source
-from dycoke_cli.video.stdin import STDIN
 
 if TYPE_CHECKING:
     from dycoke_cli.methods.protocol import Method
@@ -68,11 +66,10 @@ def opening_video(
 ) -> Iterator[Opened]:
     """Decode a video while the model loads, and while the block runs; a video in `cache` is not decoded.
 
-    methods: returns what is to run; called while the video decodes, because it imports torch. Whether model and video
-    fit the device's memory is checked before the model is loaded. Raises a DyCokeError.
+    path: from `readable_path`. methods: returns what is to run; called while the video decodes, because it imports
+    torch. Model and video are checked against the device's free memory before the model is loaded. Raises a
+    DyCokeError.
     """
-    if path != STDIN:
-        check_source(path)  # before a model is downloaded for it
     checkpoint = choose_checkpoint(settings)
     with VideoReader(settings.decoder, settings.video_timeout) as reader:
         video = request_video(path, settings, checkpoint, reader, cache)
@@ -87,7 +84,7 @@ def opening_video(
         load_model_s = time.perf_counter() - began
         callbacks.phase("")
         video.prepare(model, any(method.needs_saliency for method in chosen))
-        report_frames(video, settings, checkpoint, os.path.isdir(path), callbacks)
+        report_frames(video, settings, callbacks)
         yield Opened(checkpoint, model, chosen, video, load_model_s)
 
 
@@ -97,11 +94,11 @@ def request_video(
     """Look a video up in the cache, and start decoding the frames that the settings ask for where it is not there."""
     sampling = sampling_of(settings, checkpoint.default_frames, rated=os.path.isdir(path))
     lookup = look_up(cache, path, sampling, settings, checkpoint)
-    return Video(lambda: reader.submit(path, sampling, settings.fps), settings.start, settings.end, lookup)
+    return Video(lambda: reader.submit(path, sampling, settings.fps), sampling, settings.start, settings.end, lookup)
 
 
-def report_frames(video: Video, settings: Settings, checkpoint: Checkpoint, rated: bool, callbacks: Callbacks) -> None:
-    """Notify the user of the decoder's warnings, and of fewer frames than asked for; rated: as for `sampling_of`."""
+def report_frames(video: Video, settings: Settings, callbacks: Callbacks) -> None:
+    """Notify the user of the decoder's warnings, and of fewer frames than the settings ask for."""
     video.warn(callbacks.notice)
-    for line in shortfalls(video.clip, settings, sampling_of(settings, checkpoint.default_frames, rated)):
+    for line in shortfalls(video.clip, settings, video.sampling):
         callbacks.notice(line)

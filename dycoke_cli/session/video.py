@@ -8,6 +8,7 @@ from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frame_buffer import Pixels, part
 from dycoke_cli.video.frames import Frames
 from dycoke_cli.video.pending_frames import PendingFrames, Progress
+from dycoke_cli.video.sampling import Sampling
 
 if TYPE_CHECKING:
     from dycoke_cli.methods.protocol import Method
@@ -26,18 +27,19 @@ class Video:
     The frames come from a decoder, and may be used while later ones are still being decoded. Where the cache has the
     visual tokens, neither decoder nor vision tower runs; pixels are then decoded only if they are used.
 
-    decode: start decoding. start, end: the window, as for `Clip`. lookup: the video's place in the cache, if it is to
-    be read from there, or saved.
+    decode: start decoding. sampling: which frames were asked for. start, end: the window, as for `Clip`. lookup: the
+    video's place in the cache, if it is to be read from there, or saved.
     """
 
     def __init__(
         self,
         decode: Callable[[], PendingFrames],
+        sampling: Sampling,
         start: str | None = None,
         end: str | None = None,
         lookup: Lookup | None = None,
     ) -> None:
-        self._decode, self._window, self._lookup = decode, (start, end), lookup
+        self._decode, self.sampling, self._window, self._lookup = decode, sampling, (start, end), lookup
         self._pending = None if lookup is not None and lookup.entry is not None else decode()
         self._clip: Clip | None = None
         self._cached: VisualTokens | None = None  # on the host
@@ -47,7 +49,8 @@ class Video:
     @classmethod
     def of(cls, frames: Frames, start: str | None = None, end: str | None = None, decode_s: float = 0.0) -> "Video":
         """Make a video of decoded frames; decode_s: seconds that decoding them took."""
-        return cls(lambda: PendingFrames.completed(frames.info.path, frames, decode_s), start, end)
+        pending = PendingFrames.completed(frames.info.path, frames, decode_s)
+        return cls(lambda: pending, Sampling(frames=len(frames)), start, end)
 
     @property
     def size(self) -> "Size | None":
