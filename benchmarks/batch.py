@@ -58,7 +58,7 @@ def loop(job: Job, items: Sequence[Item], captioner: Captioner) -> Captions:
 
 def batched(job: Job, items: Sequence[Item], captioner: Captioner) -> Captions:
     """Caption the clips as `dycoke caption` does."""
-    return {record.id: record.caption for record in records_here(job, items, lambda: False, lambda _: captioner)}
+    return {record.id: record.caption for record in records_here(job, items, lambda: False, captioner)}
 
 
 def compare(clips: int, rounds: int, request: Callable[[Path], Request]) -> dict[str, Any]:

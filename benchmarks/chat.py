@@ -20,7 +20,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
-from dycoke_cli.models.checkpoints import DEMO
+from dycoke_cli.models.names import DEMO
 from dycoke_cli.session.conversation import Conversation, Spent
 from dycoke_cli.session.session import Session
 from dycoke_cli.session.video import Video

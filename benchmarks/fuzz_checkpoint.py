@@ -34,6 +34,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ModelError
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models import checkpoints
+from dycoke_cli.models.hub.cache import FILES
 from dycoke_cli.session.load import load_model
 from dycoke_cli.session.session import Session
 from dycoke_cli.session.video import Video
@@ -69,7 +70,7 @@ def outcome(folder: Path, shown: Video) -> str:
     method = Dycoke()
     try:
         checkpoint = checkpoints.locate(str(folder))
-        folder_fingerprint(checkpoint.folder, checkpoints.FILES)
+        folder_fingerprint(checkpoint.folder, FILES)
         model = load_model(checkpoint, SETTINGS, [method], (90, 120))
         list(Session(model, shown, method, SETTINGS).answers(["what?"], Callbacks()))
     except ModelError as error:

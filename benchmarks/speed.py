@@ -27,8 +27,8 @@ from dycoke_cli.cli.interrupt import INTERRUPTED, Termination
 from dycoke_cli.cli.terminal import Terminal
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.display.bench_records import target_record
+from dycoke_cli.display.output_files import write_file
 from dycoke_cli.display.panel import seconds, size
-from dycoke_cli.display.records import write_whole
 from dycoke_cli.display.targets import MET, bound, figure
 from dycoke_cli.errors import DyCokeError
 from dycoke_cli.system.device import choose_device
@@ -57,8 +57,8 @@ def measure(device: str, repeats: int, out: Path | None, ffmpeg: str | None) -> 
         terminal.progress("Decoding beside ffmpeg", 0, 0)
         # First, so that a failure loses no other measurement.
         ratio = decoding_ratio(ffmpeg, repeats) if kind == "cpu" else None
-        findings = bench(target_plan(Settings(device=device), repeats), terminal.callbacks)
-    show(findings, out or RESULTS / f"speed-{kind}.json", False, True, terminal.callbacks, ratio)
+        result = bench(target_plan(Settings(device=device), repeats), terminal.callbacks)
+    show(result, out or RESULTS / f"speed-{kind}.json", False, True, terminal.callbacks, ratio)
 
 
 def filled(readme: str, results: Mapping[str, dict[str, Any]]) -> str:
@@ -119,7 +119,7 @@ def write_readme() -> None:
     found = {kind: RESULTS / f"speed-{kind}.json" for kind in KINDS}
     results = {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in found.items() if path.exists()}
     readme = ROOT / "README.md"
-    write_whole(readme, filled(readme.read_text(encoding="utf-8"), results))
+    write_file(readme, filled(readme.read_text(encoding="utf-8"), results))
 
 
 def main() -> int:

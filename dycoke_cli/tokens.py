@@ -14,8 +14,8 @@ Axes, as all docstrings name them:
     slots    positions in a key-value buffer; slot i holds prompt position i
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -107,16 +107,17 @@ class VisualTokens:
 
     def to(self, device: torch.device | str) -> "VisualTokens":
         """Return the same tokens on another device."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        moved: dict[str, Any] = {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
-        return replace(self, **moved)
+        return self._converted(lambda tensor: tensor.to(device))
 
     def first(self, frames: int) -> "VisualTokens":
         """Return the first `frames` frames of an uncompressed video."""
         grid = self.grid._replace(frames=min(frames, self.grid.frames))
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        cut: dict[str, Any] = {name: value[: grid.total] for name, value in values if isinstance(value, Tensor)}
-        return replace(self, grid=grid, **cut)
+        return replace(self._converted(lambda tensor: tensor[: grid.total]), grid=grid)
+
+    def _converted(self, convert: Callable[[Tensor], Tensor]) -> "VisualTokens":
+        values = vars(self).items()
+        changes: dict[str, Any] = {name: convert(value) for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **changes)
 
     def by_frame(self) -> Tensor:
         """Return the features as (frames, per_frame, hidden). Raise ValueError if tokens were removed before."""

@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dycoke_cli.config.settings import parse_options
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.generate import Step, Stop, generate, share
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.parsing import parse_options
 from dycoke_cli.methods.protocol import Method
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava

@@ -26,6 +26,7 @@ from benchmarks.quality.summary import summarise
 from benchmarks.quality.tables import into_readme, tables
 from dycoke_cli.cache.fingerprint import folder_fingerprint
 from dycoke_cli.models import checkpoints
+from dycoke_cli.models.hub.cache import FILES
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -69,7 +70,7 @@ def main() -> None:
             print(text)
         return
     head = {
-        "model": folder_fingerprint(checkpoints.locate("demo").folder, checkpoints.FILES),
+        "model": folder_fingerprint(checkpoints.locate("demo").folder, FILES),
         "frames": FRAMES,
         "questions": QUOTA,
         "torch": torch.__version__,

@@ -1,25 +1,26 @@
 """The arms of a bench: this engine with a method, and transformers' own `generate`, on the same weights."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
 from dycoke_cli.bench.case import Case, Counts
-from dycoke_cli.bench.inputs import Source
+from dycoke_cli.bench.inputs import Pictures, Source
 from dycoke_cli.comparison.depth import Depth
-from dycoke_cli.comparison.result import STOCK
-from dycoke_cli.comparison.stock import TokenTimer
+from dycoke_cli.comparison.stock import GREEDY, TokenTimer, embeds_inputs
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.full import Full
+from dycoke_cli.methods.parsing import STOCK
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.video import encode_compressed
@@ -38,32 +39,31 @@ class Measured(NamedTuple):
     peak_above_start: int | None
 
 
-class BenchArm(Protocol):
+class BenchArm(ABC):
     """An arm that can run a case repeatedly."""
 
-    label: str
-    described: dict[str, Any]
-    depth: Depth
+    def __init__(self, model: Llava, method: Method, described: dict[str, Any]) -> None:
+        self.model, self.described = model, described
+        self.label: str = described["label"]
+        self.depth = Depth.of(method, model.facts.layers)
+        device = model.language_model.device
+        self.watch, self.peak = Stopwatch(device), PeakMemory(device)
 
+    @abstractmethod
     def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
         """Run the case once. rows: the visual tokens of each prompt; empty if the case includes vision."""
-        ...
 
+    @abstractmethod
     def reset(self) -> None:
         """Release memory that is kept for the next run."""
-        ...
 
 
-class EngineArm:
+class EngineArm(BenchArm):
     """A method on this project's engine."""
 
-    def __init__(
-        self, model: Llava, label: str, method: Method, described: dict[str, Any], compiled: bool = False
-    ) -> None:
-        self.model, self.label, self.method, self.described = model, label, method, described
-        self.compiled = compiled
-        self.depth = Depth.of(method, model.facts.layers)
-        self.watch, self.peak = _instruments(model)
+    def __init__(self, model: Llava, arm: Arm, compiled: bool = False) -> None:
+        super().__init__(model, arm.method, arm.described)
+        self.method, self.compiled = arm.method, compiled
         self.reset()
 
     @torch.inference_mode()
@@ -90,8 +90,7 @@ class EngineArm:
             at.append(time.perf_counter())
             left = len(step.pruned.kept[0]) if step.pruned is not None else entered
             read.append(left if step.selection is None else _width(step.selection))
-        first_s, later = at[0] - self.watch.began, [now - before for before, now in pairwise(at)]
-        times = _times(pictures.decode_s if pictures else None, vision_s, first_s, later)
+        times = _times(pictures, vision_s, at[0] - self.watch.began, at)
         counts = Counts(entered, left, others, tuple(map(_mean, read[1:])))
         return Measured(times, counts, self.peak.above_start)
 
@@ -110,19 +109,15 @@ def _mean(read: int | Tensor) -> int:
     return read if isinstance(read, int) else round(read.sum().item() / len(read))
 
 
-class StockArm:
+class StockArm(BenchArm):
     """Transformers only, greedy, in its fastest configuration: SDPA, a dynamic cache, no returned logits.
 
     It starts from pixels if the case includes vision, else from embeddings. Its peak is measured from after its inputs
     are made.
     """
 
-    label = STOCK
-
     def __init__(self, model: Llava) -> None:
-        self.model, self.depth = model, Depth.of(Full(), model.facts.layers)
-        self.described: dict[str, Any] = {"label": STOCK, "name": STOCK, "options": {}}
-        self.watch, self.peak = _instruments(model)
+        super().__init__(model, Full(), {"label": STOCK, "name": STOCK, "options": {}})
 
     @torch.inference_mode()
     def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
@@ -135,13 +130,11 @@ class StockArm:
         timer = TokenTimer()
         self.watch.restart()
         self.model.model.generate(**inputs, generation_config=self._generation(case), streamer=timer)
-        later = [now - before for before, now in pairwise(timer.at)]
-        first_s = prepared_s + timer.at[0] - self.watch.began
-        times = _times(pictures.decode_s if pictures else None, None, first_s, later)
+        times = _times(pictures, None, prepared_s + timer.at[0] - self.watch.began, timer.at)
         if pictures is not None:
             times["prefill"] = None  # `generate` runs the vision tower inside its prefill
         others = len(BEFORE) + len(AFTER) + self.model.layout.length(self.model.grid(case.frames)) - case.visual
-        counts = Counts(case.visual, case.visual, others, (case.visual,) * len(later))
+        counts = Counts(case.visual, case.visual, others, (case.visual,) * (len(timer.at) - 1))
         return Measured(times, counts, self.peak.above_start)
 
     def reset(self) -> None:
@@ -159,27 +152,27 @@ class StockArm:
         }
 
     def _embeddings(self, rows: Sequence[VisualTokens]) -> dict[str, Tensor]:
-        embeds = torch.stack([self.model.prompt(tokens, AFTER, "packed", BEFORE).embeds for tokens in rows])
-        return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
+        prompts = [self.model.prompt(tokens, AFTER, "packed", BEFORE) for tokens in rows]
+        return embeds_inputs(torch.stack([prompt.embeds for prompt in prompts]))
 
     def _generation(self, case: Case) -> GenerationConfig:
         # An end token outside the vocabulary: `generate` checks for it, but every run has the same length.
         never = self.model.language_model.body.config.vocab_size
         return GenerationConfig(
-            max_new_tokens=case.new_tokens, do_sample=False, num_beams=1, repetition_penalty=1.0, temperature=1.0,
-            top_p=1.0, top_k=50, eos_token_id=never, pad_token_id=0, use_cache=True, return_dict_in_generate=False,
-        )  # fmt: skip
-
-
-def _instruments(model: Llava) -> tuple[Stopwatch, PeakMemory]:
-    device = model.language_model.device
-    return Stopwatch(device), PeakMemory(device)
+            max_new_tokens=case.new_tokens,
+            eos_token_id=never,
+            pad_token_id=0,
+            use_cache=True,
+            return_dict_in_generate=False,
+            **GREEDY,
+        )
 
 
 def _times(
-    video_s: float | None, vision_s: float | None, prefill_s: float, later: Sequence[float]
+    pictures: Pictures | None, vision_s: float | None, prefill_s: float, at: Sequence[float]
 ) -> dict[str, float | None]:
-    """Return the time of each phase of `case.PHASES`, in seconds."""
+    """Return the time of each phase of `case.PHASES` in seconds; at: the clock at each new token."""
+    video_s, later = pictures.decode_s if pictures else None, [now - before for before, now in pairwise(at)]
     first_token_s, decode_s = (video_s or 0.0) + (vision_s or 0.0) + prefill_s, sum(later)
     return {
         "video": video_s,
@@ -192,7 +185,7 @@ def _times(
     }
 
 
-def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool = False) -> list[BenchArm]:
+def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool) -> list[BenchArm]:
     """Build the arms on `model`; compiled: run the decode steps of this engine through torch.compile."""
     ready: list[BenchArm] = [StockArm(model)] if stock else []
-    return ready + [EngineArm(model, arm.label, arm.method, arm.described, compiled) for arm in arms]
+    return ready + [EngineArm(model, arm, compiled) for arm in arms]

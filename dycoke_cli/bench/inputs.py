@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,6 @@ class Pictures(NamedTuple):
 
     pixels: npt.NDArray[np.uint8]
     decode_s: float | None
-
-
-class Source(Protocol):
-    """A source of frames: noise or a video file."""
-
-    def frames(self, count: int) -> Pictures:
-        """Make or decode `count` frames."""
-        ...
 
 
 class Noise:
@@ -57,6 +49,9 @@ class VideoFile:
         settings = self.settings.model_copy(update={"frames": count, "fps": None})
         pending = start_decoding(self.reader, self.path, settings, count)
         return Pictures(pending.result().pixels, pending.seconds)
+
+
+Source = Noise | VideoFile
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 
@@ -14,7 +14,8 @@ COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}  # far larger than any processo
 MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True)
+class Limits:
     """Rates of this machine, each the best of several trials."""
 
     copy_bytes_per_s: float  # bytes read plus bytes written

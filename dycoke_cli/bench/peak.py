@@ -43,10 +43,9 @@ def measured_peaks(spec: dict[str, Any]) -> list[int | None]:
     from dycoke_cli.bench.case import Case
     from dycoke_cli.bench.inputs import source_of, synthetic_rows
     from dycoke_cli.bench.random_model import Shape
-    from dycoke_cli.comparison.result import STOCK
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.methods.arm import Arm
-    from dycoke_cli.methods.parsing import split_arm
+    from dycoke_cli.methods.parsing import STOCK, split_arm
     from dycoke_cli.system.device import choose_device, choose_dtype, cpu_threads
     from dycoke_cli.system.free_memory import free_bytes
 

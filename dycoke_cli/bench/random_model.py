@@ -2,16 +2,15 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from dycoke_cli.errors import OutOfMemoryError, UsageError
-from dycoke_cli.models.checkpoints import DEMO
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.families.original_llava import model_config
+from dycoke_cli.models.names import DEMO
 
 SPREAD = 0.02  # standard deviation of the weights; normalised layers keep hidden states and logits finite with it
 BLOCK = 1_000_003  # random numbers, repeated to fill the weights; a prime, so that no two rows of a matrix are equal
@@ -53,7 +52,10 @@ class Shape:
     def config(self) -> Any:
         """Build the transformers configuration."""
         if self.name == "demo":
-            config = _demo_config(DEMO)
+            from transformers import LlavaOnevisionConfig
+
+            written = (DEMO / "config.json").read_text(encoding="utf-8")
+            config = LlavaOnevisionConfig.from_dict(json.loads(written))
         else:
             sizes = dict(zip(_SIZES, _TEXT[self.name], strict=True))
             vocabulary = {"vocab_size": _VOCABULARY[self.name], "tie_word_embeddings": self.name == "0.5b"}
@@ -85,12 +87,6 @@ class Shape:
             model = _llava(self.config(), dtype)
         _fill(model.model)
         return model
-
-
-def _demo_config(folder: Path) -> Any:
-    from transformers import LlavaOnevisionConfig
-
-    return LlavaOnevisionConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
 def _llava(config: Any, dtype: torch.dtype) -> Llava:

@@ -15,6 +15,7 @@ from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.peak import peaks_apart
 from dycoke_cli.bench.plan import Plan
 from dycoke_cli.comparison.depth import Depth, keys_by_step, visual_by_layer
+from dycoke_cli.comparison.run import turns
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.methods.arm import refuse_duplicates
 from dycoke_cli.models.families.llava import Llava
@@ -48,25 +49,24 @@ def bench(plan: Plan, callbacks: Callbacks) -> BenchResult:
         arm.method.check(outline.facts)
     refuse_duplicates(plan.arms)
     with cpu_threads(plan.threads):
-        findings = _findings(plan, outline, device, dtype)
+        result = _empty_result(plan, outline, device, dtype)
         callbacks.progress("Building the network", 0, 0)
         progress = _Progress(plan, device, callbacks)
         try:
-            _timings(plan, findings, device, dtype, progress)
+            _timings(plan, result, device, dtype, progress)
             if device.type == "cpu":
-                for label in (arm["label"] for arm in findings.arms):
+                for label in (arm["label"] for arm in result.arms):
                     progress.report(f"Peak memory of {label}")
-                    _peaks(plan, findings, label)
-                    progress.done += 1
+                    _peaks(plan, result, label)
         except KeyboardInterrupt:
-            if findings.limits is None:
+            if result.limits is None:
                 raise
-            findings.interrupted = True
-    return findings
+            result.interrupted = True
+    return result
 
 
 class _Progress:
-    """Report the progress of a bench."""
+    """The progress of a bench, in units of work."""
 
     def __init__(self, plan: Plan, device: torch.device, callbacks: Callbacks) -> None:
         arms = len(plan.arms) + plan.stock
@@ -75,11 +75,12 @@ class _Progress:
         self.done, self.callbacks = 0, callbacks
 
     def report(self, task: str) -> None:
-        """Report the task that starts now."""
+        """Report the task that starts now; it is one unit of work."""
         self.callbacks.progress(task, self.done, self.total)
+        self.done += 1
 
 
-def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dtype) -> BenchResult:
+def _empty_result(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dtype) -> BenchResult:
     """Return the record with everything that is known before the first run."""
     shape = {
         "name": plan.shape.name,
@@ -89,28 +90,30 @@ def _findings(plan: Plan, outline: Llava, device: torch.device, dtype: torch.dty
         "dtype": str(dtype).removeprefix("torch."),
         "device": str(device),
     }
-    stock: list[dict[str, Any]] = [StockArm(outline).described] if plan.stock else []
-    arms = stock + [arm.described for arm in plan.arms]
-    compiled = plan.settings.compile
-    cases = list(plan.cases)
-    return BenchResult(shape, machine_facts(device), arms, cases, plan.repeats, video=plan.video, compiled=compiled)
+    return BenchResult(
+        shape,
+        machine_facts(device),
+        [*([StockArm(outline).described] if plan.stock else []), *(arm.described for arm in plan.arms)],
+        list(plan.cases),
+        plan.repeats,
+        compiled=plan.settings.compile,
+        video=plan.video,
+    )
 
 
-def _timings(plan: Plan, findings: BenchResult, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
+def _timings(plan: Plan, result: BenchResult, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
     """Measure the limits, the vision tower and all arms; the network is freed afterwards."""
     with out_of_memory_explained():
         model = plan.shape.build(device, dtype, free_bytes(device))
     with suitable_threads(device, model.weight_bytes), source_of(plan.video, model, plan.settings) as source:
         progress.report("Measuring the machine")
-        findings.limits = measure_limits(device, dtype)
-        progress.done += 1
+        result.limits = measure_limits(device, dtype)
         if frames := [case.frames for case in plan.cases if case.vision]:
             progress.report("Measuring the vision tower")
-            findings.tower = _tower(model, min(frames[0], TOWER_FRAMES[device.type]), plan.repeats)
-            progress.done += 1
+            result.tower = _tower(model, min(frames[0], TOWER_FRAMES[device.type]), plan.repeats)
         arms = make_arms(model, plan.arms, plan.stock, plan.settings.compile)
         for case in plan.cases:
-            _case(findings, model, arms, case, source, progress)
+            _case(result, model, arms, case, source, progress)
 
 
 @torch.inference_mode()
@@ -123,44 +126,40 @@ def _tower(model: Llava, frames: int, repeats: int) -> TowerTrial:
         model.features(pixels)
         if repeat >= 0:
             seconds.append(watch.lap())
-    return TowerTrial(frames, vision_flops(VisionShape.of(model.model.config), frames), tuple(seconds))
+    config = model.model.config
+    flops = vision_flops(VisionShape.of(config.vision_config), config.text_config.hidden_size, frames)
+    return TowerTrial(frames, flops, tuple(seconds))
 
 
 def _case(
-    findings: BenchResult, model: Llava, arms: Sequence[BenchArm], case: Case, source: Source, progress: _Progress
+    result: BenchResult, model: Llava, arms: Sequence[BenchArm], case: Case, source: Source, progress: _Progress
 ) -> None:
     """Run each arm once unmeasured, then in turns."""
     rows = [] if case.vision else synthetic_rows(model, case)
     failed: set[str] = set()
-    for repeat in range(-1, findings.repeats):
-        first = max(repeat, 0) % len(arms)
-        for turn, arm in enumerate([*arms[first:], *arms[:first]]):
-            progress.report(f"{case.visual:,} tokens{f' × {case.batch}' if case.batch > 1 else ''}: {arm.label}")
-            progress.done += 1
-            if arm.label in failed:
-                continue
-            gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
-            try:
-                with out_of_memory_explained():
-                    found = arm.run(case, source, rows)
-            except OutOfMemoryError as error:
-                failed.add(arm.label)
-                findings.failures.append({"label": arm.label, "case": asdict(case), "error": error.message})
-                continue
-            if repeat < 0:
-                found_s = found.time_s["decode"]
-                findings.first_decodes.append({"label": arm.label, "case": asdict(case), "decode_s": found_s})
-                continue
-            needs = minimum_work(model.language_model, case, found.counts, arm.depth)
-            findings.runs.append(
-                Run(case, arm.label, repeat, turn, found.time_s, found.counts, needs, found.peak_above_start)
-            )
+    for repeat, turn, arm in turns(arms, result.repeats):
+        progress.report(f"{case.visual:,} tokens{f' × {case.batch}' if case.batch > 1 else ''}: {arm.label}")
+        if arm.label in failed:
+            continue
+        gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
+        try:
+            with out_of_memory_explained():
+                time_s, counts, peak = arm.run(case, source, rows)
+        except OutOfMemoryError as error:
+            failed.add(arm.label)
+            result.failures.append({"label": arm.label, "case": asdict(case), "error": error.message})
+            continue
+        if repeat < 0:
+            result.first_decodes.append({"label": arm.label, "case": asdict(case), "decode_s": time_s["decode"]})
+            continue
+        needs = minimum_work(model.language_model, case, counts, arm.depth)
+        result.runs.append(Run(case, arm.label, repeat, turn, time_s, counts, needs, peak))
     if model.language_model.device.type == "cuda":
-        _peaks_here(findings, arms, case, source, rows, failed)
+        _peaks_here(result, arms, case, source, rows, failed)
 
 
 def _peaks_here(
-    findings: BenchResult, arms: Sequence[BenchArm], case: Case, source: Source, rows: Any, failed: set[str]
+    result: BenchResult, arms: Sequence[BenchArm], case: Case, source: Source, rows: Any, failed: set[str]
 ) -> None:
     """Run each arm once more on CUDA for its peak, after all arms have released their memory."""
     for arm in arms:
@@ -169,13 +168,13 @@ def _peaks_here(
         gc.collect()
         torch.cuda.empty_cache()
         if arm.label not in failed:
-            findings.peaks[arm.label, case] = arm.run(case, source, rows).peak_above_start
+            result.peaks[arm.label, case] = arm.run(case, source, rows).peak_above_start
         arm.reset()
 
 
-def _peaks(plan: Plan, findings: BenchResult, label: str) -> None:
+def _peaks(plan: Plan, result: BenchResult, label: str) -> None:
     """Measure the peaks of one arm in a separate process."""
-    measured = {run.case for run in findings.runs if run.label == label}
+    measured = {run.case for run in result.runs if run.label == label}
     cases = [case for case in plan.cases if case in measured]
     spec = {
         "shape": asdict(plan.shape),
@@ -187,9 +186,9 @@ def _peaks(plan: Plan, findings: BenchResult, label: str) -> None:
     }
     try:
         for case, peak in zip(cases, peaks_apart(spec), strict=True):
-            findings.peaks[label, case] = peak
+            result.peaks[label, case] = peak
     except OutOfMemoryError as error:
-        findings.failures.append({"label": label, "case": None, "error": error.message})
+        result.failures.append({"label": label, "case": None, "error": error.message})
 
 
 def minimum_work(model: LanguageModel, case: Case, counts: Counts, depth: Depth) -> MinimumWork:
@@ -202,14 +201,10 @@ def minimum_work(model: LanguageModel, case: Case, counts: Counts, depth: Depth)
     prefill = true_flops(TextShape.of(model.body.config), [count + counts.others for count in visual], [])
     steps = keys_by_step(counts.read, visual, counts.others, depth)
     keys = fmean(map(sum, steps)) if steps else 0.0  # summed over the layers
+    # Without the embeddings, of which a step reads one row.
+    parts = (model.body.layers, model.body.norm, model.head)
     return MinimumWork(
         prefill_flops=case.batch * prefill,
-        weight_bytes=_step_weight_bytes(model),
+        weight_bytes=sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters()),
         kv_bytes=round(case.batch * keys * model.kv_bytes_per_token / model.layers),
     )
-
-
-def _step_weight_bytes(model: LanguageModel) -> int:
-    """Return the bytes of the weights that a decode step reads, without the embeddings, of which it reads one row."""
-    parts = (model.body.layers, model.body.norm, model.head)
-    return sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())

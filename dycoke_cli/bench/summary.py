@@ -4,14 +4,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from dycoke_cli.bench.case import PHASES, BenchResult, Case, MinimumWork, Run
-from dycoke_cli.comparison.result import STOCK
-from dycoke_cli.comparison.summary import Spread
+from dycoke_cli.comparison.summary import Spread, speedup
+from dycoke_cli.methods.parsing import STOCK
 
 
-class Ratios(NamedTuple):
+@dataclass(frozen=True)
+class Ratios:
     """Ratios of medians of two arms: a speed-up above 1 is faster, a share below 1 is less. None: not measured."""
 
     speedup_first_token: float | None = None
@@ -53,7 +54,7 @@ class Growth:
 class Summary:
     """The rows in the order of the cases, the vision tower alone, and growth if there are several sizes."""
 
-    findings: BenchResult
+    result: BenchResult
     rows: tuple[Row, ...]
     tower_of_limit: float | None  # share of the measured matrix rate
     growth: tuple[Growth, ...]
@@ -63,31 +64,29 @@ class Summary:
         return next((row for row in self.rows if row.case == case and accepts(row.described)), None)
 
 
-def summarise(findings: BenchResult) -> Summary:
+def summarise(result: BenchResult) -> Summary:
     """Summarise the measurements, complete or not."""
     rows = [
-        _row(findings, case, arm)
-        for case in findings.cases
-        for arm in findings.arms
-        if any(run.case == case and run.label == arm["label"] for run in findings.runs)
+        _row(result, case, arm, runs)
+        for case in result.cases
+        for arm in result.arms
+        if (runs := _runs(result, case, arm["label"]))
     ]
-    tower, limits = findings.tower, findings.limits
+    tower, limits = result.tower, result.limits
     of_limit = tower.flops / median(tower.time_s) / limits.matrix_flops_per_s if tower and limits else None
-    return Summary(findings, tuple(rows), of_limit, tuple(_growths(rows)))
+    return Summary(result, tuple(rows), of_limit, tuple(_growths(rows)))
 
 
-def _runs(findings: BenchResult, case: Case, label: str) -> list[Run]:
-    return [run for run in findings.runs if run.case == case and run.label == label]
+def _runs(result: BenchResult, case: Case, label: str) -> list[Run]:
+    return [run for run in result.runs if run.case == case and run.label == label]
 
 
-def _row(findings: BenchResult, case: Case, arm: dict[str, Any]) -> Row:
-    label = arm["label"]
-    runs = _runs(findings, case, label)
-    first, limits = runs[0], findings.limits
+def _row(result: BenchResult, case: Case, arm: dict[str, Any], runs: Sequence[Run]) -> Row:
+    label, first, limits = arm["label"], runs[0], result.limits
     time_s = _spreads(runs)
     prefill, per_token = time_s["prefill"], time_s["per_token"]
     bytes_read = first.needs.weight_bytes + first.needs.kv_bytes
-    full = next((each["label"] for each in findings.arms if each["name"] == "full"), None)
+    full = next((each["label"] for each in result.arms if each["name"] == "full"), None)
     return Row(
         case=case,
         label=label,
@@ -95,42 +94,33 @@ def _row(findings: BenchResult, case: Case, arm: dict[str, Any]) -> Row:
         repeats=len(runs),
         retention=first.counts.entered / case.visual,
         time_s=time_s,
-        peak_above_weights=findings.peaks.get((label, case)),
+        peak_above_weights=result.peaks.get((label, case)),
         needs=first.needs,
         prefill_of_limit=first.needs.prefill_flops / prefill.median / limits.matrix_flops_per_s
         if prefill and limits
         else None,
         per_token_of_limit=per_token.median * limits.copy_bytes_per_s / bytes_read if per_token and limits else None,
-        against_generate=_ratios(findings, case, label, STOCK),
-        against_full=_ratios(findings, case, label, full),
+        against_generate=_ratios(result, case, label, STOCK),
+        against_full=_ratios(result, case, label, full),
     )
 
 
 def _spreads(runs: Sequence[Run]) -> dict[str, Spread | None]:
-    """Return the median and the range of each phase, None if no run has it."""
-    found: dict[str, Spread | None] = {}
-    for phase in PHASES:
-        values = [value for run in runs if (value := run.time_s[phase]) is not None]
-        found[phase] = Spread(median(values), min(values), max(values)) if values else None
-    return found
+    return {phase: Spread.of(run.time_s[phase] for run in runs) for phase in PHASES}
 
 
-def _ratios(findings: BenchResult, case: Case, label: str, other: str | None) -> Ratios:
-    theirs = _runs(findings, case, other) if other else []
-    if not theirs:
+def _ratios(result: BenchResult, case: Case, label: str, other: str | None) -> Ratios:
+    others = _runs(result, case, other) if other else []
+    if not others:
         return Ratios()
-    ours_s, theirs_s = _spreads(_runs(findings, case, label)), _spreads(theirs)
-
-    def faster(phase: str) -> float | None:
-        ours, them = ours_s[phase], theirs_s[phase]
-        return them.median / ours.median if ours and them and ours.median else None
-
-    peak, reference = findings.peaks.get((label, case)), findings.peaks.get((other or "", case))
+    ours, theirs = _spreads(_runs(result, case, label)), _spreads(others)
+    speedups = {phase: speedup(ours[phase], theirs[phase]) for phase in PHASES}
+    peak, reference = result.peaks.get((label, case)), result.peaks.get((other or "", case))
     return Ratios(
-        faster("first_token"),
-        faster("prefill"),
-        faster("per_token"),
-        faster("total"),
+        speedups["first_token"],
+        speedups["prefill"],
+        speedups["per_token"],
+        speedups["total"],
         peak / reference if peak is not None and reference else None,
     )
 
@@ -149,25 +139,20 @@ def _growths(rows: Sequence[Row]) -> list[Growth]:
             phase: [spread.median if (spread := row.time_s[phase]) else None for row in alike] for phase in PHASES
         }
         costs["peak_above_weights"] = [row.peak_above_weights for row in alike]
-        found.append(
-            Growth(label, batch, tuple(tokens), {name: _exponent(tokens, each) for name, each in costs.items()})
-        )
+        exponents = {name: fitted_exponent(tokens, each) for name, each in costs.items()}
+        found.append(Growth(label, batch, tuple(tokens), exponents))
     return found
 
 
-def _exponent(tokens: Sequence[int], costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return fitted_exponent(tokens, known) if len(known) == len(costs) else None
-
-
-def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
+def fitted_exponent(sizes: Sequence[float], costs: Sequence[float | None]) -> float | None:
     """Fit cost = a * size**b by least squares of the logarithms and return b: 1 is linear, 2 quadratic.
 
-    None with fewer than two different sizes, or with a cost that is not positive.
+    None with fewer than two different sizes, or with a cost that is unknown or not positive.
     """
-    if len(set(sizes)) < 2 or min(costs) <= 0:
+    known = [cost for cost in costs if cost is not None and cost > 0]
+    if len(set(sizes)) < 2 or len(known) < len(costs):
         return None
-    x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
+    x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in known]
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
     return covariance / sum((a - mean_x) ** 2 for a in x)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dycoke_cli.bench.case import Case
 from dycoke_cli.bench.summary import Row, Summary
-from dycoke_cli.comparison.result import STOCK
+from dycoke_cli.methods.parsing import STOCK
 
 COMMAND = "python -m benchmarks.speed"
 TOKENS_PER_FRAME = 196  # in all shapes but demo
@@ -121,14 +121,16 @@ def verdicts(summary: Summary | None, decoding: float | None = None) -> list[Ver
     summary: of a bench; None: nothing was run. decoding: time of decoding and preprocessing / time of ffmpeg; None: not
     measured.
     """
-    found = [_verdict(target, summary) for target in TARGETS]
+    if summary is None:
+        found = [Verdict(target, None, None, "nothing ran") for target in TARGETS]
+    else:
+        found = [_verdict(target, summary) for target in TARGETS]
     return [*found, _verdict_on_value(DECODING, decoding, "no decoding beside ffmpeg ran")]
 
 
-def _verdict(target: Target, summary: Summary | None) -> Verdict:
-    reason = _reason_not_measured(target.setup, summary)
-    if reason or summary is None:
-        return Verdict(target, None, None, reason or "nothing ran")
+def _verdict(target: Target, summary: Summary) -> Verdict:
+    if reason := _reason_not_measured(target.setup, summary):
+        return Verdict(target, None, None, reason)
     case = target.setup.case
     arms = Arms(
         summary.row(case, lambda arm: arm["name"] == STOCK),
@@ -151,22 +153,20 @@ def _is_default_dycoke(arm: dict[str, Any]) -> bool:
     return arm["name"] == "dycoke" and (options.get("k"), options.get("p")) == (0.7, 0.7)
 
 
-def _reason_not_measured(setup: Setup, summary: Summary | None) -> str:
+def _reason_not_measured(setup: Setup, summary: Summary) -> str:
     """Return why a bench cannot measure a target with this setup; empty if it can."""
-    if summary is None:
-        return "nothing ran"
-    findings, shape = summary.findings, summary.findings.shape
+    result, shape = summary.result, summary.result.shape
     if not shape["device"].startswith(setup.device):
         return "needs a CUDA device" if setup.device == "cuda" else "needs a run on the CPU"
     if (shape["name"], shape["layers"]) != (setup.shape, None):
         return f"needs the shape {setup.shape} at its real depth"
     if shape["dtype"] != setup.dtype:
         return f"needs {setup.dtype}"
-    threads = findings.limits.threads if findings.limits else None
+    threads = result.limits.threads if result.limits else None
     if setup.threads is not None and threads != setup.threads:
         return f"needs {setup.threads} CPU threads, there were {threads}"
-    if setup.case not in findings.cases:
+    if setup.case not in result.cases:
         return "its case was not run"
-    if findings.video is not None:
+    if result.video is not None:
         return "needs a run without --video, because its time excludes decoding"
     return ""

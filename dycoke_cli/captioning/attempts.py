@@ -1,7 +1,6 @@
 """Counts of attempts and finished records of videos, on a disk that all workers of a cluster share."""
 
 import hashlib
-import json
 import os
 import shutil
 from contextlib import suppress
@@ -10,7 +9,6 @@ from pathlib import Path
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.record import CAPTIONS, Record
 from dycoke_cli.system.files import write_atomically
-from dycoke_cli.system.jsonl_output import encoded
 
 
 class Attempts:
@@ -26,29 +24,26 @@ class Attempts:
     def begin(self, item: Item) -> None:
         """Count an attempt, and sync the count to disk. Call this before the attempt."""
         self.folder.mkdir(exist_ok=True)
-        descriptor = os.open(self._file(item, "tries"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            os.write(descriptor, b".")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with self._file(item.id, "tries").open("ab", buffering=0) as file:
+            file.write(b".")
+            os.fsync(file.fileno())
 
     def tries(self, item: Item) -> int:
         """Return the number of attempts so far."""
         try:
-            return self._file(item, "tries").stat().st_size
+            return self._file(item.id, "tries").stat().st_size
         except FileNotFoundError:
             return 0
 
-    def finish(self, item: Item, record: Record) -> None:
+    def finish(self, record: Record) -> None:
         """Write the record of a video, for the run to read."""
-        write_atomically(self._file(item, "json"), [encoded(record)])
+        write_atomically(self._file(record.id, "json"), [CAPTIONS.line(record)])
 
     def record(self, item: Item) -> Record | None:
         """Return the record of a video; None where there is none, or none that can be parsed."""
         try:
-            return CAPTIONS.parse(json.loads(self._file(item, "json").read_bytes()))
-        except (OSError, ValueError, TypeError):
+            return CAPTIONS.read_line(self._file(item.id, "json").read_bytes())
+        except OSError:
             return None
 
     def clear(self) -> None:
@@ -56,6 +51,6 @@ class Attempts:
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
 
-    def _file(self, item: Item, kind: str) -> Path:
-        name = hashlib.sha256(item.id.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    def _file(self, id: str, kind: str) -> Path:
+        name = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()[:24]
         return self.folder / f"{name}.{kind}"

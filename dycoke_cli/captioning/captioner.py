@@ -1,11 +1,11 @@
 """A loaded model and method that answer the same questions about successive batches of videos."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
 from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.prefetch import DecodedVideo
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.session.batch import BatchSession, Row
@@ -13,9 +13,6 @@ from dycoke_cli.session.load import choose_checkpoint, load_model
 from dycoke_cli.session.session import Session
 from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-
-if TYPE_CHECKING:
-    from dycoke_cli.captioning.prefetch import Read
 
 # Batch rows per kind of device beyond which the time of a step grows in proportion to the rows.
 USEFUL_ROWS = {"cpu": 8, "cuda": 32}
@@ -34,38 +31,27 @@ class Captioner:
         self.session = BatchSession(self.model, self.method, self.settings)
         self.device = self.model.language_model.device
 
-    def answers(self, batch: Sequence["Read"]) -> list[tuple[Answer, ...]]:
+    def answers(self, batch: Sequence[DecodedVideo]) -> list[tuple[Answer, ...]]:
         """Return the answers about each video of a batch.
 
         Raises OutOfMemoryError where the batch does not fit, UsageError for a budget that a video cannot meet.
         """
-        videos = [self._video(read) for read in batch]
+        start, end = self.settings.start, self.settings.end
+        videos = [Video.of(decoded.frames, start, end, decoded.seconds) for decoded in batch]
         if self.job.captioned:
             rows = [Row(video, self.job.questions[0]) for video in videos]
             return [(answer,) for answer in self.session.answers(rows)]
-        return [self._answers_about(video) for video in videos]
+        # Several questions about one video share its prefill.
+        sessions = [Session(self.model, video, self.method, self.settings) for video in videos]
+        return [tuple(session.answers(self.job.questions, Callbacks())) for session in sessions]
 
     def rows_that_fit(self, frames: int) -> int:
         """Return how many videos of `frames` frames run together in the free memory, at most the useful number."""
         if not self.job.captioned:
             return 1
-        return min(self.useful_rows(self.device), self.session.rows_that_fit(frames, self.job.questions[0]))
-
-    @staticmethod
-    def useful_rows(device: torch.device) -> int:
-        """Return the largest batch worth running on a device, whatever its memory."""
-        return USEFUL_ROWS[device.type]
+        return min(USEFUL_ROWS[self.device.type], self.session.rows_that_fit(frames, self.job.questions[0]))
 
     def recover(self) -> None:
         """Release the memory of a batch that did not fit."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _answers_about(self, video: Video) -> tuple[Answer, ...]:
-        """Answer several questions about one video; they share its prefill."""
-        session = Session(self.model, video, self.method, self.settings)
-        return tuple(session.answers(self.job.questions, Callbacks()))
-
-    def _video(self, read: "Read") -> Video:
-        assert read.frames is not None
-        return Video.of(read.frames, self.settings.start, self.settings.end, read.seconds)

@@ -1,9 +1,8 @@
 """Estimate of a captioning run: videos, token counts, batch size and memory, without captioning."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from dycoke_cli.captioning.captioner import Captioner
+from dycoke_cli.captioning.captioner import USEFUL_ROWS, Captioner
 from dycoke_cli.captioning.job import Job
 from dycoke_cli.captioning.plan import Plan
 from dycoke_cli.models.families.family import HD
@@ -32,11 +31,6 @@ class Estimate:
     total_bytes: int  # with a full batch, weights included
     free_bytes: int  # of the device, now
 
-    @property
-    def described(self) -> dict[str, Any]:
-        """The estimate as plain values for JSON."""
-        return {**self.__dict__, "todo": list(self.todo)}
-
 
 def estimate_of(job: Job, plan: Plan) -> Estimate:
     """Estimate a plan. The model is loaded on the CPU, in the dtype that the run would use."""
@@ -51,7 +45,7 @@ def estimate_of(job: Job, plan: Plan) -> Estimate:
     footprint = captioner.session.footprint(frames, job.questions[0])
     free = free_bytes(device)
     fit = footprint.rows(free - (0 if device.type == "cpu" else model.weight_bytes))
-    batch = (job.batch or min(captioner.useful_rows(device), fit)) if job.captioned else 1
+    batch = (job.batch or min(USEFUL_ROWS[device.type], fit)) if job.captioned else 1
     config = model.language_model.body.config
     return Estimate(
         todo=tuple(item.id for item in plan.todo),

@@ -15,8 +15,8 @@ class Found:
     """The videos found in the given files and folders."""
 
     items: tuple[Item, ...]  # sorted by id
-    again: tuple[str, ...]  # further paths of videos that are among the items
-    below: int  # videos in subfolders, skipped because the search is not recursive
+    duplicates: tuple[str, ...]  # further paths of videos that are among the items
+    skipped_in_subfolders: int  # videos, because the search is not recursive
 
 
 def parse_endings(text: str | None) -> tuple[str, ...]:
@@ -35,26 +35,23 @@ def find_videos(places: Sequence[Path], endings: Sequence[str], recursive: bool)
     Hidden files are skipped. A file with several names or links is returned once, under its own name. Raises InputError
     for a place that does not exist or cannot be read.
     """
-    top = os.path.abspath(os.path.commonpath([os.path.abspath(_folder_of(place)) for place in places]))
-    paths: dict[str, None] = {}
-    below = 0
+    folders = [os.path.abspath(place if place.is_dir() else place.parent) for place in places]
+    top = os.path.abspath(os.path.commonpath(folders))
+    paths: set[str] = set()
+    skipped = 0
     for place in places:
         if place.is_dir():
             for path, deep in _walk(place, endings):
                 if deep and not recursive:
-                    below += 1
+                    skipped += 1
                 else:
-                    paths[path] = None
+                    paths.add(path)
         elif os.path.lexists(place):
-            paths[os.path.abspath(place)] = None
+            paths.add(os.path.abspath(place))
         else:
             raise InputError(f"{str(place)!r} does not exist", "Name a folder of videos")
-    items, again = _deduplicated(sorted(paths, key=lambda path: (os.path.islink(path), path)), top)
-    return Found(tuple(sorted(items, key=lambda item: item.id)), tuple(again), below)
-
-
-def _folder_of(place: Path) -> Path:
-    return place if place.is_dir() else place.parent
+    items, duplicates = _deduplicated(sorted(paths, key=lambda path: (os.path.islink(path), path)), top)
+    return Found(tuple(sorted(items, key=lambda item: item.id)), tuple(duplicates), skipped)
 
 
 def _walk(folder: Path, endings: Sequence[str]) -> Iterator[tuple[str, bool]]:
@@ -83,7 +80,7 @@ def _deduplicated(paths: Sequence[str], top: str) -> tuple[list[Item], list[str]
 
     Files are compared by device and inode; those that cannot be reached, by path.
     """
-    items, again, seen = [], [], set()
+    items, duplicates, seen = [], [], set()
     for path in paths:
         try:
             facts = os.stat(path)
@@ -91,8 +88,8 @@ def _deduplicated(paths: Sequence[str], top: str) -> tuple[list[Item], list[str]
         except OSError:
             same = path
         if same in seen:
-            again.append(path)
+            duplicates.append(path)
         else:
             seen.add(same)
             items.append(Item(os.path.relpath(path, top).replace(os.sep, "/"), path))
-    return items, again
+    return items, duplicates

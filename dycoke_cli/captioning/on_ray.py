@@ -17,16 +17,12 @@ from typing import Any
 from dycoke_cli.captioning.attempts import Attempts
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
-from dycoke_cli.captioning.key import Identity
-from dycoke_cli.captioning.pipeline import CaptionPipeline, reason_of
-from dycoke_cli.captioning.prefetch import Prefetch
+from dycoke_cli.captioning.pipeline import reason_of, records_here
 from dycoke_cli.captioning.record import CAPTIONS, Record
-from dycoke_cli.captioning.worker_pool import TRIES, died
+from dycoke_cli.captioning.worker_pool import TRIES, death_record
 from dycoke_cli.errors import DyCokeError, UsageError
-from dycoke_cli.system.jsonl_output import encoded
 
 STARTS = 3  # attempts to start Ray on this machine
-ROW_VIDEOS = 8  # where the batch size is chosen by the worker
 
 
 class Actor:
@@ -40,11 +36,11 @@ class Actor:
         torch.set_num_threads(threads)
         self.job, self.attempts = job, Attempts(Path(attempts))
         self.captioner: Captioner | None = None
-        self.broken: DyCokeError | None = None
+        self.broken = ""
         try:
             self.captioner = Captioner(job)
-        except DyCokeError as error:
-            self.broken = error  # Ray restarts an actor whose constructor raises, without limit
+        except DyCokeError as error:  # Ray restarts an actor whose constructor raises, without limit
+            self.broken = json.dumps([type(error).__name__, error.message, error.remedy])
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         """Caption a row {"items": [[id, path], ...]}; return {"records": JSON lines, "broken": JSON}.
@@ -52,44 +48,33 @@ class Actor:
         "broken" is [name, message, remedy] of the error that kept the model from loading, else empty. Lists are passed
         as JSON text, because Arrow strings cannot hold file names that are not valid Unicode.
         """
+        if self.broken:
+            return {"records": "", "broken": self.broken}
         items = [Item(id, path) for id, path in json.loads(row["items"])]
-        if self.captioner is None:
-            assert self.broken is not None
-            broken = [type(self.broken).__name__, self.broken.message, self.broken.remedy]
-            return {"records": "", "broken": json.dumps(broken)}
         known = {item: self.attempts.record(item) for item in items}
         left = [item for item in items if known[item] is None]
         suspects = [item for item in left if self.attempts.tries(item)]
         records = [record for record in known.values() if record is not None]
         records += self._made([item for item in left if item not in suspects])
         for item in suspects:  # one of them may have killed a worker, so each runs alone
-            records += self._made([item]) if self.attempts.tries(item) < TRIES else [died(self.job, item)]
-        return {"records": "".join(encoded(record).decode() for record in records), "broken": ""}
+            dead = self.attempts.tries(item) >= TRIES
+            records += [death_record(item, self.job.recipe)] if dead else self._made([item])
+        return {"records": "".join(CAPTIONS.line(record).decode() for record in records), "broken": ""}
 
     def _made(self, items: Sequence[Item]) -> list[Record]:
-        assert self.captioner is not None
         for item in items:
             self.attempts.begin(item)
         records: list[Record] = []
         try:
-            with Prefetch(self.job, len(items) + 1) as ahead:
-                ahead.add(items)
-                pipeline = CaptionPipeline(self.job, self.captioner, ahead)
-                while ahead.left:
-                    records += pipeline.next_records()
-                records += pipeline.finish()
+            records.extend(records_here(self.job, items, lambda: False, self.captioner))
         except Exception as error:  # Ray would abort the whole run
             failure = error if isinstance(error, DyCokeError) else DyCokeError(f"{type(error).__name__}: {error}")
             done = {record.id for record in records}
-            records += [self._failed(item, failure) for item in items if item.id not in done]
-        by_id = {item.id: item for item in items}
+            missing = [item for item in items if item.id not in done]
+            records += [Record.failed(item, self.job.recipe, failure.message, reason_of(failure)) for item in missing]
         for record in records:
-            self.attempts.finish(by_id[record.id], record)
+            self.attempts.finish(record)
         return records
-
-    def _failed(self, item: Item, error: DyCokeError) -> Record:
-        video = Identity.of(item.path)
-        return Record.failed(item, self.job.recipe.key(video.fingerprint), video, error.message, reason_of(error))
 
 
 def records_on_ray(
@@ -105,7 +90,7 @@ def records_on_ray(
     left = []
     for item in items:  # a killed run may have left records that its workers finished
         record = attempts.record(item)
-        if record is not None and record.error is None and record.key == _key(job, item, record):
+        if record is not None and record.error is None and record.is_current(item, job.recipe):
             yield record
         else:
             left.append(item)
@@ -132,7 +117,7 @@ def _lines(ray: Any, job: Job, items: Sequence[Item], count: int, folder: Path) 
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.execution_options.preserve_order = False
-    size = max(1, min(job.batch or ROW_VIDEOS, math.ceil(len(items) / count)))
+    size = max(1, min(job.planned_batch, math.ceil(len(items) / count)))
     groups = [items[at : at + size] for at in range(0, len(items), size)]
     rows = [{"items": json.dumps([[item.id, item.path] for item in group])} for group in groups]
     gpus = 1 if ray.cluster_resources().get("GPU") and job.settings.device != "cpu" else 0
@@ -145,18 +130,10 @@ def _lines(ray: Any, job: Job, items: Sequence[Item], count: int, folder: Path) 
     for row in data.iter_rows():
         if row["broken"]:
             name, message, remedy = json.loads(row["broken"])
-            raise _error(name)(message, remedy)
+            kinds = {kind.__name__: kind for kind in DyCokeError.__subclasses__()}
+            raise kinds.get(name, DyCokeError)(message, remedy)
         # Not `splitlines`: JSON strings may contain other Unicode line separators.
         yield from row["records"].removesuffix("\n").split("\n")
-
-
-def _key(job: Job, item: Item, record: Record) -> str:
-    return job.recipe.key(Identity.of(item.path, record.video).fingerprint)
-
-
-def _error(name: str) -> type[DyCokeError]:
-    """Return the class of an error that an actor reports by name."""
-    return next((kind for kind in DyCokeError.__subclasses__() if kind.__name__ == name), DyCokeError)
 
 
 def _start(ray: Any, address: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 from dycoke_cli.captioning.record import CAPTIONS, Record
 from dycoke_cli.captioning.shard import Shard, shards_beside
@@ -28,15 +27,14 @@ class Output:
             if self.file.path == self.whole:
                 self._merge_shards()
             else:
-                self._load_others()
+                FileLock(self.whole).refuse_if_held()
+                self.known.update(read_all_records(self.whole))
             self.known.update(self.file.records)
             stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.file.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self.file.__exit__()
 
     @property
     def locked(self) -> bool:
@@ -64,11 +62,6 @@ class Output:
             self.file.compact()
             for path in shards:
                 path.unlink()
-
-    def _load_others(self) -> None:
-        """Load the records of the whole file and the other shards. Raises UsageError while a whole run is active."""
-        FileLock(self.whole).refuse_if_held()
-        self.known.update(read_all_records(self.whole))
 
 
 def read_all_records(whole: Path) -> dict[str, Record]:

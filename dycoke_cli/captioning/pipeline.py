@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
-from dycoke_cli.captioning.prefetch import HELD_BYTES, Prefetch, Read
+from dycoke_cli.captioning.prefetch import HELD_BYTES, DecodedVideo, Prefetch
 from dycoke_cli.captioning.record import Record, Reply, Spent
 from dycoke_cli.errors import ContextError, DyCokeError, OutOfMemoryError, VideoError
 
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from dycoke_cli.captioning.captioner import Captioner
     from dycoke_cli.session.answer import Answer
 
-NO_MEMORY = "out_of_memory"
 _TICK_S = 0.1  # how long to wait for a video before checking for other work
-_FIRST_ROOM = 8  # videos to decode ahead while the batch size is unknown
 
 
 class CaptionPipeline:
@@ -29,24 +27,23 @@ class CaptionPipeline:
     def __init__(self, job: Job, captioner: "Captioner", ahead: Prefetch) -> None:
         self.job, self.captioner, self.ahead = job, captioner, ahead
         self.most = job.batch  # videos per batch; None until the first video is decoded
-        self.batch: list[Read] = []
+        self.batch: list[DecodedVideo] = []
         self.waited = 0.0
 
     def next_records(self) -> list[Record]:
         """Take a decoded video, if one arrives in time, and answer the batch once it is full."""
         began = time.perf_counter()
-        read = self.ahead.take(_TICK_S)
+        decoded = self.ahead.take(_TICK_S)
         self.waited += time.perf_counter() - began
-        if read is None:
+        if decoded is None:
             return []
-        if read.error is not None:
-            return [self._failed(read, read.error)]
-        self.batch.append(read)
+        if isinstance(decoded.result, DyCokeError):
+            return [self._failed(decoded, decoded.result)]
+        self.batch.append(decoded)
         if self.most is None:
-            assert read.frames is not None
-            self.most = self.captioner.rows_that_fit(len(read.frames))
+            self.most = self.captioner.rows_that_fit(len(decoded.frames))
             self.ahead.room = self.most + self.job.decoders
-        full = len(self.batch) >= self.most or sum(read.nbytes for read in self.batch) >= HELD_BYTES
+        full = len(self.batch) >= self.most or sum(video.nbytes for video in self.batch) >= HELD_BYTES
         return self.finish() if full else []
 
     def finish(self) -> list[Record]:
@@ -54,7 +51,7 @@ class CaptionPipeline:
         batch, self.batch = self.batch, []
         return self._answer(batch) if batch else []
 
-    def _answer(self, batch: Sequence[Read]) -> list[Record]:
+    def _answer(self, batch: Sequence[DecodedVideo]) -> list[Record]:
         """Answer a batch; where that fails, answer its halves."""
         try:
             return self._records(batch, self.captioner.answers(batch))
@@ -68,46 +65,44 @@ class CaptionPipeline:
             self.most = min(self.most or half, half)
         return [*self._answer(batch[:half]), *self._answer(batch[half:])]
 
-    def _records(self, batch: Sequence[Read], answers: "Sequence[tuple[Answer, ...]]") -> list[Record]:
+    def _records(self, batch: Sequence[DecodedVideo], answers: "Sequence[tuple[Answer, ...]]") -> list[Record]:
         together = len(batch) if self.job.captioned else 1
         longest = max(answer.time_s.decode for said in answers for answer in said)
         records = []
-        for read, said in zip(batch, answers, strict=True):
-            assert read.frames is not None
+        for decoded, said in zip(batch, answers, strict=True):
+            frames = decoded.frames
             waited, self.waited = self.waited, 0.0  # counted once, with the first video of a batch
             spent = Spent(
-                decode_video=read.seconds,
+                decode_video=decoded.seconds,
                 vision=sum(answer.time_s.vision or 0.0 for answer in said),
                 prefill=sum(answer.time_s.prefill or 0.0 for answer in said),
                 decode=longest if self.job.captioned else sum(answer.time_s.decode for answer in said),
                 waited=waited,
             )
-            info = read.frames.info
             records.append(
                 Record(
-                    id=read.item.id,
-                    path=read.item.path,
+                    id=decoded.item.id,
+                    path=decoded.item.path,
                     caption=said[0].answer if self.job.captioned else None,
                     error=None,
                     reason=None,
                     seconds=spent.decode_video + spent.vision + spent.prefill + spent.decode,
-                    key=self.job.recipe.key(read.video.fingerprint),
+                    key=self.job.recipe.key(decoded.identity),
                     answers=tuple(map(_reply, said)),
-                    frames=len(read.frames),
-                    damaged=info.damaged,
-                    warnings=info.warnings,
+                    frames=len(frames),
+                    damaged=frames.info.damaged,
+                    warnings=frames.info.warnings,
                     batch=together,
                     time_s=spent,
-                    video=read.video,
+                    video=decoded.identity,
                 )
             )
         return records
 
-    def _failed(self, read: Read, error: DyCokeError) -> Record:
-        key = self.job.recipe.key(read.video.fingerprint)
+    def _failed(self, decoded: DecodedVideo, error: DyCokeError) -> Record:
         # What would fit differs between videos, so the remedy belongs in the record.
         why = f"{error.message}. {error.remedy}" if isinstance(error, ContextError) else error.message
-        return Record.failed(read.item, key, read.video, why, reason_of(error))
+        return Record.failed(decoded.item, self.job.recipe, why, reason_of(error), decoded.identity)
 
 
 def _reply(answer: "Answer") -> Reply:
@@ -129,27 +124,27 @@ def reason_of(error: DyCokeError) -> str:
     """Return the fixed word that names an error in a record."""
     if isinstance(error, VideoError | ContextError):
         return error.reason
-    return NO_MEMORY if isinstance(error, OutOfMemoryError) else "usage" if error.exit_code == 2 else "failed"
+    return "out_of_memory" if isinstance(error, OutOfMemoryError) else "usage" if error.exit_code == 2 else "failed"
 
 
 def records_here(
     job: Job,
     items: Sequence[Item],
     stopped: Callable[[], bool],
-    load: "Callable[[Job], Captioner] | None" = None,
+    captioner: "Captioner | None" = None,
 ) -> Generator[Record]:
     """Make records in this process; the first videos are decoded while the model loads.
 
-    stopped: returns True to end early; videos that wait for their batch are still answered. load: builds the captioner,
-    `Captioner` if None.
+    stopped: returns True to end early; videos that wait for their batch are still answered. captioner: one that is
+    loaded; None loads one.
     """
-    with Prefetch(job, (job.batch or _FIRST_ROOM) + job.decoders) as ahead:
+    with Prefetch(job, job.planned_batch + job.decoders) as ahead:
         ahead.add(items)
-        if load is None:
+        if captioner is None:
             from dycoke_cli.captioning.captioner import Captioner
 
-            load = Captioner
-        pipeline = CaptionPipeline(job, load(job), ahead)
+            captioner = Captioner(job)
+        pipeline = CaptionPipeline(job, captioner, ahead)
         while ahead.left and not stopped():
             yield from pipeline.next_records()
         yield from pipeline.finish()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dycoke_cli.captioning.item import Item
-from dycoke_cli.captioning.key import Identity, Recipe
+from dycoke_cli.captioning.job import Recipe
 from dycoke_cli.captioning.record import Record
 
 
@@ -16,11 +16,6 @@ class Plan:
     kept: tuple[Record, ...]  # earlier records whose key is unchanged
     put_off: int  # videos excluded by --limit
     changed: int  # videos whose earlier caption is out of date, excluded ones too
-
-    @property
-    def failed(self) -> int:
-        """Number of kept records that are errors."""
-        return sum(record.error is not None for record in self.kept)
 
 
 def plan_of(
@@ -41,7 +36,7 @@ def plan_of(
         record = known.get(item.id)
         if record is None or overwrite:
             todo.append(item)
-        elif recipe.key(Identity.of(item.path, record.video).fingerprint) != record.key:
+        elif not record.is_current(item, recipe):
             changed += 1
             todo.append(item)
         elif record.error is not None and retry_errors:

@@ -1,13 +1,11 @@
 """The record of one video, a caption or an error: one JSON line of the output file."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from dycoke_cli.captioning.item import Item
-from dycoke_cli.captioning.key import Identity
+from dycoke_cli.captioning.item import Identity, Item
+from dycoke_cli.captioning.job import Recipe
 from dycoke_cli.system.jsonl_output import Format
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,15 @@ class Record:
     sidecar: str | None = None  # text written beside the video; None: none
 
     @classmethod
-    def failed(cls, item: Item, key: str, video: Identity, error: str, reason: str) -> "Record":
-        """Build the record of a video that has no caption."""
+    def failed(cls, item: Item, recipe: Recipe, error: str, reason: str, video: Identity | None = None) -> "Record":
+        """Build the record of a video that has no caption. video: its identity, found now if None."""
+        video = video or Identity.of(item.path)
+        key = recipe.key(video)
         return cls(item.id, item.path, None, error, reason, 0.0, key, (), 0, False, (), 0, Spent(), video)
+
+    def is_current(self, item: Item, recipe: Recipe) -> bool:
+        """Whether nothing that the record depends on has changed; reads the file if its size or time has."""
+        return self.key == recipe.key(Identity.of(item.path, self.video))
 
     @property
     def text(self) -> str:
@@ -64,10 +68,8 @@ class Record:
         return "\n".join(reply.answer for reply in self.answers)
 
     @classmethod
-    def from_json(cls, values: Any) -> "Record":
-        """Parse the object of a line. Raises ValueError or TypeError for any other object."""
-        if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
-            raise ValueError("no record")
+    def from_json(cls, values: dict[str, Any]) -> "Record":
+        """Build a record from the fields of a line. Raises ValueError or TypeError for other fields."""
         record = cls(**values)
         if not isinstance(record.id, str):
             raise ValueError("no record")
@@ -79,9 +81,5 @@ class Record:
             video=Identity(**values["video"]),
         )
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the object of a line; its first keys identify a truncated line as one of this program."""
-        return {"schema": SCHEMA, **asdict(self)}
 
-
-CAPTIONS = Format("caption", f'{{"schema": {SCHEMA}, "id": "'.encode(), Record.from_json, lambda record: record.id)
+CAPTIONS = Format("caption", schema=1, key="id", parse=Record.from_json)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from dycoke_cli.captioning.folder import Found, find_videos, parse_endings
 from dycoke_cli.captioning.item import Item
-from dycoke_cli.captioning.job import Job, cores
-from dycoke_cli.captioning.key import Recipe
+from dycoke_cli.captioning.job import Job, Recipe, cores
+from dycoke_cli.captioning.on_ray import records_on_ray
+from dycoke_cli.captioning.pipeline import records_here
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.shard import Shard
 from dycoke_cli.captioning.sidecar import Sidecars
+from dycoke_cli.captioning.worker_pool import WorkerPool
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import InputError, UsageError
 from dycoke_cli.models import checkpoints
@@ -80,16 +82,10 @@ class Request:
     def records(self, job: Job, items: Sequence[Item], stopped: Callable[[], bool]) -> Generator[Record]:
         """Make records with the chosen engine: in this process, in several, or on a Ray cluster."""
         if self.engine == "ray":
-            from dycoke_cli.captioning.on_ray import records_on_ray
-
             folder = self.file.absolute().with_name(f".{self.file.name}.attempts")
             return records_on_ray(job, items, self.workers, folder, self.ray_address, stopped)
         if self.workers > 1:
-            from dycoke_cli.captioning.worker_pool import WorkerPool
-
             return WorkerPool(job, items, self.workers).records(stopped)
-        from dycoke_cli.captioning.pipeline import records_here
-
         return records_here(job, items, stopped)
 
     def _batch(self) -> int | None:

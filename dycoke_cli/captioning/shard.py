@@ -1,5 +1,6 @@
 """One of several runs that share the videos of a folder, each with its own output file."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,14 +47,14 @@ class Shard:
         return cls(number, count)
 
     def holds(self, item: Item) -> bool:
-        """Whether a video belongs to this shard."""
-        return item.shard(self.count) == self.number - 1
+        """Whether a video belongs to this shard. It depends on the id alone, so that new videos move no others."""
+        digest = hashlib.sha256(item.id.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
     def output(self, whole: Path) -> Path:
         """Return the output file of this shard, beside that of the whole run; the same file for a single shard."""
-        return (
-            whole if self.count == 1 else whole.with_name(f"{whole.stem}.{self.number}-of-{self.count}{whole.suffix}")
-        )
+        name = f"{whole.stem}.{self.number}-of-{self.count}{whole.suffix}"
+        return whole if self.count == 1 else whole.with_name(name)
 
 
 def shards_beside(whole: Path) -> list[Path]:

@@ -29,7 +29,15 @@ class Sidecars:
                     "Rename one of them, choose with --ext, or leave --sidecar out",
                 )
         for folder in {path.parent for path in taken}:
-            _try_to_write(folder)
+            probe = folder / f".dycoke-{os.getpid()}"
+            try:
+                write_atomically(probe, [])
+                probe.unlink()
+            except OSError as error:
+                raise UsageError(
+                    f"no text file can be written to {str(folder)!r}: {error.strerror}",
+                    "Change its rights, or leave --sidecar out",
+                ) from None
 
     def write(self, record: Record, before: Record | None) -> Record:
         """Write a caption's text file, and return the record with the text in `sidecar`.
@@ -60,26 +68,12 @@ def text_path(path: str) -> Path:
 
 
 def _content(path: Path) -> str | None:
-    if path.is_fifo():
-        return ""
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n")
+        return "" if path.is_fifo() else path.read_text("utf-8", "surrogateescape").removesuffix("\n")
     except FileNotFoundError:
         return None
     except OSError:
         return ""
-
-
-def _try_to_write(folder: Path) -> None:
-    probe = folder / f".dycoke-{os.getpid()}"
-    try:
-        write_atomically(probe, [])
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"no text file can be written to {str(folder)!r}: {error.strerror}",
-            "Change its rights, or leave --sidecar out",
-        ) from None
 
 
 def count_unwritten(records: Iterable[Record]) -> int:

@@ -47,11 +47,13 @@ def summarise(tally: Tally, kept: Sequence[Record]) -> Summary:
     replies = [reply for record in records for reply in record.answers[:1]]
     visual, entered = sum(reply.visual for reply in replies), sum(reply.visual_prefill for reply in replies)
     failed = [record for record in (*kept, *records) if record.error is not None]
+    reasons = Counter(record.reason or "failed" for record in failed)
+    first = {record.reason or "failed": record.error or "" for record in reversed(failed)}
     captioned = [record for record in records if record.error is None]
     return Summary(
         videos=tally.total,
         captioned=len(captioned),
-        kept=tally.kept,
+        kept=sum(record.error is None for record in kept),
         failed=len(failed),
         failed_now=tally.failed,
         elapsed_s=tally.elapsed_s,
@@ -62,23 +64,17 @@ def summarise(tally: Tally, kept: Sequence[Record]) -> Summary:
         time_s=_total_time(captioned),
         # Each record contains its batch size, so the sum of the inverses is the number of batches.
         batch=len(captioned) / sum(1 / record.batch for record in captioned) if captioned else None,
-        failures=tuple(_reasons(failed)),
+        failures=tuple(Reason(reason, count, first[reason]) for reason, count in reasons.most_common()),
     )
 
 
 def _total_time(records: Sequence[Record]) -> Spent:
     """Sum the times; those of a batch are in the record of each of its videos, and count once."""
-
-    def shared(name: str) -> float:
-        return sum(getattr(record.time_s, name) / record.batch for record in records)
-
-    def own(name: str) -> float:
-        return sum(getattr(record.time_s, name) for record in records)
-
-    return Spent(own("decode_video"), shared("vision"), shared("prefill"), shared("decode"), own("waited"))
-
-
-def _reasons(failed: Sequence[Record]) -> list[Reason]:
-    counts = Counter(record.reason or "failed" for record in failed)
-    first = {record.reason or "failed": record.error or "" for record in reversed(failed)}
-    return [Reason(reason, count, first[reason]) for reason, count in counts.most_common()]
+    times = [(record.time_s, record.batch) for record in records]
+    return Spent(
+        decode_video=sum(spent.decode_video for spent, _ in times),
+        vision=sum(spent.vision / batch for spent, batch in times),
+        prefill=sum(spent.prefill / batch for spent, batch in times),
+        decode=sum(spent.decode / batch for spent, batch in times),
+        waited=sum(spent.waited for spent, _ in times),
+    )

@@ -10,15 +10,12 @@ import signal
 import threading
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
 from dycoke_cli.captioning.item import Item
 from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.pipeline import CaptionPipeline
 from dycoke_cli.captioning.prefetch import Prefetch
 from dycoke_cli.errors import DyCokeError
-
-if TYPE_CHECKING:
-    from dycoke_cli.captioning.pipeline import CaptionPipeline
 
 READY, ENDED = "ready", "ended"
 
@@ -30,7 +27,7 @@ def work(connection: Connection, job: Job, number: int, threads: int) -> None:
     inbox: queue.SimpleQueue[list[Item] | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     try:
-        with Prefetch(job, (job.batch or 8) * 2 + job.decoders) as ahead:
+        with Prefetch(job, job.videos_per_worker) as ahead:
             first = inbox.get()
             if first is not None:
                 ahead.add(first)  # decoded while the model loads
@@ -44,11 +41,10 @@ def work(connection: Connection, job: Job, number: int, threads: int) -> None:
         connection.send(DyCokeError(f"a worker failed, {type(error).__name__}: {error}", "Run again without --workers"))
 
 
-def _pipeline(job: Job, ahead: Prefetch, number: int, threads: int) -> "CaptionPipeline":
+def _pipeline(job: Job, ahead: Prefetch, number: int, threads: int) -> CaptionPipeline:
     import torch
 
     from dycoke_cli.captioning.captioner import Captioner
-    from dycoke_cli.captioning.pipeline import CaptionPipeline
 
     torch.set_num_threads(threads)
     settings = job.settings
@@ -58,7 +54,7 @@ def _pipeline(job: Job, ahead: Prefetch, number: int, threads: int) -> "CaptionP
     return CaptionPipeline(job, Captioner(job), ahead)
 
 
-def _serve(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]", pipeline: "CaptionPipeline") -> None:
+def _serve(connection: Connection, inbox: "queue.SimpleQueue[list[Item] | None]", pipeline: CaptionPipeline) -> None:
     connection.send(READY)
     while True:
         busy = pipeline.ahead.left or pipeline.batch

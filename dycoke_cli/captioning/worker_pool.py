@@ -8,15 +8,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from dycoke_cli.captioning.item import Item
-from dycoke_cli.captioning.job import Job, cores
-from dycoke_cli.captioning.key import Identity
+from dycoke_cli.captioning.job import Job, Recipe, cores
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.captioning.worker import ENDED, READY, work
 from dycoke_cli.errors import DyCokeError
 
 TRIES = 3  # attempts at a video whose worker dies
 STARTS = 3  # consecutive workers that die before they have loaded the model
-DIED = "worker_died"
 _TICK_S = 0.2
 
 Serve = Callable[[Connection, Job, int, int], None]  # the function that a worker process runs
@@ -25,7 +23,7 @@ Serve = Callable[[Connection, Job, int, int], None]  # the function that a worke
 class Worker:
     """The parent's handle of one worker process."""
 
-    def __init__(self, job: Job, number: int, threads: int, serve: Serve = work) -> None:
+    def __init__(self, job: Job, number: int, threads: int, serve: Serve) -> None:
         # Not forked: torch and CUDA do not work in a forked process.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -74,7 +72,6 @@ class WorkerPool:
         self.queue, self.suspects = deque(items), deque[Item]()
         self.tries: Counter[str] = Counter()
         self.failed_starts = 0
-        self.most = (job.batch or 8) * 2 + job.decoders
         self.threads = max(1, cores() // self.count)
         self.workers = [self._start(number) for number in range(self.count)]
 
@@ -104,8 +101,8 @@ class WorkerPool:
             elif self.queue and not (worker.alone and worker.items):
                 # Share the last videos evenly, rather than send all of them to the first free worker.
                 share = max(self.job.decoders + 1, math.ceil(len(self.queue) / self.count))
-                wanted = min(self.most, share) - len(worker.items)
-                if wanted > 0 and (given := [self.queue.popleft() for _ in range(min(wanted, len(self.queue)))]):
+                wanted = min(self.job.videos_per_worker, share) - len(worker.items)
+                if given := [self.queue.popleft() for _ in range(min(wanted, len(self.queue)))]:
                     worker.assign(given)
 
     def _receive(self, worker: Worker) -> Generator[Record]:
@@ -146,7 +143,7 @@ class WorkerPool:
                 if self.tries[item.id] < TRIES:
                     self.suspects.append(item)
                 else:
-                    yield died(self.job, item)
+                    yield death_record(item, self.job.recipe)
         if not worker.ending:
             self.workers.append(self._start(worker.number))
 
@@ -154,8 +151,8 @@ class WorkerPool:
         return Worker(self.job, number, self.threads, self.serve)
 
 
-def died(job: Job, item: Item) -> Record:
+def death_record(item: Item, recipe: Recipe) -> Record:
     """Build the record of a video whose worker died at every attempt."""
-    video = Identity.of(item.path)
-    message = f"{item.path!r} ended the process that worked on it, {TRIES} times"
-    return Record.failed(item, job.recipe.key(video.fingerprint), video, message, DIED)
+    return Record.failed(
+        item, recipe, f"{item.path!r} ended the process that worked on it, {TRIES} times", "worker_died"
+    )

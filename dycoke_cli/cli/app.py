@@ -78,7 +78,8 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         return _fail(error.message, error.remedy, error.exit_code)
     except typer.TyperException as error:
-        return _fail(_usage_message(error), _help_for(arguments), USAGE)
+        # format_message() has more detail than str().
+        return _fail(error.format_message().rstrip("."), _help_for(arguments), USAGE)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
@@ -93,12 +94,6 @@ def run(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:  # newer versions of Typer return an interruption as a code
         return _fail("interrupted", "", INTERRUPTED)
     return code if isinstance(code, int) else 0
-
-
-def _usage_message(error: typer.TyperException) -> str:
-    """Return the message of a parsing error without its full stop; format_message() has more detail than str()."""
-    text = error.format_message() if hasattr(error, "format_message") else str(error)
-    return str(text).rstrip(".")
 
 
 def _help_for(arguments: list[str]) -> str:

@@ -5,21 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dycoke_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.methods.arm import Arm
 
 
 def read_arms(
-    flags: Mapping[str, Any],
-    methods: Sequence[str],
-    option: Sequence[str],
-    baseline: bool,
-    config: Path | None,
-    swept: Sequence[Mapping[str, str]] = ({},),
+    flags: Mapping[str, Any], methods: Sequence[str], option: Sequence[str], baseline: bool, config: Path | None
 ) -> "tuple[Settings, list[Arm]]":
     """Return the settings of the last arm, and all arms; arguments as for `arm_settings` and `build_arms`."""
-    chosen = arm_settings(flags, methods, option, config, swept)
+    chosen = arm_settings(flags, methods, option, config)
     return chosen[-1], build_arms(chosen, baseline)
 
 
@@ -35,8 +32,8 @@ def arm_settings(
     swept: options of a single method, one arm for each set of them. Raises UsageError, and ModelError for a model name
     that cannot exist.
     """
-    from dycoke_cli.config.settings import merge_settings, user_file
-    from dycoke_cli.errors import UsageError
+    from dycoke_cli.config.settings import merge_settings
+    from dycoke_cli.config.settings_file import user_file
     from dycoke_cli.methods.parsing import parse_options, split_arm
 
     if option and len(methods) > 1:
@@ -76,10 +73,3 @@ def build_arms(chosen: "Sequence[Settings]", baseline: bool) -> "list[Arm]":
         arms.insert(0, replace(full, baseline=True))
     refuse_duplicates(arms)
     return arms
-
-
-def split_generate(names: Sequence[str]) -> tuple[list[str], bool]:
-    """Return the names of methods, and whether transformers' `generate` was among the names."""
-    from dycoke_cli.methods.parsing import STOCK
-
-    return [name for name in names if name != STOCK], STOCK in names

@@ -8,6 +8,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import json_text, write_json
+from dycoke_cli.errors import FailedItemsError, UsageError
 
 if TYPE_CHECKING:
     from dycoke_cli.bench.case import BenchResult
@@ -18,6 +19,7 @@ LISTS = ("frames", "visual_tokens", "batch")
 RESULTS = Path("benchmarks/results")  # of the repository; in other folders only --output writes a file
 
 
+@opt.add_settings({"device", "dtype", "compile", "start", "end", "decoder", "video_timeout"})
 def bench_command(
     shape: Annotated[
         str | None,
@@ -36,7 +38,7 @@ def bench_command(
             "several. (default: generate, full, dycoke)",
         ),
     ] = None,
-    option: opt.MethodOption = None,
+    option: opt.MethodOptions = None,
     frames: Annotated[
         str | None,
         typer.Option(
@@ -67,13 +69,7 @@ def bench_command(
     targets: Annotated[
         bool, typer.Option("--targets", help="Measure the speed targets for this device, and print which are met.")
     ] = False,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    compile: opt.Compile = None,
-    start: opt.Start = None,
-    end: opt.End = None,
-    decoder: opt.Decoder = None,
-    video_timeout: opt.VideoTimeout = None,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +80,7 @@ def bench_command(
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
+    **flags: Any,
 ) -> None:
     """Measure speed and memory on this machine.
 
@@ -93,10 +90,8 @@ def bench_command(
     prints and saves the results so far.
     """
     given = dict(locals())
-    flags: dict[str, Any] = {key: value for key, value in given.items() if key in opt.SETTINGS and key != "frames"}
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.display.output_files import check_outputs
-    from dycoke_cli.errors import UsageError
     from dycoke_cli.video.path import readable_path
 
     if output is None and RESULTS.is_dir():
@@ -119,18 +114,19 @@ def bench_command(
         plan = _plan(given, flags, config)
         from dycoke_cli.bench.run import bench
 
-        findings = bench(plan, terminal.callbacks)
-    show(findings, output, as_json, targets, None if quiet else terminal.callbacks)
+        result = bench(plan, terminal.callbacks)
+    show(result, output, as_json, targets, None if quiet else terminal.callbacks)
 
 
 def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> "Plan":
     """Return the arms and sizes to measure."""
-    from dycoke_cli.cli.arms import read_arms, split_generate
+    from dycoke_cli.cli.arms import read_arms
+    from dycoke_cli.methods.parsing import STOCK
 
-    names, stock = split_generate(given["methods"] or [])
+    names = [name for name in given["methods"] or [] if name != STOCK]
+    stock = given["methods"] is None or STOCK in given["methods"]
     if given["methods"] is None:
         settings, arms = read_arms(flags, [], given["option"] or [], True, config)
-        stock = True
     elif names:
         settings, arms = read_arms(flags, names, given["option"] or [], False, config)
     else:
@@ -146,7 +142,7 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
 
 
 def show(
-    findings: "BenchResult",
+    result: "BenchResult",
     output: Path | None,
     as_json: bool,
     targets: bool,
@@ -164,15 +160,14 @@ def show(
     from dycoke_cli.bench.target import verdicts
     from dycoke_cli.display.bench import bench_tables
     from dycoke_cli.display.bench_records import bench_record
-    from dycoke_cli.display.records import write_whole
+    from dycoke_cli.display.output_files import write_file
     from dycoke_cli.display.targets import target_table
-    from dycoke_cli.errors import FailedItemsError
 
-    summary = summarise(findings)
+    summary = summarise(result)
     held = verdicts(summary, decoding)
     record = bench_record(summary, held)
     if output is not None:
-        write_whole(output, json_text(record, "utf-8") + "\n")
+        write_file(output, json_text(record, "utf-8") + "\n")
         if callbacks is not None:
             callbacks.notice(f"All results are in {output}")
     if as_json:
@@ -185,8 +180,8 @@ def show(
             for part in target_table(held):
                 console.print(part)
     sys.stdout.flush()  # a full disk raises here
-    if findings.interrupted:
+    if result.interrupted:
         raise KeyboardInterrupt
-    if findings.failures:
-        first = findings.failures[0]
+    if result.failures:
+        first = result.failures[0]
         raise FailedItemsError(f"{first['label']}: {first['error']}", "Use fewer --frames or a smaller --batch")

@@ -6,6 +6,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
+from dycoke_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from dycoke_cli.cache.store import Cache
@@ -32,9 +33,8 @@ def info_command(
 ) -> None:
     """Print the folder of the cache, its size and limit, and its videos."""
     from dycoke_cli.cache.store import GB
-    from dycoke_cli.config.settings import merge_settings, user_file
 
-    settings, _ = merge_settings({}, config, user_file=user_file())
+    settings = opt.merge_flags({}, config)
     cache = _cache(int(settings.cache_size * GB))
     entries = sorted(cache.entries(), key=lambda entry: -entry.used_s)
     if as_json:
@@ -64,7 +64,6 @@ def info_command(
 def clear_command(debug: opt.Debug = False) -> None:
     """Remove all encoded videos."""
     from dycoke_cli.display.panel import size
-    from dycoke_cli.errors import UsageError
 
     cache = _cache(0)
     try:
@@ -76,7 +75,6 @@ def clear_command(debug: opt.Debug = False) -> None:
 
 def _cache(limit: int) -> "Cache":
     from dycoke_cli.cache.store import Cache, cache_folder
-    from dycoke_cli.errors import UsageError
 
     try:
         return Cache(cache_folder(), limit)

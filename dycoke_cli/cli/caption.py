@@ -10,6 +10,7 @@ from dycoke_cli.cli import options as opt
 PROMPT = "describe the video."
 
 
+@opt.add_settings(opt.SETTINGS.keys() - opt.CACHE - {"preset", "quantize", "device_map", "memory"})
 def caption_command(
     places: Annotated[
         list[str],
@@ -60,33 +61,12 @@ def caption_command(
     ray_address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Ray cluster, with --engine ray. (default: this machine)")
     ] = None,
-    model: opt.Model = None,
-    method: opt.Method = None,
-    option: opt.MethodOption = None,
-    retain: opt.Retain = None,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    compile: opt.Compile = None,
-    newline: opt.Newline = None,
-    pooling: opt.Pooling = None,
-    row_newlines: opt.RowNewlines = None,
-    frames: opt.Frames = None,
-    fps: opt.Fps = None,
-    max_frames: opt.MaxFrames = None,
-    start: opt.Start = None,
-    end: opt.End = None,
-    sample: opt.Sample = None,
-    decoder: opt.Decoder = None,
-    video_timeout: opt.VideoTimeout = None,
-    max_new_tokens: opt.MaxNewTokens = None,
-    temperature: opt.Temperature = None,
-    top_p: opt.TopP = None,
-    seed: opt.Seed = None,
-    repetition_penalty: opt.RepetitionPenalty = None,
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
+    **flags: Any,
 ) -> None:
     """Caption every video in a folder.
 
@@ -95,15 +75,12 @@ def caption_command(
     fails is a line with the reason, and the run continues; --retry-errors tries it again. Ctrl-C or SIGTERM stops
     after the current batch, a second one stops immediately.
     """
-    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.captioning.request import Request, asked_questions
     from dycoke_cli.captioning.sidecar import Sidecars
     from dycoke_cli.cli.caption_run import run_captions
-    from dycoke_cli.config.settings import merge_settings, parse_options, user_file
     from dycoke_cli.video.path import video_path
 
-    flags["options"] = parse_options(option) if option else None
-    settings, _ = merge_settings(flags, config, user_file=user_file())
+    settings = opt.merge_flags(flags, config)
     request = Request(
         places=tuple(Path(video_path(place)) for place in places),
         settings=settings,

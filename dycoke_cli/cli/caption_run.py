@@ -3,33 +3,32 @@
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
+from rich.console import Console
+from rich.text import Text
+
+from dycoke_cli.captioning.item import Item
+from dycoke_cli.captioning.job import Job
+from dycoke_cli.captioning.output import Output, read_all_records
+from dycoke_cli.captioning.plan import Plan, plan_of
+from dycoke_cli.captioning.request import Request
+from dycoke_cli.captioning.run import Tally, run_plan
+from dycoke_cli.captioning.shard import Shard
+from dycoke_cli.captioning.sidecar import count_unwritten
+from dycoke_cli.captioning.summary import Summary, summarise
+from dycoke_cli.cli.interrupt import Interrupt
 from dycoke_cli.cli.streams import write_json
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from dycoke_cli.captioning.item import Item
-    from dycoke_cli.captioning.job import Job
-    from dycoke_cli.captioning.output import Output
-    from dycoke_cli.captioning.plan import Plan
-    from dycoke_cli.captioning.request import Request
-    from dycoke_cli.captioning.run import Tally
-    from dycoke_cli.captioning.shard import Shard
-    from dycoke_cli.captioning.summary import Summary
+from dycoke_cli.display.captions import CaptionProgress, estimate_table, summary_record, summary_table, visible
+from dycoke_cli.display.output_files import check_writable
+from dycoke_cli.display.records import SCHEMA
+from dycoke_cli.errors import FailedItemsError, InputError
+from dycoke_cli.models.checkpoints import DEMO_NOTICE
+from dycoke_cli.video.image_sequence import list_images
 
 
-def run_captions(request: "Request", dry_run: bool, as_json: bool, quiet: bool) -> None:
+def run_captions(request: Request, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Find the videos, caption those that need it, and print a summary, or with `dry_run` an estimate."""
-    from rich.console import Console
-
-    from dycoke_cli.captioning.output import Output, read_all_records
-    from dycoke_cli.captioning.plan import plan_of
-    from dycoke_cli.captioning.sidecar import count_unwritten
-    from dycoke_cli.captioning.summary import summarise
-    from dycoke_cli.display.output_files import check_writable
-
     console = Console(stderr=True, quiet=quiet, highlight=False)
     share = request.share(os.environ)
     items = _find_items(request, share, console)
@@ -61,16 +60,13 @@ def run_captions(request: "Request", dry_run: bool, as_json: bool, quiet: bool) 
     _raise_failures(summary, stopped)
 
 
-def _print_estimate(job: "Job", plan: "Plan", as_json: bool) -> None:
+def _print_estimate(job: Job, plan: Plan, as_json: bool) -> None:
     """Print what a run would do, with its tokens and its memory."""
-    from rich.console import Console
-
-    from dycoke_cli.captioning.estimate import estimate_of
-    from dycoke_cli.display.captions import SCHEMA, estimate_table
+    from dycoke_cli.captioning.estimate import estimate_of  # imports torch
 
     estimate = estimate_of(job, plan)
     if as_json:
-        write_json({"schema": SCHEMA, "dry_run": True, **estimate.described})
+        write_json({"schema": SCHEMA, "dry_run": True, **asdict(estimate)})
     else:
         console = Console(highlight=False)
         for part in estimate_table(estimate):
@@ -78,16 +74,16 @@ def _print_estimate(job: "Job", plan: "Plan", as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _find_items(request: "Request", share: "Shard | None", console: "Console") -> "list[Item]":
+def _find_items(request: Request, share: Shard | None, console: Console) -> list[Item]:
     """Return this run's share of the videos, and print which were left out. Raises InputError if there are none."""
-    from dycoke_cli.errors import InputError
-    from dycoke_cli.video.image_sequence import list_images
-
     found = request.find()
-    if found.again:
-        _notice(console, f"{_videos(len(found.again))} found twice, by another name or a link: captioned once")
-    if found.below:
-        _notice(console, f"{_videos(found.below)} in subfolders are left out: add --recursive to include them")
+    if found.duplicates:
+        _notice(console, f"{_videos(len(found.duplicates))} found twice, by another name or a link: captioned once")
+    if found.skipped_in_subfolders:
+        _notice(
+            console,
+            f"{_videos(found.skipped_in_subfolders)} in subfolders are left out: add --recursive to include them",
+        )
     if not found.items:
         named = ", ".join(repr(str(place)) for place in request.places)
         remedy = "Name another folder, or its file extensions with --ext"
@@ -103,14 +99,9 @@ def _find_items(request: "Request", share: "Shard | None", console: "Console") -
 
 
 def _caption(
-    request: "Request", job: "Job", plan: "Plan", output: "Output", console: "Console"
-) -> "tuple[Tally, BaseException | None]":
+    request: Request, job: Job, plan: Plan, output: Output, console: Console
+) -> tuple[Tally, BaseException | None]:
     """Run the plan; return its tally, and the exception that stopped it, if any."""
-    from dycoke_cli.captioning.run import CaptionRun
-    from dycoke_cli.cli.interrupt import Interrupt
-    from dycoke_cli.display.captions import CaptionProgress
-    from dycoke_cli.models.checkpoints import DEMO_NOTICE
-
     if plan.todo and job.settings.model == "demo" and request.settings.model == "auto":
         _notice(console, DEMO_NOTICE)
     if plan.kept:
@@ -118,22 +109,18 @@ def _caption(
     if plan.changed:
         _notice(console, f"{_videos(plan.changed)} had an outdated caption: captioned again")
     with CaptionProgress(console) as progress:
-        run = CaptionRun(plan, output, request.sidecars, progress.update, request.fail_fast)
+        tally = Tally(len(plan.todo) + len(plan.kept), len(plan.kept))
         message = "Finishing the current batch; Ctrl-C again stops immediately"
         with Interrupt(lambda: _notice(console, message)) as interrupt:
             try:
-                run.run(lambda items, stopped: request.records(job, items, stopped), lambda: interrupt.requested)
+                run_plan(request, job, plan, output, tally, progress.update, lambda: interrupt.requested)
             except (KeyboardInterrupt, Exception) as error:
-                return run.tally, error
-            return run.tally, KeyboardInterrupt() if interrupt.requested else None
+                return tally, error
+            return tally, KeyboardInterrupt() if interrupt.requested else None
 
 
-def _print_summary(summary: "Summary", request: "Request", job: "Job", as_json: bool) -> None:
+def _print_summary(summary: Summary, request: Request, job: Job, as_json: bool) -> None:
     """Print the summary as a table or as one JSON object."""
-    from rich.console import Console
-
-    from dycoke_cli.display.captions import summary_record, summary_table, visible
-
     if as_json:
         settings = job.settings
         method = {"name": settings.method, "options": settings.options, "retain": settings.retain}
@@ -149,10 +136,8 @@ def _print_summary(summary: "Summary", request: "Request", job: "Job", as_json: 
     sys.stdout.flush()  # a full disk raises here
 
 
-def _raise_failures(summary: "Summary", stopped: BaseException | None) -> None:
+def _raise_failures(summary: Summary, stopped: BaseException | None) -> None:
     """Raise the exception that stopped the run, or FailedItemsError if videos failed."""
-    from dycoke_cli.errors import FailedItemsError
-
     if stopped is not None:
         raise stopped
     if summary.failed:
@@ -162,9 +147,7 @@ def _raise_failures(summary: "Summary", stopped: BaseException | None) -> None:
         )
 
 
-def _notice(console: "Console", line: str) -> None:
-    from rich.text import Text
-
+def _notice(console: Console, line: str) -> None:
     console.print(Text(line, style="yellow"), soft_wrap=True)
 
 

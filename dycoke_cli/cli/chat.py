@@ -8,7 +8,9 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.completion import option_values
+from dycoke_cli.cli.interrupt import Stopper, Terminated
 from dycoke_cli.cli.streams import print_error
+from dycoke_cli.errors import DyCokeError, UsageError
 
 if TYPE_CHECKING:
     from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from dycoke_cli.session.chat import Chat
 
 
+@opt.add_settings(opt.SETTINGS.keys() - {"quantize", "device_map", "memory", "compile"})
 def chat_command(
     video: Annotated[
         str,
@@ -25,37 +28,14 @@ def chat_command(
             autocompletion=option_values,
         ),
     ],
-    preset: opt.Preset = None,
-    model: opt.Model = None,
-    method: opt.Method = None,
-    option: opt.MethodOption = None,
-    retain: opt.Retain = None,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    newline: opt.Newline = None,
-    pooling: opt.Pooling = None,
-    row_newlines: opt.RowNewlines = None,
-    frames: opt.Frames = None,
-    fps: opt.Fps = None,
-    max_frames: opt.MaxFrames = None,
-    start: opt.Start = None,
-    end: opt.End = None,
-    sample: opt.Sample = None,
-    decoder: opt.Decoder = None,
-    video_timeout: opt.VideoTimeout = None,
-    max_new_tokens: opt.MaxNewTokens = None,
-    temperature: opt.Temperature = None,
-    top_p: opt.TopP = None,
-    seed: opt.Seed = None,
-    repetition_penalty: opt.RepetitionPenalty = None,
-    cache: opt.UseCache = None,
-    cache_size: opt.CacheSize = None,
+    *,
     stats: Annotated[
         bool, typer.Option("--stats", help="Print token counts, times and memory after each answer.")
     ] = False,
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
+    **flags: Any,
 ) -> None:
     """Ask one question after another about a video.
 
@@ -63,17 +43,13 @@ def chat_command(
     frames, write a report, a trace or a transcript. Ctrl-C stops an answer; Ctrl-D, /quit, or Ctrl-C twice at the
     prompt ends the chat. From a pipe, each line is a question. Answers go to stdout, everything else to stderr.
     """
-    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
     from dycoke_cli.cli.terminal import Terminal
-    from dycoke_cli.config.settings import merge_settings, parse_options, user_file
-    from dycoke_cli.errors import UsageError
     from dycoke_cli.video.path import video_path
 
     if video == "-":
         raise UsageError("video and questions cannot both be read from stdin", "Save the video to a file first")
     video = video_path(video)
-    flags["options"] = parse_options(option) if option else None
-    settings, _ = merge_settings(flags, config, user_file=user_file())
+    settings = opt.merge_flags(flags, config)
     from dycoke_cli.cli.prompt import KeyboardPrompt, PipedLines
     from dycoke_cli.session.chat import Chat
 
@@ -89,9 +65,6 @@ def chat_command(
 def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Terminal") -> None:
     """Process lines until the input ends. At a terminal, an error does not end the chat."""
     from dycoke_cli.cli.chat_commands import ChatCommands
-    from dycoke_cli.cli.interrupt import Terminated
-    from dycoke_cli.cli.stopper import Stopper
-    from dycoke_cli.errors import DyCokeError
 
     commands = ChatCommands(chat, terminal.notice)
     stopper = Stopper(lines.interactive)
@@ -118,7 +91,7 @@ def _talk(chat: "Chat", lines: "KeyboardPrompt | PipedLines", terminal: "Termina
             terminal.bar.drop()
 
 
-def _answer(chat: "Chat", question: str, terminal: "Terminal", stopper: Any) -> None:
+def _answer(chat: "Chat", question: str, terminal: "Terminal", stopper: Stopper) -> None:
     turn = chat.ask(question, replace(terminal.callbacks, phase=stopper.phase), stopper.stop_requested)
     if turn.answer.finish == "interrupted":
         terminal.notice("Stopped; the incomplete answer stays in the conversation.")

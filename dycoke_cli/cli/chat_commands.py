@@ -3,12 +3,11 @@
 import difflib
 import json
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from dycoke_cli.display.output_files import check_writable
-from dycoke_cli.display.records import trace_record, write_whole
+from dycoke_cli.display.output_files import check_writable, write_file
+from dycoke_cli.display.records import trace_record
 from dycoke_cli.errors import UsageError
 from dycoke_cli.session.chat import Chat
 
@@ -77,11 +76,8 @@ class ChatCommands:
         from dycoke_cli.display.chat import transcript
 
         path = self._file("/save", rest, "talk.md")
-        self._write(
-            "/save",
-            path,
-            lambda: write_whole(path, transcript(self.chat.said, self.chat.video, self.chat.opened.checkpoint.name)),
-        )
+        write_file(path, transcript(self.chat.said, self.chat.video, self.chat.opened.checkpoint.name))
+        self._written("/save", path)
 
     def _trace(self, rest: str) -> None:
         if rest in ("", "off"):
@@ -103,7 +99,7 @@ class ChatCommands:
 
     def _write_trace(self, path: Path) -> None:
         if self.chat.conversation.turns[self.chat.since :]:
-            write_whole(path, json.dumps(trace_record(self.chat.outcome())) + "\n")
+            write_file(path, json.dumps(trace_record(self.chat.outcome())) + "\n")
 
     def _report(self, rest: str) -> None:
         from dycoke_cli.display.report import ask_runs, write_report
@@ -113,13 +109,10 @@ class ChatCommands:
             raise UsageError("there is nothing to report yet", "Ask something first")
         chat, outcome = self.chat, self.chat.outcome()
         settings = chat.settings.model_copy(update={"model": chat.opened.checkpoint.name})
-        command = shlex.join(["dycoke", "chat", *settings.as_flags(), chat.video])
+        command = settings.as_command("chat", [chat.video])
         shown = settings.model_dump(exclude={"cache", "cache_size"})
-        self._write(
-            "/report",
-            path,
-            lambda: write_report(path, ask_runs(outcome), outcome.frames, outcome.model, shown, command),
-        )
+        write_report(path, ask_runs(outcome), outcome.frames, outcome.model, shown, command)
+        self._written("/report", path)
 
     def _turns(self, what: str) -> int:
         """Return the number of turns with the current method and frames, and print how many `what` leaves out."""
@@ -141,7 +134,6 @@ class ChatCommands:
         check_writable(path)
         return path
 
-    def _write(self, command: str, path: Path, write: Callable[[], None]) -> None:
-        write()
+    def _written(self, command: str, path: Path) -> None:
         self.written[path] = command
         self.notice(f"{path} written")

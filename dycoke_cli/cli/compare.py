@@ -1,6 +1,5 @@
 """`dycoke compare`: compare methods on one question, in tables, JSON or CSV."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dycoke_cli.cli import options as opt
-from dycoke_cli.cli.completion import methods as methods_offered
 from dycoke_cli.cli.streams import write_json
+from dycoke_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
@@ -21,6 +20,7 @@ STDOUT = "-"
 GREEDY = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0}
 
 
+@opt.add_settings(opt.SETTINGS.keys() - opt.MODEL - opt.SAMPLING - opt.CACHE - {"sample"})
 def compare_command(
     video: Annotated[
         str | None, typer.Argument(metavar="VIDEO", help="Video file. (default: a bundled sample)")
@@ -30,18 +30,8 @@ def compare_command(
     ] = None,
     preset: opt.Preset = None,
     model: opt.Model = None,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "-M",
-            metavar="NAME[:K=V,...]",
-            help="Compression method, with its own options after a colon: dycoke:k=0.5,p=0.9. Repeat for several. "
-            "(default: dycoke)",
-            autocompletion=methods_offered,
-        ),
-    ] = None,
-    option: opt.MethodOption = None,
+    methods: Annotated[list[str] | None, opt.several_methods("Repeat for several.")] = None,
+    option: opt.MethodOptions = None,
     sweep: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,23 +46,7 @@ def compare_command(
         ),
     ] = False,
     repeat: Annotated[int, typer.Option(metavar="N", help="Measured runs of each arm; arms take turns.")] = 3,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    quantize: opt.Quantize = None,
-    device_map: opt.DeviceMap = None,
-    memory: opt.Memory = None,
-    compile: opt.Compile = None,
-    newline: opt.Newline = None,
-    pooling: opt.Pooling = None,
-    row_newlines: opt.RowNewlines = None,
-    frames: opt.Frames = None,
-    fps: opt.Fps = None,
-    max_frames: opt.MaxFrames = None,
-    start: opt.Start = None,
-    end: opt.End = None,
-    decoder: opt.Decoder = None,
-    video_timeout: opt.VideoTimeout = None,
-    max_new_tokens: opt.MaxNewTokens = None,
+    *,
     as_json: opt.Json = False,
     as_csv: Annotated[
         str | None,
@@ -84,6 +58,7 @@ def compare_command(
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
+    **flags: Any,
 ) -> None:
     """Compare methods on one question: tokens read, time, memory and answers.
 
@@ -91,12 +66,11 @@ def compare_command(
     times are medians. Answers are greedy. Ratios and agreement refer to the uncompressed run, which --baseline or
     -M full adds.
     """
-    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    flags |= {"preset": preset, "model": model, "retain": retain}
     from dycoke_cli.cli.arms import arm_settings, build_arms
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.comparison.sweep import grid
     from dycoke_cli.display.output_files import check_outputs
-    from dycoke_cli.errors import UsageError
     from dycoke_cli.video.path import readable_path
 
     video, question = _video_and_question(video, question)
@@ -119,8 +93,7 @@ def compare_command(
         comparison = compare(video, question, arms, settings, baseline, repeat, traced, terminal.callbacks)
     _print_result(comparison, as_json, as_csv)
     if report is not None:
-        from dycoke_cli.display.comparison_report import comparison_runs
-        from dycoke_cli.display.report import write_report
+        from dycoke_cli.display.report import comparison_runs, write_report
 
         settings = settings.model_copy(update={"model": comparison.model["name"]})
         own = settings.model_dump(exclude={"method", "options", "cache", "cache_size"})
@@ -134,16 +107,12 @@ def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings",
 
     shared = settings.model_copy(update={"method": DEFAULT_METHOD, "options": {}})
     methods = [word for arm in arms if not arm.baseline for word in ("-M", arm.label)]
-    words = ["dycoke", "compare", *shared.as_flags(), *methods, "--repeat", str(repeat)]
-    asked = [video, question]
-    if any(word.startswith("-") for word in asked):
-        asked.insert(0, "--")
-    return shlex.join([*words, *(["--baseline"] if baseline else []), *asked])
+    flags = [*methods, "--repeat", str(repeat), *(["--baseline"] if baseline else [])]
+    return shared.as_command("compare", [video, question], flags)
 
 
 def _video_and_question(video: str | None, question: str | None) -> tuple[str, str]:
     """Return the video and the question, the bundled ones if both are None. Raises UsageError if one is missing."""
-    from dycoke_cli.errors import UsageError
     from dycoke_cli.session.question import check_question
     from dycoke_cli.video import samples
     from dycoke_cli.video.path import video_path
@@ -165,7 +134,7 @@ def _print_result(comparison: "Comparison", as_json: bool, as_csv: str | None) -
     from dycoke_cli.comparison.summary import summarise
     from dycoke_cli.display.comparison import comparison_tables
     from dycoke_cli.display.comparison_records import comparison_csv, comparison_record
-    from dycoke_cli.display.records import write_whole
+    from dycoke_cli.display.output_files import write_file
 
     summaries = summarise(comparison)
     if as_json:
@@ -178,4 +147,4 @@ def _print_result(comparison: "Comparison", as_json: bool, as_csv: str | None) -
             console.print(part)
     sys.stdout.flush()  # a full disk raises here
     if as_csv not in (None, STDOUT):
-        write_whole(Path(as_csv), comparison_csv(summaries))
+        write_file(Path(as_csv), comparison_csv(summaries))

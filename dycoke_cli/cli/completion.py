@@ -1,6 +1,5 @@
 """Shell completion of methods, options, models and settings, without torch and without network access."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ Offers = list[tuple[str, str]]  # (word, description)
 
 
 def complete_words(setting: str) -> Callable[[str], list[str]]:
-    """Return the completion function of a setting that accepts fixed words."""
+    """Return a completion function of the words that a setting accepts; none if it accepts other values."""
 
     def complete(incomplete: str) -> list[str]:
         from dycoke_cli.config.settings import choices
@@ -26,7 +25,7 @@ def complete_words(setting: str) -> Callable[[str], list[str]]:
 
 def models(incomplete: str) -> Offers:
     """Return the known names of models, and the hub ids in the hub client's cache."""
-    from dycoke_cli.models.checkpoints import HUB_IDS
+    from dycoke_cli.models.names import HUB_IDS
 
     fetched = set(_fetched())
     offers = [("demo", "bundled: drawn shapes only"), ("auto", "the best known model on this disk, else demo")]
@@ -60,7 +59,7 @@ def method_options(ctx: typer.Context, incomplete: str) -> Offers:
 
 def option_values(ctx: typer.Context, incomplete: str) -> Offers:
     """Return the values for `-o KEY=`: bash splits words at = and completes the next word as an argument."""
-    pending = [text for text in ctx.params.get("option") or () if "=" not in text]
+    pending = [text for text in ctx.params.get("options") or () if "=" not in text]
     return [(value, o.meaning) for o in _options(ctx) if o.name in pending[-1:] for value in _values(o)]
 
 
@@ -82,14 +81,13 @@ def _options(ctx: typer.Context) -> "Iterator[OptionOutline]":
 
 
 def _values(option: "OptionOutline") -> tuple[str, ...]:
-    return option.words or ((option.default,) if option.default else ())
+    return option.kind if isinstance(option.kind, tuple) else (str(option.default),)
 
 
 def _fetched() -> Iterator[str]:
     """Yield the hub ids of the models in the hub client's cache, from the names of its folders."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    folders = sorted(Path(HF_HUB_CACHE).glob("models--*--*/snapshots")) if os.path.isdir(HF_HUB_CACHE) else []
-    for folder in folders:
+    for folder in sorted(Path(HF_HUB_CACHE).glob("models--*--*/snapshots")):
         if any(folder.glob("*/config.json")):
             yield folder.parent.name.removeprefix("models--").replace("--", "/")

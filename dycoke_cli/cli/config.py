@@ -7,6 +7,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
+from dycoke_cli.errors import UsageError
 
 config_app = typer.Typer()
 
@@ -30,7 +31,8 @@ def show_command(
     debug: opt.Debug = False,
 ) -> None:
     """Print every setting with its value and origin."""
-    from dycoke_cli.config.settings import merge_settings, user_file
+    from dycoke_cli.config.settings import merge_settings
+    from dycoke_cli.config.settings_file import user_file
 
     settings, origins = merge_settings({"preset": preset}, config, user_file=user_file())
     values: dict[str, Any] = {}
@@ -71,10 +73,8 @@ def init_command(
     """Write a dycoke.yaml with the meaning and default of every setting, all commented out."""
     from dycoke_cli.config.settings import Settings
     from dycoke_cli.config.settings_file import FILE_NAME, user_file
-    from dycoke_cli.display.output_files import check_writable
-    from dycoke_cli.display.records import write_whole
+    from dycoke_cli.display.output_files import check_writable, write_file
     from dycoke_cli.display.settings import settings_template
-    from dycoke_cli.errors import UsageError
 
     path = user_file() if user else Path(FILE_NAME)
     if path.exists() and not force:
@@ -85,16 +85,6 @@ def init_command(
         except OSError as error:
             raise UsageError(f"{str(path.parent)!r} cannot be created: {error.strerror}", "Leave out --user") from None
     check_writable(path)
-    write_whole(path, settings_template(Settings.model_validate({}).model_dump(), _meanings()))
+    meanings = {key: option.help for key, option in opt.SETTINGS.items()}
+    write_file(path, settings_template(Settings.model_validate({}).model_dump(), meanings))
     typer.echo(str(path))
-
-
-def _meanings() -> dict[str, str]:
-    """Return the help of each setting's flag, by key."""
-    from typing import get_type_hints
-
-    from dycoke_cli.cli.ask import ask_command
-
-    hints = get_type_hints(ask_command, include_extras=True)
-    keyed = {key: hints[key] for key in opt.SETTINGS} | {"options": hints["option"]}
-    return {key: hint.__metadata__[0].help for key, hint in keyed.items()}

@@ -29,18 +29,18 @@ def doctor_command(
     from dycoke_cli.doctor.checks import run_checks
 
     console = Console(highlight=False)
-    findings = []
+    results = []
     with Terminal(quiet=quiet, stats=False, answers=False, several=False) as terminal:
-        for finding in run_checks(lambda name: terminal.progress(f"Testing {name}", 0, 0)):
+        for result in run_checks(lambda name: terminal.progress(f"Testing {name}", 0, 0)):
             terminal.bar.drop()
-            findings.append(finding)
+            results.append(result)
             if not as_json:
-                console.print(result_row(finding))
+                console.print(result_row(result))
             terminal.progress("Testing the rest", 0, 0)
     if as_json:
         system = f"{platform.system()} {platform.machine()}"
-        write_json(results_record(findings, __version__, system))
+        write_json(results_record(results, __version__, system))
     else:
-        console.print(verdict(findings), soft_wrap=True)
-    if any(finding.status == "broken" for finding in findings):
+        console.print(verdict(results), soft_wrap=True)
+    if any(result.status == "broken" for result in results):
         raise typer.Exit(BROKEN)

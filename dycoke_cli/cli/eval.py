@@ -8,6 +8,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
+from dycoke_cli.errors import FailedItemsError
 
 if TYPE_CHECKING:
     from dycoke_cli.evaluation.run import Evaluation
@@ -15,14 +16,17 @@ if TYPE_CHECKING:
     from dycoke_cli.methods.arm import Arm
 
 
+@opt.add_settings(opt.SETTINGS.keys() - opt.MODEL - opt.CACHE - {"compile", "sample"})
 def eval_command(
     questions: Annotated[
         str, typer.Argument(metavar="QUESTIONS", help="YAML or JSONL file of questions, in the format above.")
     ],
     preset: opt.Preset = None,
     model: opt.Model = None,
-    methods: opt.Methods = None,
-    option: opt.MethodOption = None,
+    methods: Annotated[
+        list[str] | None, opt.several_methods("Repeat to compare several; the first is the reference.")
+    ] = None,
+    option: opt.MethodOptions = None,
     retain: opt.Retain = None,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Also run without compression, as the reference.")
@@ -37,30 +41,12 @@ def eval_command(
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Keep answers in this file; a later run computes only missing ones."),
     ] = None,
-    device: opt.Device = None,
-    dtype: opt.Dtype = None,
-    quantize: opt.Quantize = None,
-    device_map: opt.DeviceMap = None,
-    memory: opt.Memory = None,
-    newline: opt.Newline = None,
-    pooling: opt.Pooling = None,
-    row_newlines: opt.RowNewlines = None,
-    frames: opt.Frames = None,
-    fps: opt.Fps = None,
-    max_frames: opt.MaxFrames = None,
-    start: opt.Start = None,
-    end: opt.End = None,
-    decoder: opt.Decoder = None,
-    video_timeout: opt.VideoTimeout = None,
-    max_new_tokens: opt.MaxNewTokens = None,
-    temperature: opt.Temperature = None,
-    top_p: opt.TopP = None,
-    seed: opt.Seed = None,
-    repetition_penalty: opt.RepetitionPenalty = None,
+    *,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
     config: opt.Config = None,
     debug: opt.Debug = False,
+    **flags: Any,
 ) -> None:
     """Score methods on a file of questions, with confidence intervals.
 
@@ -70,7 +56,7 @@ def eval_command(
     Matching ignores case, articles and punctuation around words. Intervals are 95%: Wilson's for accuracies by type,
     a bootstrap over videos for the difference of each method to the first one.
     """
-    flags: dict[str, Any] = {key: value for key, value in locals().items() if key in opt.SETTINGS}
+    flags |= {"preset": preset, "model": model, "retain": retain}
     from dycoke_cli.cli.arms import read_arms
     from dycoke_cli.cli.terminal import Terminal
     from dycoke_cli.display.output_files import check_outputs
@@ -120,22 +106,19 @@ def _print_summary(summary: "Summary", description: dict[str, Any] | None) -> No
     """Print the summary as tables, or with a description as one JSON object that begins with it."""
     from rich.console import Console
 
-    from dycoke_cli.display.evaluation import SCHEMA, summary_record, summary_tables
+    from dycoke_cli.display.evaluation import summary_record, summary_tables
 
     if description is None:
         console = Console(highlight=False)
         for table in summary_tables(summary, console.width):
             console.print(table)
     else:
-        record = {"schema": SCHEMA, **description, **summary_record(summary)}
-        write_json(record)
+        write_json(summary_record(summary, description))
     sys.stdout.flush()  # a full disk raises here
 
 
 def _raise_failures(summary: "Summary", stopped: BaseException | None) -> None:
     """Raise the exception that stopped the run, or FailedItemsError if answers are missing."""
-    from dycoke_cli.errors import FailedItemsError
-
     if stopped is not None:
         raise stopped
     if summary.failures:

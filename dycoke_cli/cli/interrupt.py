@@ -1,4 +1,7 @@
-"""Handlers of Ctrl-C and SIGTERM, which batch systems send before SIGKILL: the first ends a run, the second at once."""
+"""Handlers of Ctrl-C and SIGTERM, which batch systems send before SIGKILL: the first ends a run, the second at once.
+
+In a chat, the first Ctrl-C stops only an answer.
+"""
 
 import os
 import signal
@@ -6,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130  # the exit code
@@ -87,9 +90,7 @@ class Interrupt:
             self.before = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
@@ -100,3 +101,38 @@ class Interrupt:
             raise KeyboardInterrupt
         self.requested = True
         self.on_request()
+
+
+class Stopper:
+    """A context manager in which Ctrl-C during decoding requests the end of the answer, and else interrupts.
+
+    The current step is completed first; a second Ctrl-C interrupts it. If not `active`, Ctrl-C is not handled.
+    """
+
+    def __init__(self, active: bool) -> None:
+        self.active = active
+        self.decoding = self.requested = False
+        self._before: Any = None
+
+    def __enter__(self) -> "Stopper":
+        self.decoding = self.requested = False
+        if self.active:
+            self._before = signal.signal(signal.SIGINT, self._on_sigint)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.active:
+            signal.signal(signal.SIGINT, self._before)
+
+    def phase(self, name: str) -> None:
+        """Set the phase of the run: a callback of `Callbacks.phase`."""
+        self.decoding = name == "decode"
+
+    def stop_requested(self) -> bool:
+        """Return whether the answer should end."""
+        return self.requested
+
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        if not self.decoding or self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -30,7 +30,7 @@ def methods_command(
     if name:
         check_method(name, {})
     from dycoke_cli.display.methods import method_page, methods_table
-    from dycoke_cli.methods.catalogue import describe
+    from dycoke_cli.methods.options import describe
 
     methods = describe(name or "")
     if as_json:

@@ -6,6 +6,7 @@ import typer
 
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
+from dycoke_cli.errors import ModelError, UsageError
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Known name or hub id; NAME@REVISION for a branch, tag or commit.")
@@ -43,7 +44,6 @@ def pull_command(name: Name, as_json: opt.Json = False, quiet: opt.Quiet = False
     from rich.console import Console
     from rich.text import Text
 
-    from dycoke_cli.errors import UsageError
     from dycoke_cli.models.names import address, fetch
 
     if name == "demo":
@@ -57,9 +57,8 @@ def pull_command(name: Name, as_json: opt.Json = False, quiet: opt.Quiet = False
     pulled = fetch(name, lambda line: console.print(Text(line), soft_wrap=True))
     found: dict[str, Any] = {"hub_id": pulled.hub_id, "revision": pulled.revision, "path": str(pulled.folder)}
     counts = {"bytes": pulled.bytes_total, "bytes_fetched": pulled.bytes_fetched}
-    record = {"schema": 1, "name": name, **found, **counts}
     if as_json:
-        write_json(record)
+        write_json({"schema": 1, "name": name, **found, **counts})
     else:
         typer.echo(str(pulled.folder))
 
@@ -67,7 +66,6 @@ def pull_command(name: Name, as_json: opt.Json = False, quiet: opt.Quiet = False
 @models_app.command("path")
 def path_command(name: Name, debug: opt.Debug = False) -> None:
     """Print the folder of a model that is on this disk."""
-    from dycoke_cli.errors import ModelError
     from dycoke_cli.models.names import find
 
     folder = find(name)

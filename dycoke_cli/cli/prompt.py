@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from dycoke_cli.cli.interrupt import Terminated
 
 PROMPT, CONTINUED = "> ", ". "  # ASCII, because readline without a UTF-8 locale garbles other characters
@@ -42,7 +44,7 @@ class KeyboardPrompt:
     def __init__(self) -> None:
         _read_any_bytes()
         self.readline = _readline()
-        self.history = _history_file()
+        self.history = Path(typer.get_app_dir("dycoke")) / "chat_history.jsonl"
         if self.readline is not None:
             self.readline.parse_and_bind("set enable-bracketed-paste on")
             self.readline.set_auto_history(False)
@@ -112,12 +114,6 @@ def _readline() -> Any:
     return readline
 
 
-def _history_file() -> Path:
-    import typer
-
-    return Path(typer.get_app_dir("dycoke")) / "chat_history.jsonl"
-
-
 def _read_history(file: Path) -> list[str]:
     """Return the last HISTORY_SIZE entries; a file of more than twice as many is rewritten with these."""
     try:
@@ -129,10 +125,10 @@ def _read_history(file: Path) -> list[str]:
         with suppress(ValueError):
             lines.append(str(json.loads(entry)))
     if len(entries) > 2 * HISTORY_SIZE:
-        from dycoke_cli.display.records import write_whole
+        from dycoke_cli.display.output_files import write_file
         from dycoke_cli.errors import UsageError
 
         with suppress(UsageError):
-            write_whole(file, "".join(json.dumps(line) + "\n" for line in lines))
+            write_file(file, "".join(json.dumps(line) + "\n" for line in lines))
             file.chmod(0o600)
     return lines

@@ -3,14 +3,12 @@
 import os
 import sys
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
-    ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
@@ -51,9 +49,7 @@ class Terminal:
     def __enter__(self) -> "Terminal":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bar.drop()
         self.lines.close()
         if self.amid_line:
@@ -103,10 +99,7 @@ class Terminal:
 
 
 class DelayedBar:
-    """A progress bar that appears after DELAY_S.
-
-    counted: include counts and the time left.
-    """
+    """A progress bar that appears after DELAY_S; counted: with counts and the time left."""
 
     def __init__(self, console: Console, counted: bool = False) -> None:
         self.console, self.counted = console, counted
@@ -117,9 +110,7 @@ class DelayedBar:
     def update(self, what: str, done: int, total: int) -> None:
         """Set the label and the progress; a total of 0 means unknown."""
         if self.progress is None:
-            counts: list[ProgressColumn] = []
-            if self.counted:
-                counts = [TextColumn("{task.fields[count]}"), TimeRemainingColumn()]
+            counts = [TextColumn("{task.fields[count]}"), TimeRemainingColumn()] if self.counted else []
             self.progress = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),

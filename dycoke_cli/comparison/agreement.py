@@ -9,7 +9,7 @@ from dycoke_cli.evaluation.matching import normalised
 Change = Literal["same", "left out", "put in"]
 
 
-class Piece(NamedTuple):
+class DiffPiece(NamedTuple):
     """Consecutive words that both texts contain, or only the reference, or only the answer."""
 
     change: Change
@@ -29,16 +29,16 @@ def token_f1(answer: str, reference: str) -> float:
     return 2 * shared / (ours.total() + theirs.total())
 
 
-def differences(answer: str, reference: str) -> list[Piece]:
+def differences(answer: str, reference: str) -> list[DiffPiece]:
     """Return the word-level diff from `reference` to `answer`, in order; adjacent changes of one kind are joined."""
     ours, theirs = answer.split(), reference.split()
-    pieces: list[Piece] = []
+    pieces: list[DiffPiece] = []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
         if kind == "equal":
-            pieces.append(Piece("same", " ".join(ours[c:d])))
+            pieces.append(DiffPiece("same", " ".join(ours[c:d])))
             continue
         if b > a:
-            pieces.append(Piece("left out", " ".join(theirs[a:b])))
+            pieces.append(DiffPiece("left out", " ".join(theirs[a:b])))
         if d > c:
-            pieces.append(Piece("put in", " ".join(ours[c:d])))
+            pieces.append(DiffPiece("put in", " ".join(ours[c:d])))
     return pieces

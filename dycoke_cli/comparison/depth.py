@@ -1,6 +1,7 @@
 """Count the visual tokens and keys that each layer processes under a method, and the FLOPs of an answer."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ class Depth(NamedTuple):
         return cls(prefill_pruner.layer if prefill_pruner else layers, selector.prune_from if selector else layers)
 
 
-class Computed(NamedTuple):
+@dataclass(frozen=True)
+class Computed:
     """FLOPs of one answer, computed from counted lengths: see `models.flops`."""
 
     flops_paper: float

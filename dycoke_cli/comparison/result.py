@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dycoke_cli.comparison.depth import Computed
-from dycoke_cli.methods.parsing import STOCK as STOCK
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.video.frames import Frames
 

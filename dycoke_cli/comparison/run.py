@@ -3,14 +3,14 @@
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dycoke_cli.comparison.depth import Depth, computed
-from dycoke_cli.comparison.result import STOCK, Comparison, Run
+from dycoke_cli.comparison.result import Comparison, Run
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.methods.arm import Arm, refuse_duplicates
 from dycoke_cli.methods.full import Full
-from dycoke_cli.methods.protocol import Method
+from dycoke_cli.methods.parsing import STOCK
 from dycoke_cli.models.flops import TextShape
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.session.frame_request import FEW_FRAMES
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dycoke_cli.models.families.family import Family
 
 SILENT = Callbacks()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,26 +57,15 @@ def compare(
     """
     opened = open_video(readable_path(video), settings, callbacks, lambda: [arm.method for arm in arms])
     model, frames = opened.model, opened.clip.frames
-    arms_ready = [_ours(model, opened.video, arm, question, settings, trace) for arm in arms]
-    refuse_duplicates([replace(arm, method=kept) for arm, (_, kept) in zip(arms, arms_ready, strict=True)])
-    ready = [ready_arm for ready_arm, _ in arms_ready]
+    prepared = [_ours(model, opened.video, arm, question, settings, trace) for arm in arms]
+    refuse_duplicates([arm for _, arm in prepared])
+    ready = [ready_arm for ready_arm, _ in prepared]
     reference = next((arm.label for arm in arms if arm.method == Full()), None)
     if stock:
         ready.insert(1 if reference == arms[0].label else 0, _stock(model, opened.video, question, settings, callbacks))
     if len(frames) < FEW_FRAMES and any(arm.label != reference for arm in arms):
         callbacks.notice(f"Fewer than {FEW_FRAMES} frames leave little to compare: expect little from any method")
-    shape = TextShape.of(model.language_model.body.config)
-    runs = tuple(
-        Run(
-            ready_arm.described["label"],
-            ready_arm.described,
-            repeat,
-            turn,
-            answer,
-            computed(answer, shape, ready_arm.depth),
-        )
-        for repeat, turn, ready_arm, answer in _measured(ready, repeats, callbacks)
-    )
+    runs = tuple(_measured(ready, repeats, TextShape.of(model.language_model.body.config), callbacks))
     machine = machine_facts(model.language_model.device)
     return Comparison(
         frames, question, describe(opened.checkpoint.name, model), machine, opened.load_model_s, reference, runs
@@ -84,8 +74,8 @@ def compare(
 
 def _ours(
     model: "Family", video: Video, arm: Arm, question: str, settings: Settings, trace: bool
-) -> tuple[ReadyArm, Method]:
-    """Prepare an arm of this engine; also return its method, with options set to meet the budget."""
+) -> tuple[ReadyArm, Arm]:
+    """Prepare an arm of this engine; also return the arm, with options set to meet the budget."""
     from dycoke_cli.session.session import Session
 
     # The budget applies to the compressing arms only, not to the uncompressed baseline.
@@ -97,8 +87,8 @@ def _ours(
         (answer,) = session.answers([question], SILENT, trace)
         return answer
 
-    described = replace(arm, method=session.method).described
-    return ReadyArm(described, Depth.of(session.method, model.facts.layers), run), session.method
+    within = replace(arm, method=session.method)
+    return ReadyArm(within.described, Depth.of(session.method, model.facts.layers), run), within
 
 
 def _stock(model: "Family", video: Video, question: str, settings: Settings, callbacks: Callbacks) -> ReadyArm:
@@ -115,18 +105,21 @@ def _stock(model: "Family", video: Video, question: str, settings: Settings, cal
     return ReadyArm(stock.described, Depth.of(Full(), model.facts.layers), lambda: stock.answer(question))
 
 
-def _measured(
-    arms_ready: Sequence[ReadyArm], repeats: int, callbacks: Callbacks
-) -> Iterator[tuple[int, int, ReadyArm, Answer]]:
-    """Run each arm once unmeasured, then in turns; yield (repeat, turn within it, ready_arm, answer)."""
-    total, done = len(arms_ready) * (repeats + 1), 0
+def _measured(arms: Sequence[ReadyArm], repeats: int, shape: TextShape, callbacks: Callbacks) -> Iterator[Run]:
+    """Run each arm once unmeasured, then in turns; yield the measured runs."""
+    total = len(arms) * (repeats + 1)
+    for done, (repeat, turn, arm) in enumerate(turns(arms, repeats)):
+        label = arm.described["label"]
+        callbacks.progress("Warming up" if repeat < 0 else f"Measuring {label}", done, total)
+        gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
+        answer = arm.run()
+        if repeat >= 0:
+            yield Run(label, arm.described, repeat, turn, answer, computed(answer, shape, arm.depth))
+
+
+def turns(arms: Sequence[T], repeats: int) -> Iterator[tuple[int, int, T]]:
+    """Yield (repeat, turn within it, arm): repeat -1 is the warm-up, and each later repeat starts with another arm."""
     for repeat in range(-1, repeats):
-        first = max(repeat, 0) % len(arms_ready)
-        for turn, ready_arm in enumerate([*arms_ready[first:], *arms_ready[:first]]):
-            label = ready_arm.described["label"]
-            callbacks.progress("Warming up" if repeat < 0 else f"Measuring {label}", done, total)
-            gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
-            answer = ready_arm.run()
-            done += 1
-            if repeat >= 0:
-                yield repeat, turn, ready_arm, answer
+        first = max(repeat, 0) % len(arms)
+        for turn, arm in enumerate([*arms[first:], *arms[:first]]):
+            yield repeat, turn, arm

@@ -10,12 +10,22 @@ from torch import Tensor
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from dycoke_cli.comparison.result import STOCK
+from dycoke_cli.methods.parsing import STOCK
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts
 from dycoke_cli.session.video import Video
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
+
+# All set explicitly, because the checkpoint's generation_config.json supplies every value that is not set.
+GREEDY: dict[str, Any] = {
+    "do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "temperature": 1.0, "top_p": 1.0, "top_k": 50,
+}  # fmt: skip
+
+
+def embeds_inputs(embeds: Tensor) -> dict[str, Tensor]:
+    """Return the inputs of `generate` for whole prompts of embeddings (batch, tokens, hidden)."""
+    return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
 
 
 class TokenTimer(BaseStreamer):
@@ -54,15 +64,9 @@ class StockGenerate:
         self.from_pixels = model.stock_from_pixels
         self.generation = GenerationConfig(
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            # Set explicitly, because the checkpoint's generation_config.json supplies every value that is not set.
-            num_beams=1,
-            repetition_penalty=1.0,
-            temperature=1.0,
-            top_p=1.0,
-            top_k=50,
             eos_token_id=sorted(model.stop_ids),
             pad_token_id=min(model.stop_ids),
+            **GREEDY,
         )
         device = model.language_model.device
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
@@ -80,7 +84,7 @@ class StockGenerate:
             if not self.from_pixels:
                 self.peak.restart()  # this project encodes the video here, so its memory counts
             self.watch.restart()
-            inputs = self._pixels(question) if self.from_pixels else self._embeddings(question)
+            inputs = self._inputs(question)
             prepared_s = self.watch.lap()
             if self.from_pixels:
                 self.peak.restart()
@@ -89,40 +93,33 @@ class StockGenerate:
             self.model.model.generate(**inputs, generation_config=self.generation, streamer=timer)
             return self._record(question, inputs["attention_mask"].shape[1], timer, prepared_s)
 
-    def _pixels(self, question: str) -> dict[str, Tensor]:
+    def _inputs(self, question: str) -> dict[str, Tensor]:
+        """Return pixels and token ids, or the embeddings of the whole uncompressed prompt."""
         clip = self.clip
-        return self.model.stock_inputs(clip.frames.pixels, question, clip.seconds, clip.duration_s)
-
-    def _embeddings(self, question: str) -> dict[str, Tensor]:
-        """Return the embeddings of the whole uncompressed prompt."""
-        clip, tokens = self.clip, self.model.encode(self.clip.frames.pixels)
-        embeds = self.model.prompt_for(tokens, question, clip.seconds, clip.duration_s, "packed").embeds[None]
-        return {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.int64)}
-
-    @property
-    def _grid(self) -> Any:
-        frames, height, width, _ = self.clip.frames.pixels.shape
-        return self.model.grid(frames, (height, width))
+        if self.from_pixels:
+            return self.model.stock_inputs(clip.frames.pixels, question, clip.seconds, clip.duration_s)
+        tokens = self.model.encode(clip.frames.pixels)
+        prompt = self.model.prompt_for(tokens, question, clip.seconds, clip.duration_s, "packed")
+        return embeds_inputs(prompt.embeds[None])
 
     def _record(self, question: str, prompt: int, timer: TokenTimer, prepared_s: float) -> Answer:
         """Build the answer from the recorded tokens and times; every step reads every token."""
-        ids, visual = timer.ids, self._grid.total
-        length = self.model.video_length(self._grid)
-        text = prompt - length
+        frames, height, width, _ = self.clip.frames.pixels.shape
+        grid = self.model.grid(frames, (height, width))
+        ids, visual, length = timer.ids, grid.total, self.model.video_length(grid)
         shown = [token for token in ids if token not in self.model.stop_ids]
-        steps = tuple(StepRecord(number, visual, 1.0, 0, False) for number in range(len(ids)))
-        kv = (prompt + len(ids) - 1) * self.model.language_model.kv_bytes_per_token
-        peak = self.peak
+        language_model = self.model.language_model
+        kv = (prompt + len(ids) - 1) * language_model.kv_bytes_per_token
         return Answer(
             question=question,
             answer=self.model.decode(shown).strip(),
             finish="stop" if ids[-1] in self.model.stop_ids else "length",
             tokens=TokenCounts(
-                visual, visual, length - visual, text, len(ids), prompt, 1.0, self.model.language_model.context
+                visual, visual, length - visual, prompt - length, len(ids), prompt, 1.0, language_model.context
             ),
-            steps=steps,
+            steps=tuple(StepRecord(number, visual, 1.0, 0, False) for number in range(len(ids))),
             time_s=self._times(timer, prepared_s),
-            memory_bytes=Memory(self.model.weight_bytes, kv, kv, peak.peak, peak.above_start, peak.of),
+            memory_bytes=Memory(self.model.weight_bytes, kv, kv, self.peak.peak, self.peak.above_start, self.peak.of),
         )
 
     def _times(self, timer: TokenTimer, prepared_s: float) -> Times:

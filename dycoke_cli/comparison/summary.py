@@ -1,25 +1,41 @@
 """Summarise the runs of a comparison: medians with their range, ratios of medians, agreement of answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import Any
 
-from dycoke_cli.comparison.agreement import Piece, differences, token_f1
+from dycoke_cli.comparison.agreement import DiffPiece, differences, token_f1
 from dycoke_cli.comparison.depth import Computed
-from dycoke_cli.comparison.result import STOCK, Comparison, Run
+from dycoke_cli.comparison.result import Comparison, Run
+from dycoke_cli.methods.parsing import STOCK
 from dycoke_cli.session.answer import Answer
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True)
+class Spread:
     """Median and range of one figure over the repeats."""
 
     median: float
     min: float
     max: float
 
+    @classmethod
+    def of(cls, figures: Iterable[float | None]) -> "Spread | None":
+        """Return the spread of the figures of all repeats; None if any repeat lacks it."""
+        values = list(figures)
+        known = [value for value in values if value is not None]
+        return cls(median(known), min(known), max(known)) if len(known) == len(values) else None
 
-class Ratios(NamedTuple):
+
+def speedup(ours: Spread | None, theirs: Spread | None) -> float | None:
+    """Return how many times smaller our median is; None if either is unknown, or ours is zero."""
+    return theirs.median / ours.median if ours and theirs and ours.median else None
+
+
+@dataclass(frozen=True)
+class Ratios:
     """Ratios of medians of two arms: a speed-up above 1 is faster, a ratio below 1 is less. None: not measured."""
 
     speedup_total: float | None = None
@@ -53,22 +69,16 @@ class Summary:
     against_generate: Ratios
     agreement: float | None  # token-level F1, mean over the repeats
     agreement_exact: bool | None  # the same text in every repeat
-    changes: tuple[Piece, ...]  # the diff from the uncompressed answer; empty without one
+    changes: tuple[DiffPiece, ...]  # the diff from the uncompressed answer; empty without one
 
 
-TIMES: dict[str, Callable[[Answer], float | None]] = {
-    "vision": lambda answer: answer.time_s.vision,
-    "prefill": lambda answer: answer.time_s.prefill,
-    "first_token": lambda answer: answer.time_s.first_token,
-    "per_token": lambda answer: answer.time_s.per_token,
-    "total": lambda answer: answer.time_s.total,
+Figure = Callable[[Answer], float | None]
+TIMES: dict[str, Figure] = {
+    **{name: attrgetter(f"time_s.{name}") for name in ("vision", "prefill", "first_token", "per_token", "total")},
     "model": lambda answer: answer.time_s.total - answer.time_s.decode_video,
 }
-MEMORY: dict[str, Callable[[Answer], float | None]] = {
-    "weights": lambda answer: answer.memory_bytes.weights,
-    "kv": lambda answer: answer.memory_bytes.kv,
-    "peak": lambda answer: answer.memory_bytes.peak,
-    "peak_above_weights": lambda answer: answer.memory_bytes.peak_above_weights,
+MEMORY: dict[str, Figure] = {
+    name: attrgetter(f"memory_bytes.{name}") for name in ("weights", "kv", "peak", "peak_above_weights")
 }
 
 
@@ -96,35 +106,32 @@ def _summary(runs: Sequence[Run], full: Sequence[Run], stock: Sequence[Run]) -> 
         prefill_retention=tokens.prefill_retention,
         decode_retention=fmean(read) if read else None,
         computed=first.computed,
-        time_s={name: spread(runs, figure) for name, figure in TIMES.items()},
-        memory_bytes={name: spread(runs, figure) for name, figure in MEMORY.items()},
-        against_full=_ratios(runs, full) if full else Ratios(),
-        against_generate=_ratios(runs, stock) if stock else Ratios(),
+        time_s=_spreads(runs, TIMES),
+        memory_bytes=_spreads(runs, MEMORY),
+        against_full=_ratios(runs, full),
+        against_generate=_ratios(runs, stock),
         agreement=None if reference is None else fmean(token_f1(answer, reference) for answer in answers),
         agreement_exact=None if reference is None else set(answers) == {reference},
         changes=() if reference is None else tuple(differences(answers[0], reference)),
     )
 
 
-def spread(runs: Sequence[Run], figure: Callable[[Answer], float | None]) -> Spread | None:
-    """Return the median and the range of one figure; None if it is missing in any run."""
-    values = [value for run in runs if (value := figure(run.answer)) is not None]
-    return Spread(median(values), min(values), max(values)) if len(values) == len(runs) else None
+def _spreads(runs: Sequence[Run], figures: dict[str, Figure]) -> dict[str, Spread | None]:
+    return {name: Spread.of(figure(run.answer) for run in runs) for name, figure in figures.items()}
 
 
 def _ratios(runs: Sequence[Run], others: Sequence[Run]) -> Ratios:
-    def times_less(figure: Callable[[Answer], float | None]) -> float | None:
-        """Return how many times smaller the figure is for these runs."""
-        ours, theirs = spread(runs, figure), spread(others, figure)
-        return theirs.median / ours.median if ours and theirs and ours.median else None
-
-    peak = times_less(MEMORY["peak_above_weights"])
+    if not others:
+        return Ratios()
+    ours, theirs = (_spreads(each, TIMES | MEMORY) for each in (runs, others))
+    speedups = {name: speedup(ours[name], theirs[name]) for name in ours}
+    peak = speedups["peak_above_weights"]
     return Ratios(
-        speedup_total=times_less(TIMES["total"]),
-        speedup_model=times_less(TIMES["model"]),
-        speedup_first_token=times_less(TIMES["first_token"]),
-        speedup_prefill=times_less(TIMES["prefill"]),
-        speedup_decode=times_less(TIMES["per_token"]),
+        speedup_total=speedups["total"],
+        speedup_model=speedups["model"],
+        speedup_first_token=speedups["first_token"],
+        speedup_prefill=speedups["prefill"],
+        speedup_decode=speedups["per_token"],
         peak_above_weights_ratio=1 / peak if peak else None,
         kv_ratio=runs[0].answer.memory_bytes.kv / others[0].answer.memory_bytes.kv,
         flops_true_ratio=runs[0].computed.flops_true / others[0].computed.flops_true,

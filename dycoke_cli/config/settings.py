@@ -1,22 +1,21 @@
 """The settings of a run: their types, and merging them from all sources with the origin of each value."""
 
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dycoke_cli.config.presets import DEFAULT_METHOD, PRESETS
-from dycoke_cli.config.settings_file import nearest_file, read_file, user_file
+from dycoke_cli.config.settings_file import nearest_file, read_file
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.parsing import check_method, nearest, parse_options
 
 PREFIX = "DYCOKE_"
 ENVIRONMENT, FLAG = "environment", "flag"
 UNREPEATED = {"options", "preset", "cache", "cache_size"}  # written in another form, or without effect on answers
-
-__all__ = ["Settings", "choices", "merge_settings", "parse_options", "user_file"]
 
 
 class Settings(BaseModel):
@@ -64,6 +63,11 @@ class Settings(BaseModel):
         for key, value in self.options.items():
             flags += ["-o", f"{key}={value}"]
         return flags
+
+    def as_command(self, command: str, arguments: Sequence[str], flags: Sequence[str] = ()) -> str:
+        """Return the shell command that repeats a run with further `flags`, without files or variables."""
+        end = ["--"] if any(argument.startswith("-") for argument in arguments) else []
+        return shlex.join(["dycoke", command, *self.as_flags(), *flags, *end, *arguments])
 
 
 def choices(key: str) -> tuple[str, ...]:

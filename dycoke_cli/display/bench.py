@@ -1,38 +1,29 @@
 """Render a bench as tables: times, shares of the machine's limits, ratios to other arms, growth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.display.cells import flops, note, share, spread_cell, times, title
+from dycoke_cli.display.cells import figures_table, flops, note, share, spread_cell, times, title
 from dycoke_cli.display.panel import NOT_MEASURED, seconds, size
 
 if TYPE_CHECKING:
-    from dycoke_cli.bench.case import BenchResult, Case
     from dycoke_cli.bench.summary import Growth, Row, Summary
 
-WIDEST_LABEL = 24
-GROWTH_COLUMNS = {
-    "vision": "vision",
-    "prefill": "prefill",
-    "first_token": "first token",
-    "per_token": "per token",
-    "total": "total",
-    "peak_above_weights": "peak",
-}
+LABEL_WIDTHS = 8, 24
+GROWN = ("vision", "prefill", "first_token", "per_token", "total", "peak_above_weights")
 
 
 def bench_tables(summary: "Summary") -> Iterator[RenderableType]:
     """Yield the tables and notes that `bench` prints."""
-    findings = summary.findings
+    result = summary.result
     yield _heading(summary)
     if summary.rows:
-        yield title(f"Time: median of {findings.repeats} and range" if findings.repeats > 1 else "Time: one run each")
+        yield title(f"Time: median of {result.repeats} and range" if result.repeats > 1 else "Time: one run each")
         yield _times(summary)
         yield title("Relative to the limits of this machine")
         yield _limits(summary)
@@ -46,8 +37,8 @@ def bench_tables(summary: "Summary") -> Iterator[RenderableType]:
 
 
 def _heading(summary: "Summary") -> Text:
-    findings = summary.findings
-    shape, machine, limits = findings.shape, findings.machine, findings.limits
+    result = summary.result
+    shape, machine, limits = result.shape, result.machine, result.limits
     threads = f", {limits.threads} thread{'s' * (limits.threads != 1)}" if limits and limits.threads else ""
     where = f"{shape['device']} ({machine['device_name']}{threads})"
     depth = f", cut to {shape['layers']} layers" if shape["layers"] else ""
@@ -62,31 +53,21 @@ def _heading(summary: "Summary") -> Text:
     if limits:
         text.append(f"Copying {limits.copy_bytes_per_s / 1e9:.1f} GB/s · matrices {flops(limits.matrix_flops_per_s)}")
         text.append("FLOP/s" if flops(limits.matrix_flops_per_s)[-1].isalpha() else " FLOP/s")
-    if findings.tower:
+    if result.tower:
         rate = share(summary.tower_of_limit, 0)
         text.append(f" · vision tower at {rate} of that")
     return text.append("\n")
 
 
-def _table(first: Sequence[str], *figures: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in first:
-        table.add_column(name, overflow="fold", max_width=WIDEST_LABEL, min_width=8)
-    for name in figures:
-        table.add_column(name, justify="right", overflow="fold")
-    return table
-
-
-def _by_case(summary: "Summary") -> "Iterator[tuple[Text, Row]]":
-    """Yield every row with the label of its case, which is empty for all but the first row of a case."""
+def _by_case(summary: "Summary", figures: Sequence[str], cells: "Callable[[Row], Sequence[str | Text]]") -> Table:
+    """Return a table of all rows; the label of a case is in its first row only."""
+    table = figures_table(("tokens", "arm"), figures, *LABEL_WIDTHS)
     for case, rows in groupby(summary.rows, key=lambda row: row.case):
+        label = f"{case.visual:,} × {case.batch}" if case.batch > 1 else f"{case.visual:,}"
         for number, row in enumerate(rows):
-            yield Text(_case_label(case), style="cyan") if number == 0 else Text(""), row
-
-
-def _case_label(case: "Case") -> str:
-    tokens = f"{case.visual:,}"
-    return f"{tokens} × {case.batch}" if case.batch > 1 else tokens
+            name = Text("") if number else Text(label, style="cyan")
+            table.add_row(name, Text(row.label), *cells(row))
+    return table
 
 
 def _times(summary: "Summary") -> Table:
@@ -95,45 +76,45 @@ def _times(summary: "Summary") -> Table:
         for phase in ("video", "vision", "prefill", "first_token", "per_token", "total")
         if any(row.time_s[phase] for row in summary.rows)
     ]
-    table = _table(("tokens", "arm"), *(phase.replace("_", " ") for phase in phases))
-    for name, row in _by_case(summary):
+    return _by_case(
+        summary,
+        [phase.replace("_", " ") for phase in phases],
         # The unit once, because five ranges must fit next to each other.
-        cells = [spread_cell(row.time_s[phase], row.repeats, seconds, repeat_unit=False) for phase in phases]
-        table.add_row(name, Text(row.label), *cells)
-    return table
+        lambda row: [spread_cell(row.time_s[phase], row.repeats, seconds, repeat_unit=False) for phase in phases],
+    )
 
 
 def _limits(summary: "Summary") -> Table:
-    table = _table(("tokens", "arm"), "kept", "FLOPs", "of rate", "bytes a step", "of time")
-    for name, row in _by_case(summary):
-        table.add_row(
-            name,
-            Text(row.label),
+    return _by_case(
+        summary,
+        ("kept", "FLOPs", "of rate", "bytes a step", "of time"),
+        lambda row: (
             share(row.retention),
             flops(row.needs.prefill_flops),
             share(row.prefill_of_limit, 0),
             size(row.needs.weight_bytes + row.needs.kv_bytes),
             times(row.per_token_of_limit),
-        )
-    return table
+        ),
+    )
 
 
 def _against(summary: "Summary") -> Table:
     peaks = any(row.peak_above_weights is not None for row in summary.rows)
-    figures = ["first token", "per token", "total", *(["peak", "of its peak"] if peaks else [])]
-    table = _table(("tokens", "arm"), *figures)
-    for name, row in _by_case(summary):
+
+    def cells(row: "Row") -> list[str]:
         ratios = row.against_generate
-        cells = [times(ratios.speedup_first_token), times(ratios.speedup_per_token), times(ratios.speedup_total)]
-        cells += [size(row.peak_above_weights), share(ratios.peak_share, 0)] if peaks else []
-        table.add_row(name, Text(row.label), *cells)
-    return table
+        speedups = [times(ratios.speedup_first_token), times(ratios.speedup_per_token), times(ratios.speedup_total)]
+        return speedups + ([size(row.peak_above_weights), share(ratios.peak_share, 0)] if peaks else [])
+
+    return _by_case(summary, ["first token", "per token", "total", *(["peak", "of its peak"] if peaks else [])], cells)
 
 
 def _growth(growths: "Sequence[Growth]") -> Table:
-    known = [name for name in GROWTH_COLUMNS if any(growth.exponents.get(name) is not None for growth in growths)]
+    known = [name for name in GROWN if any(growth.exponents.get(name) is not None for growth in growths)]
     batched = any(growth.batch > 1 for growth in growths)
-    table = _table(("arm", *(["batch"] if batched else [])), *(GROWTH_COLUMNS[name] for name in known))
+    labels = ("arm", "batch") if batched else ("arm",)
+    figures = [name.removesuffix("_above_weights").replace("_", " ") for name in known]
+    table = figures_table(labels, figures, *LABEL_WIDTHS)
     for growth in growths:
         cells = [_exponent(growth.exponents.get(name)) for name in known]
         table.add_row(Text(growth.label), *([str(growth.batch)] if batched else []), *cells)
@@ -146,7 +127,7 @@ def _exponent(value: float | None) -> str:
 
 def _notes(summary: "Summary") -> Iterator[str]:
     """Yield explanations of figures that could be misread."""
-    findings = summary.findings
+    result = summary.result
     if summary.rows:
         yield (
             "Tokens: visual tokens of one prompt, before compression. FLOPs of the prefill and bytes of a decode step "
@@ -159,22 +140,18 @@ def _notes(summary: "Summary") -> Iterator[str]:
         yield "Without vision: the visual tokens are random, and generate gets embeddings."
     if summary.growth and min(len(set(growth.tokens)) for growth in summary.growth) < 3:
         yield "Any two sizes fit a power law exactly: measure three or more to test it."
-    if summary.rows and findings.peaks:
-        how = "in a separate process for each arm" if findings.shape["device"] == "cpu" else "by the device's allocator"
+    if summary.rows and result.peaks:
+        how = "in a separate process for each arm" if result.shape["device"] == "cpu" else "by the device's allocator"
         yield f"Peaks do not include weights and inputs; measured {how}."
-    if findings.compiled:
+    if result.compiled:
         yield "torch.compile ran the steps of this engine, not those of generate. Decoding time of the first run:"
         yield from (
             f"  {first['label']} at {first['case']['visual']:,} tokens: {first['decode_s']:.1f} s"
-            for first in findings.first_decodes
+            for first in result.first_decodes
             if first["label"] != "generate"
         )
         yield "  This includes compiling; no other figure does."
-    yield from _missing(findings)
-
-
-def _missing(findings: "BenchResult") -> Iterator[str]:
-    for failure in findings.failures:
+    for failure in result.failures:
         yield f"{failure['label']} is missing or incomplete: {failure['error']}."
-    if findings.interrupted:
+    if result.interrupted:
         yield "Interrupted: these are the measurements so far."

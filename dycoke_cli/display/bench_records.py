@@ -3,58 +3,38 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.display.records import SCHEMA, spread_records
+from dycoke_cli.display.records import SCHEMA, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dycoke_cli.bench.case import BenchResult, Run
-    from dycoke_cli.bench.summary import Row, Summary
+    from dycoke_cli.bench.summary import Summary
     from dycoke_cli.bench.target import Verdict
 
 
 def bench_record(summary: "Summary", verdicts: "Sequence[Verdict]") -> dict[str, Any]:
     """Build the object; a figure that was not measured is null."""
-    findings = summary.findings
+    result = summary.result
+    tower = {**asdict(result.tower), "of_limit": summary.tower_of_limit} if result.tower else None
     return {
         "schema": SCHEMA,
-        "machine": findings.machine,
-        "shape": findings.shape,
-        "video": findings.video,
-        "arms": findings.arms,
-        "repeats": findings.repeats,
-        "limits": findings.limits._asdict() if findings.limits else None,
-        "vision_tower": _tower(findings, summary.tower_of_limit),
-        "summary": [_row(row) for row in summary.rows],
+        "machine": result.machine,
+        "shape": result.shape,
+        "video": result.video,
+        "arms": result.arms,
+        "repeats": result.repeats,
+        "limits": asdict(result.limits) if result.limits else None,
+        "vision_tower": tower,
+        "summary": [record_of(row, "described") for row in summary.rows],
         "growth": [asdict(growth) for growth in summary.growth],
         "targets": [target_record(verdict) for verdict in verdicts],
-        "runs": [_run(run) for run in findings.runs],
-        "failures": findings.failures,
-        "compiled": findings.compiled,
-        "first_decodes": findings.first_decodes,
-        "interrupted": findings.interrupted,
+        # `needs` is the same for every run of a row.
+        "runs": [record_of(run, "needs") for run in result.runs],
+        "failures": result.failures,
+        "compiled": result.compiled,
+        "first_decodes": result.first_decodes,
+        "interrupted": result.interrupted,
     }
-
-
-def _tower(findings: "BenchResult", of_limit: float | None) -> dict[str, Any] | None:
-    return {**asdict(findings.tower), "of_limit": of_limit} if findings.tower else None
-
-
-def _row(row: "Row") -> dict[str, Any]:
-    record = asdict(row)
-    del record["described"]
-    return {
-        **record,
-        "time_s": spread_records(row.time_s),
-        "against_generate": row.against_generate._asdict(),
-        "against_full": row.against_full._asdict(),
-    }
-
-
-def _run(run: "Run") -> dict[str, Any]:
-    record = asdict(run)
-    del record["needs"]  # the same for every run of a row
-    return record
 
 
 def target_record(verdict: "Verdict") -> dict[str, Any]:

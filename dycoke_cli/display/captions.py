@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from dycoke_cli.display.minute_lines import MINUTE_S, MinuteLines, clock
 from dycoke_cli.display.panel import size
+from dycoke_cli.display.records import SCHEMA
 
 if TYPE_CHECKING:
     from dycoke_cli.captioning.estimate import Estimate
     from dycoke_cli.captioning.run import Tally
     from dycoke_cli.captioning.summary import Summary
 
-SCHEMA = 1
 SHOWN = 20  # videos that a dry run lists
 TIME_LABELS = {
     "decode_video": "video decoding, parallel to the model",
@@ -42,12 +42,12 @@ class CaptionProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[counts]}"),
-            _RemainingColumn(),
+            TextColumn("{task.fields[left]}", style="cyan", table_column=Column()),  # folds on a narrow terminal
             console=console,
             transient=True,
             disable=not console.is_terminal or console.quiet,
         )
-        self.task = self.progress.add_task("", total=None, counts="", left_s=None, visible=False)
+        self.task = self.progress.add_task("", total=None, counts="", left="", visible=False)
 
     def __enter__(self) -> "CaptionProgress":
         self.progress.start()
@@ -63,24 +63,16 @@ class CaptionProgress:
         text = counts(tally)
         self.lines.update(text)
         ended = len(tally.records)
-        left = tally.total - tally.kept - tally.kept_failed - ended
+        left = tally.total - tally.kept - ended
         self.progress.update(
             self.task,
             completed=tally.total - left,
             total=tally.total,
             counts=text,
-            left_s=left * tally.elapsed_s / ended if ended else None,
+            # At the mean speed of the run so far.
+            left=f"{clock(left * tally.elapsed_s / ended)} left" if ended else "",
             visible=True,
         )
-
-
-class _RemainingColumn(ProgressColumn):
-    """The remaining time at the mean speed of the run so far."""
-
-    def render(self, task: Task) -> Text:
-        """Render it as clock time; empty before the first video is done."""
-        seconds = task.fields["left_s"]
-        return Text("" if seconds is None else f"{clock(seconds)} left", style="cyan")
 
 
 def counts(tally: "Tally") -> str:
@@ -88,8 +80,8 @@ def counts(tally: "Tally") -> str:
     parts = [f"{tally.done} done"]
     if tally.failed:
         parts.append(f"{tally.failed} failed")
-    if skipped := tally.kept + tally.kept_failed:
-        parts.append(f"{skipped} skipped")
+    if tally.kept:
+        parts.append(f"{tally.kept} skipped")
     if tally.records:
         parts.append(f"{len(tally.records) * 60 / tally.elapsed_s:.0f} clips/min")
     return " · ".join(parts)

@@ -1,8 +1,10 @@
-"""Headings, cells and number formats that several result tables share."""
+"""Headings, columns, cells and number formats that several result tables share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.table import Table
 from rich.text import Text
 
 from dycoke_cli.display.panel import NOT_MEASURED
@@ -16,6 +18,25 @@ UNITS = {"s": 1.0, "ms": 1e-3, "B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 
 def title(text: str) -> Text:
     """Return the heading of a table. A rich.Table folds its own title to the width of the table."""
     return Text(text, style="bold")
+
+
+def figures_table(
+    labels: Iterable[str],
+    figures: Iterable[str],
+    min_width: int | None = None,
+    max_width: int | None = None,
+    wrap: bool = True,
+) -> Table:
+    """Return an empty table: columns of labels, between the widths, then right-aligned columns of figures.
+
+    wrap: False truncates a figure that does not fit instead of folding it.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in labels:
+        table.add_column(name, overflow="fold", min_width=min_width, max_width=max_width)
+    for name in figures:
+        table.add_column(name, justify="right", overflow="fold" if wrap else "ellipsis", no_wrap=not wrap)
+    return table
 
 
 def note(text: str) -> Text:

@@ -1,15 +1,14 @@
 """Render a comparison as tables: tokens, FLOPs, times, memory, ratios and answers of each method."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.display.cells import flops, note, share, spread_cell, times, title
+from dycoke_cli.display.cells import figures_table, flops, note, share, spread_cell, times, title
 from dycoke_cli.display.panel import seconds, size
 
 if TYPE_CHECKING:
@@ -57,49 +56,51 @@ def _heading(comparison: "Comparison", repeats: int) -> Text:
     )
 
 
-def _table(summaries: "Sequence[Summary]", roomy: bool, *figures: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+def _by_method(
+    summaries: "Sequence[Summary]",
+    roomy: bool,
+    figures: Sequence[str],
+    cells: "Callable[[Summary], Sequence[str | Text]]",
+) -> Table:
+    """Return a table of one row per arm."""
     longest = max(len(summary.method) for summary in summaries)
-    table.add_column(
-        "method", overflow="fold", min_width=min(longest, FIRM_LABEL if roomy else NARROW_LABEL), max_width=WIDEST_LABEL
-    )
-    for name in figures:
-        table.add_column(name, justify="right", overflow="fold")
+    table = figures_table(("method",), figures, min(longest, FIRM_LABEL if roomy else NARROW_LABEL), WIDEST_LABEL)
+    for summary in summaries:
+        table.add_row(Text(summary.method), *cells(summary))
     return table
-
-
-def _row(table: Table, summary: "Summary", *figures: str | Text) -> None:
-    table.add_row(Text(summary.method), *figures)
 
 
 def _tokens(summaries: "Sequence[Summary]", roomy: bool) -> Table:
-    table = _table(
-        summaries, roomy, "prefill", "decode", *(["new tokens"] if roomy else []), "FLOPs, paper", "FLOPs, true"
-    )
-    for summary in summaries:
-        figures = [share(summary.prefill_retention), share(summary.decode_retention)]
-        figures += [str(summary.generated)] if roomy else []
-        _row(table, summary, *figures, flops(summary.computed.flops_paper), flops(summary.computed.flops_true))
-    return table
+    figures = ["prefill", "decode", *(["new tokens"] if roomy else []), "FLOPs, paper", "FLOPs, true"]
+
+    def cells(summary: "Summary") -> list[str]:
+        retained = [share(summary.prefill_retention), share(summary.decode_retention)]
+        computed = [flops(summary.computed.flops_paper), flops(summary.computed.flops_true)]
+        return [*retained, *([str(summary.generated)] if roomy else []), *computed]
+
+    return _by_method(summaries, roomy, figures, cells)
 
 
 def _times(summaries: "Sequence[Summary]", roomy: bool) -> Table:
     names = [*(["vision"] if roomy else []), "prefill", "first_token", "per_token", "total"]
-    table = _table(summaries, roomy, *(name.replace("_", " ") for name in names))
-    for summary in summaries:
-        _row(table, summary, *(spread_cell(summary.time_s[name], summary.repeats, seconds) for name in names))
-    return table
+    return _by_method(
+        summaries,
+        roomy,
+        [name.replace("_", " ") for name in names],
+        lambda summary: [spread_cell(summary.time_s[name], summary.repeats, seconds) for name in names],
+    )
 
 
 def _memory(summaries: "Sequence[Summary]", roomy: bool) -> Table:
     figures = {"KV cache": "kv", "peak above weights": "peak_above_weights"}
     if roomy:
         figures = {"weights": "weights", "KV cache": "kv", "peak": "peak", "peak above weights": "peak_above_weights"}
-    table = _table(summaries, roomy, *figures)
-    for summary in summaries:
-        found = [summary.memory_bytes[name] for name in figures.values()]
-        _row(table, summary, *(spread_cell(each, summary.repeats, lambda value: size(round(value))) for each in found))
-    return table
+
+    def cells(summary: "Summary") -> list[Text]:
+        spreads = [summary.memory_bytes[name] for name in figures.values()]
+        return [spread_cell(spread, summary.repeats, lambda value: size(round(value))) for spread in spreads]
+
+    return _by_method(summaries, roomy, list(figures), cells)
 
 
 def _ratios(summaries: "Sequence[Summary]", other: str, roomy: bool) -> Table:
@@ -113,15 +114,16 @@ def _ratios(summaries: "Sequence[Summary]", other: str, roomy: bool) -> Table:
     shares = {"peak": "peak_above_weights_ratio"}
     shares |= {"KV": "kv_ratio", "FLOPs": "flops_true_ratio"} if roomy else {}
     agreement = ["F1", "exact"] if full and roomy else ["F1"] if full else []
-    table = _table(summaries, roomy, *speeds, *shares, *agreement)
-    for summary in summaries:
+
+    def cells(summary: "Summary") -> list[str]:
         ratios = getattr(summary, other)
         figures = [times(getattr(ratios, f"speedup_{name}")) for name in speeds.values()]
         figures += [share(getattr(ratios, name), 0) for name in shares.values()]
         if full and summary.agreement is not None:
             figures += [f"{summary.agreement:.2f}", "yes" if summary.agreement_exact else "no"][: len(agreement)]
-        _row(table, summary, *figures)
-    return table
+        return figures
+
+    return _by_method(summaries, roomy, [*speeds, *shares, *agreement], cells)
 
 
 def _answers(summaries: "Sequence[Summary]", reference: str | None) -> Iterator[RenderableType]:
@@ -137,7 +139,7 @@ def _answers(summaries: "Sequence[Summary]", reference: str | None) -> Iterator[
     for summary in summaries:
         text = Text(summary.answer or "(nothing)")
         if expected is not None and summary.method != reference:
-            text = Text(" ").join(_piece(change, words) for change, words in summary.changes)
+            text = Text(" ").join(_marked(change, words) for change, words in summary.changes)
         if not summary.same_every_time:
             text.append(" (another answer in another repeat)", style="yellow")
         table.add_row(Text(summary.method), text)
@@ -145,7 +147,7 @@ def _answers(summaries: "Sequence[Summary]", reference: str | None) -> Iterator[
     yield Text("")
 
 
-def _piece(change: str, words: str) -> Text:
+def _marked(change: str, words: str) -> Text:
     before, after, style = MARKS[change]
     return Text(f"{before}{words}{after}", style=style)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.display.records import SCHEMA, answer_record, spread_records, video_record
+from dycoke_cli.display.records import SCHEMA, answer_record, record_of, video_record
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison, Run
@@ -33,23 +33,16 @@ def _run(run: "Run") -> dict[str, Any]:
         "repeat": run.repeat,
         "turn": run.turn,
         **answer_record(run.answer),
-        "computed": run.computed._asdict(),
+        "computed": asdict(run.computed),
     }
 
 
 def summary_record(summary: "Summary") -> dict[str, Any]:
     """Build the entry of one arm; a figure that was not measured is null."""
-    record = asdict(summary)
-    for name in ("described", "against_full", "changes"):
-        del record[name]
     return {
-        **record,
+        **record_of(summary, "described", "against_full", "changes"),
         "options": summary.described["options"],
-        "computed": summary.computed._asdict(),
-        "time_s": spread_records(summary.time_s),
-        "memory_bytes": spread_records(summary.memory_bytes),
-        **summary.against_full._asdict(),
-        "against_generate": summary.against_generate._asdict(),
+        **asdict(summary.against_full),
     }
 
 

@@ -1,21 +1,20 @@
 """Render an evaluation as tables, and build its JSON object."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dycoke_cli.display.cells import title
+from dycoke_cli.display.cells import figures_table, share, title
+from dycoke_cli.display.panel import NOT_MEASURED
+from dycoke_cli.display.records import SCHEMA, record_of
 
 if TYPE_CHECKING:
     from dycoke_cli.evaluation.summary import Score, Summary
 
-SCHEMA = 1
-UNKNOWN = "–"
 NO_TYPE = "(no type)"
 ROOMY = 60  # columns of a terminal; a narrower one gets fewer columns
 
@@ -31,26 +30,26 @@ def summary_tables(summary: "Summary", width: int) -> Iterator[RenderableType]:
         yield _differences(summary, width >= ROOMY)
     if summary.retained:
         yield title("Visual tokens, as shares of the whole video")
-        yield _retained(summary)
+        retained = ((row.method, share(row.prefill), share(row.per_step)) for row in summary.retained)
+        yield _table(("method", "entered", "read per step"), retained)
     if summary.failures:
         yield title("Not answered")
-        yield _failures(summary)
+        yield _table(("why", "answers"), ((failure.error, str(failure.answers)) for failure in summary.failures))
     if not summary.complete:
         yield Text(f"Incomplete: {len(summary.records)} of {summary.expected} answers.", style="yellow")
 
 
-def _table(first: str, *figures: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, overflow="fold")
-    for name in figures:
-        table.add_column(name, justify="right", no_wrap=True)
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> Table:
+    table = figures_table(columns[:1], columns[1:], wrap=False)
+    for label, *figures in rows:
+        table.add_row(Text(label), *figures)
     return table
 
 
 def _accuracies(summary: "Summary") -> Table:
     """Return a table of methods grouped by question type, or of types if there is a single method."""
     single = len(summary.overall) == 1
-    table = _table("type" if single else "method", "n", "accuracy", "95 % interval")
+    table = _table(("type" if single else "method", "n", "accuracy", "95 % interval"))
     groups: dict[str, list[Score]] = {}
     for score in summary.by_type:
         groups.setdefault(score.type or NO_TYPE, []).append(score)
@@ -69,48 +68,35 @@ def _accuracies(summary: "Summary") -> Table:
 
 def _figures(score: "Score") -> tuple[str, str, str]:
     if score.accuracy is None or score.interval is None:
-        return str(score.n), UNKNOWN, UNKNOWN
+        return str(score.n), NOT_MEASURED, NOT_MEASURED
     low, high = score.interval
     return str(score.n), f"{score.accuracy:.1%}", f"{low * 100:.1f} to {high:.1%}"
 
 
 def _differences(summary: "Summary", roomy: bool) -> Table:
     counts = ("better", "worse") if roomy else ()
-    table = _table("method", "points", "95 % interval", *counts, "videos")
+    rows = []
     for method, found in summary.differences:
-        interval = UNKNOWN if found.interval is None else " to ".join(map(points, found.interval))
+        interval = NOT_MEASURED if found.interval is None else " to ".join(map(points, found.interval))
         questions = [str(getattr(found, name)) for name in counts]
-        table.add_row(Text(method), points(found.difference), interval, *questions, str(found.videos))
-    return table
+        rows.append((method, points(found.difference), interval, *questions, str(found.videos)))
+    return _table(("method", "points", "95 % interval", *counts, "videos"), rows)
 
 
-def points(share: float) -> str:
+def points(difference: float) -> str:
     """Format a difference of shares in percentage points, with its sign and without negative zero."""
-    rounded = round(share * 100, 1)
+    rounded = round(difference * 100, 1)
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
 
-def _retained(summary: "Summary") -> Table:
-    table = _table("method", "entered", "read per step")
-    for row in summary.retained:
-        per_step = UNKNOWN if row.per_step is None else f"{row.per_step:.1%}"
-        table.add_row(Text(row.method), f"{row.prefill:.1%}", per_step)
-    return table
-
-
-def _failures(summary: "Summary") -> Table:
-    table = _table("why", "answers")
-    for failure in summary.failures:
-        table.add_row(Text(failure.error), str(failure.answers))
-    return table
-
-
-def summary_record(summary: "Summary") -> dict[str, Any]:
-    """Build the results part of the object of `eval --json`."""
+def summary_record(summary: "Summary", described: dict[str, Any]) -> dict[str, Any]:
+    """Build the object of `eval --json`; described: the questions, the model and the methods."""
     first = summary.overall[0].method
     return {
+        "schema": SCHEMA,
+        **described,
         "accuracy": [asdict(score) for score in summary.by_type],
-        "overall": [{key: value for key, value in asdict(score).items() if key != "type"} for score in summary.overall],
+        "overall": [record_of(score, "type") for score in summary.overall],
         "differences": [
             {"method": method, "reference": first, **asdict(found)} for method, found in summary.differences
         ],

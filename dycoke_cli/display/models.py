@@ -63,10 +63,6 @@ def _count(model: "NamedModel") -> str:
     if model.sizes is None:
         return "?"
     millions = model.sizes.parameters / 1e6
-    return (
-        f"{millions / 1000:.2f} B"
-        if millions >= 1000
-        else f"{millions:.1f} M"
-        if millions < 10
-        else f"{millions:.0f} M"
-    )
+    if millions >= 1000:
+        return f"{millions / 1000:.2f} B"
+    return f"{millions:.1f} M" if millions < 10 else f"{millions:.0f} M"

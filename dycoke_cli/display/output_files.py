@@ -1,4 +1,4 @@
-"""Check the output files of a command before its work starts, so that no result is lost at the end."""
+"""Write the output files of a command, and check them before its work starts, so that no result is lost."""
 
 import os
 import stat
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dycoke_cli.errors import UsageError
+from dycoke_cli.system.files import write_atomically
 from dycoke_cli.video.image_sequence import list_images
 from dycoke_cli.video.stdin import STDIN
 
@@ -31,7 +32,7 @@ def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Iterable[str
 
 
 def check_writable(path: Path) -> None:
-    """Raise UsageError if `write_whole` would fail, or would replace a protected file or one that is not regular."""
+    """Raise UsageError if `write_file` would fail, or would replace a protected file or one that is not regular."""
     try:
         problem = _problem(path)
     except OSError as error:
@@ -42,6 +43,16 @@ def check_writable(path: Path) -> None:
         raise UsageError(
             f"{str(path)!r} cannot be written: {problem}", "Name a file in a folder that exists and is yours"
         )
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file in UTF-8 atomically. Raises UsageError if the folder does not allow it."""
+    try:
+        write_atomically(path, [text.encode("utf-8", "replace")])  # file names may contain surrogates
+    except OSError as error:
+        raise UsageError(
+            f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"
+        ) from None
 
 
 def _problem(path: Path) -> str | None:

@@ -1,15 +1,23 @@
-"""Pack sets and arrays of numbers into base64 text for the HTML report, without importing torch.
+"""Pack sets and arrays of numbers, and pictures, into base64 text for the HTML report, without importing torch.
 
-Bytes are little-endian; `template/unpack.js` unpacks them.
+Numbers are little-endian; `template/unpack.js` unpacks them.
 """
 
 import base64
+import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from dycoke_cli.video.frames import THUMBNAIL_SIDE as SIDE
+
+LEAST = 64  # pixels; smaller pictures are not recognisable
+AREA = 64 * SIDE * SIDE  # pixels of all pictures of a page, so that the page of a long video opens at once
+QUALITY = 72
 LEVELS = 65535  # the largest share, in 16 bits
 
 
@@ -47,6 +55,20 @@ def pack_shares(rows: Sequence[npt.NDArray[np.float64] | None]) -> dict[str, Any
         "rows": [-1 if row is None else next(places) for row in rows],
         "values": _base64(np.rint(values / (peak or 1.0) * LEVELS).astype("<u2")),
     }
+
+
+def picture_side(frames: int) -> int:
+    """Return the longer side of each picture for this number of frames, in pixels."""
+    return max(LEAST, min(SIDE, math.isqrt(AREA // max(frames, 1))))
+
+
+def pack_picture(pixels: npt.NDArray[np.uint8], side: int) -> str:
+    """Encode `pixels` (height, width, 3) RGB as a JPEG within a square of `side`, and return it as a data URI."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def _base64(values: npt.NDArray[Any]) -> str:

@@ -74,14 +74,8 @@ def _rows(answer: "Answer", plain: "Answer | None") -> list[tuple[str, str, str,
         _count("prompt tokens", tokens.visual_prefill + tokens.newline + tokens.text, tokens.prompt_uncompressed),
         ("new tokens", str(tokens.generated), str(plain.tokens.generated) if plain else NOT_MEASURED, ""),
     ]
-    for label, key in (
-        ("video decoding", "decode_video"),
-        ("vision", "vision"),
-        ("prefill", "prefill"),
-        ("first token", "first_token"),
-        ("per token", "per_token"),
-        ("total", "total"),
-    ):
+    for key in ("decode_video", "vision", "prefill", "first_token", "per_token", "total"):
+        label = "video decoding" if key == "decode_video" else key.replace("_", " ")
         theirs = getattr(plain.time_s, key) if plain else None
         # Both runs use the same decoded frames, so there is no ratio.
         gain = "" if key == "decode_video" else ratio(theirs, getattr(time, key))

@@ -1,15 +1,11 @@
 """Build the JSON objects of `ask --json` and `--trace`, and the parts that other commands share."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dycoke_cli.errors import UsageError
-from dycoke_cli.system.files import write_atomically
-
 if TYPE_CHECKING:
-    from dycoke_cli.comparison.summary import Spread
+    from _typeshed import DataclassInstance
+
     from dycoke_cli.session.answer import Answer
     from dycoke_cli.session.ask import Outcome
     from dycoke_cli.video.frames import Frames
@@ -43,10 +39,7 @@ def video_record(frames: "Frames") -> dict[str, Any]:
 
 def answer_record(answer: "Answer") -> dict[str, Any]:
     """Return one answer as JSON values, without its trace, which `trace_record` returns."""
-    record = asdict(answer)
-    del record["trace"]
-    record["steps"] = list(record["steps"])
-    return record
+    return record_of(answer, "trace")
 
 
 def trace_record(outcome: "Outcome") -> dict[str, Any]:
@@ -56,29 +49,16 @@ def trace_record(outcome: "Outcome") -> dict[str, Any]:
     """
     traces = [answer.trace for answer in outcome.answers if answer.trace is not None]
     first = traces[0]
-    record: dict[str, Any] = {
+    steps = [{"steps": trace.steps, "scores": trace.scores, "pieces": trace.pieces} for trace in traces]
+    return {
         "visual": {"frame": first.frame, "row": first.row, "col": first.col},
         "prefill": first.prefill,
         "merged_into": first.merged_into,
-        "steps": first.steps,
-        "scores": first.scores,
-        "pieces": first.pieces,
+        **steps[0],
+        **({"answers": steps} if len(steps) > 1 else {}),
     }
-    if len(traces) > 1:
-        record["answers"] = [{"steps": trace.steps, "scores": trace.scores, "pieces": trace.pieces} for trace in traces]
-    return record
 
 
-def spread_records(spreads: "Mapping[str, Spread | None]") -> dict[str, dict[str, float] | None]:
-    """Return the median, min and max of each figure, None for one that was not measured."""
-    return {name: spread._asdict() if spread else None for name, spread in spreads.items()}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in UTF-8 atomically. Raises UsageError if the folder does not allow it."""
-    try:
-        write_atomically(path, [text.encode("utf-8", "replace")])  # file names may contain surrogates
-    except OSError as error:
-        raise UsageError(
-            f"{str(path)!r} cannot be written: {error.strerror}", "Name a file in a folder of yours"
-        ) from None
+def record_of(value: "DataclassInstance", *omitted: str) -> dict[str, Any]:
+    """Return the fields of a dataclass as JSON values, without those named in `omitted`."""
+    return {name: field for name, field in asdict(value).items() if name not in omitted}

@@ -6,25 +6,27 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from importlib import metadata, resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from dycoke_cli import __version__
-from dycoke_cli.display.packing import pack_integers, pack_set, pack_sets, pack_shares
-from dycoke_cli.display.records import write_whole
-from dycoke_cli.display.thumbnails import thumbnail, thumbnail_side
+from dycoke_cli.display.output_files import write_file
+from dycoke_cli.display.packing import pack_integers, pack_picture, pack_set, pack_sets, pack_shares, picture_side
 
 if TYPE_CHECKING:
-    from dycoke_cli.session.answer import Answer, Trace
+    from dycoke_cli.comparison.result import Comparison
+    from dycoke_cli.session.answer import Answer, Memory, Times, Trace
     from dycoke_cli.session.ask import Outcome
     from dycoke_cli.video.frames import Frames
 
 SCRIPTS = ("unpack.js", "draw.js", "tokens.js", "figures.js", "summary.js", "page.js")
+Figures = TypeVar("Figures", "Times", "Memory")
 PACKAGES = ("torch", "transformers")  # their versions affect answers and costs
 
 
@@ -51,6 +53,31 @@ def ask_runs(outcome: "Outcome") -> list[ReportRun]:
     return runs
 
 
+def comparison_runs(comparison: "Comparison") -> list[ReportRun]:
+    """Return one run per arm: answer and trace of its first repeat, times and bytes as medians over all repeats."""
+    runs = []
+    for label in comparison.labels:
+        repeats = comparison.of(label)
+        answer = replace(
+            repeats[0].answer,
+            time_s=_medians([run.answer.time_s for run in repeats]),
+            memory_bytes=_medians([run.answer.memory_bytes for run in repeats]),
+        )
+        runs.append(ReportRun(label, repeats[0].method, [answer], label == comparison.reference, len(repeats)))
+    return runs
+
+
+def _medians(measured: Sequence[Figures]) -> Figures:
+    """Return the median of each figure; a figure that any repeat lacks keeps the value of the first."""
+    medians = {}
+    for field in fields(measured[0]):
+        values = [getattr(one, field.name) for one in measured]
+        if all(isinstance(value, int | float) for value in values):
+            # Keep bytes integers; the median of two may be a fraction.
+            medians[field.name] = type(values[0])(median(values))
+    return replace(measured[0], **medians)
+
+
 def write_report(
     path: Path,
     runs: Sequence[ReportRun],
@@ -64,7 +91,7 @@ def write_report(
     model: name, family, dtype, device. settings: by name. command: reproduces the report. Raises UsageError if the file
     cannot be written.
     """
-    write_whole(path, page(report_record(runs, frames, model, settings, command)))
+    write_file(path, page(report_record(runs, frames, model, settings, command)))
 
 
 def report_record(
@@ -76,9 +103,11 @@ def report_record(
 ) -> dict[str, Any]:
     """Build the data of the page as JSON values."""
     traces = [answer.trace for run in runs for answer in run.answers if answer.trace is not None]
-    grid = _grid(traces[0]) if traces else [len(frames), 0, 0]
+    first = traces[0] if traces else None
+    # Frames, rows and cols of tokens.
+    grid = [first.frame[-1] + 1, first.row[-1] + 1, first.col[-1] + 1] if first else [len(frames), 0, 0]
     step = -(-len(frames) // grid[0])  # frames per row of tokens: only the first of them is shown
-    side = thumbnail_side(grid[0])
+    side = picture_side(grid[0])
     return {
         "made": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": {"dycoke": __version__, **{name: metadata.version(name) for name in PACKAGES}},
@@ -92,16 +121,12 @@ def report_record(
             {
                 "seconds": frames.seconds[place],
                 "index": frames.indices[place],
-                "image": thumbnail(frames.thumbnail(place), side),
+                "image": pack_picture(frames.thumbnail(place), side),
             }
             for place in range(0, len(frames), step)
         ],
         "runs": [_run_record(run) for run in runs],
     }
-
-
-def _grid(trace: "Trace") -> list[int]:
-    return [trace.frame[-1] + 1, trace.row[-1] + 1, trace.col[-1] + 1]
 
 
 def _run_record(run: ReportRun) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from dycoke_cli.display.cells import figures_table
 from dycoke_cli.display.panel import NOT_MEASURED
 
 if TYPE_CHECKING:
@@ -20,10 +19,8 @@ MET = {True: ("met", "green"), False: ("missed", "red"), None: ("not measured", 
 def target_table(verdicts: "Sequence[Verdict]") -> Iterator[RenderableType]:
     """Yield the table of targets with bound, measured figure and verdict."""
     yield Text("\nTargets", style="bold")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("of dycoke, K=0.7 and P=0.7", overflow="fold")
-    for name in ("bound", "measured", ""):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    table = figures_table(("of dycoke, K=0.7 and P=0.7",), ("bound", "measured"), wrap=False)
+    table.add_column("", no_wrap=True)
     for setup, group in groupby(verdicts, key=lambda verdict: verdict.target.setup):
         table.add_row(Text(setup.text, style="cyan"))
         reasons: dict[str, None] = {}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
 from dycoke_cli.doctor.hub import check_cache, check_hub
 from dycoke_cli.doctor.installation import check_packages, check_python, check_settings
-from dycoke_cli.doctor.result import CheckResult
+from dycoke_cli.doctor.result import CheckResult, run_check
 from dycoke_cli.doctor.worker_process import WorkerProcess
 
 QUICK: dict[str, Callable[[], CheckResult]] = {
@@ -24,10 +24,6 @@ def run_checks(progress: Callable[[str], None] = lambda name: None) -> Iterator[
     with WorkerProcess() as worker:
         for name, check in QUICK.items():
             progress(name)
-            try:
-                yield check()
-            except Exception as error:  # an incompletely installed package can raise anything
-                reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-                yield CheckResult(name, "broken", reason, "Install dycoke again; if that does not help, report this")
+            yield run_check(name, check, "Install dycoke again; if that does not help, report this")
         progress("torch and the demo model")
         yield from worker.results()

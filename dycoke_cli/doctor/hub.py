@@ -24,16 +24,16 @@ def check_hub(limit_s: float = LIMIT_S) -> CheckResult:
     request.start()
     request.join(limit_s)
     facts = {"endpoint": constants.ENDPOINT, "offline": False}
-    if not answers:
-        message = f"{constants.ENDPOINT} does not answer within {limit_s:g} s"
-        return CheckResult("hub", "warning", message, UNREACHED, facts)
-    answer = answers[0]
-    if isinstance(answer, Exception):
-        reason = (str(answer).strip().splitlines() or [type(answer).__name__])[0]
-        return CheckResult("hub", "warning", f"{constants.ENDPOINT} cannot be reached: {reason}", UNREACHED, facts)
-    if answer >= 500:
-        return CheckResult("hub", "warning", f"{constants.ENDPOINT} answers with status {answer}", UNREACHED, facts)
-    return ok("hub", f"{constants.ENDPOINT} answers", **facts)
+    answer = answers[0] if answers else None
+    if answer is None:
+        problem = f"does not answer within {limit_s:g} s"
+    elif isinstance(answer, Exception):
+        problem = f"cannot be reached: {(str(answer).strip().splitlines() or [type(answer).__name__])[0]}"
+    elif answer >= 500:
+        problem = f"answers with status {answer}"
+    else:
+        return ok("hub", f"{constants.ENDPOINT} answers", **facts)
+    return CheckResult("hub", "warning", f"{constants.ENDPOINT} {problem}", UNREACHED, facts)
 
 
 def check_cache() -> CheckResult:

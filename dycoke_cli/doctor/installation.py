@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -28,9 +28,8 @@ OPTIONAL = {Requirement(text).name for text in DECORDS}
 def check_python(wanted: str | None = None) -> CheckResult:
     """Compare Python's version with the required one; wanted: a specifier that replaces the metadata's."""
     found, facts = platform.python_version(), {"version": platform.python_version(), "executable": sys.executable}
-    metadata = _metadata()
-    if wanted is None and metadata is not None:
-        wanted = metadata.metadata["Requires-Python"]
+    if wanted is None and (own := _installed(NAME)) is not None:
+        wanted = own.metadata["Requires-Python"]
     if wanted and not SpecifierSet(wanted).contains(found, prereleases=True):
         return CheckResult(
             "python", "broken", f"Python {found}, where {wanted} is needed", "Install a newer Python", facts
@@ -40,14 +39,14 @@ def check_python(wanted: str | None = None) -> CheckResult:
 
 def check_packages(requirements: list[str] | None = None) -> CheckResult:
     """Compare the installed packages with the required ones; requirements: a list that replaces the metadata's."""
-    metadata = _metadata()
     if requirements is None:
-        if metadata is None:
+        if (own := _installed(NAME)) is None:
             return CheckResult("packages", "warning", WITHOUT_METADATA, "Install it: pip install .")
-        requirements = metadata.requires or []
+        requirements = own.requires or []
     needed = [Requirement(text) for text in requirements]
     needed = [r for r in needed if (r.marker is None or r.marker.evaluate({"extra": ""})) and r.name not in OPTIONAL]
-    versions = {requirement.name: _version(requirement.name) for requirement in needed}
+    found = {requirement.name: _installed(requirement.name) for requirement in needed}
+    versions = {name: package.version if package else None for name, package in found.items()}
     unmet = [r for r in needed if not _meets(versions[r.name], _without_upper(r.specifier))]
     untried = [r for r in needed if r not in unmet and not _meets(versions[r.name], r.specifier)]
     if unmet:
@@ -64,7 +63,8 @@ def check_packages(requirements: list[str] | None = None) -> CheckResult:
 
 def check_settings() -> CheckResult:
     """Read the settings that a command in the current folder would use."""
-    from dycoke_cli.config.settings import merge_settings, user_file
+    from dycoke_cli.config.settings import merge_settings
+    from dycoke_cli.config.settings_file import user_file
 
     try:
         _, origins = merge_settings({}, user_file=user_file())
@@ -85,16 +85,9 @@ def decord_package(platform: Mapping[str, str] | None = None) -> str | None:
     return None
 
 
-def _metadata() -> Distribution | None:
+def _installed(name: str) -> Distribution | None:
     try:
-        return distribution(NAME)
-    except PackageNotFoundError:
-        return None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
+        return distribution(name)
     except PackageNotFoundError:
         return None
 
@@ -104,5 +97,5 @@ def _meets(found: str | None, wanted: SpecifierSet) -> bool:
 
 
 def _without_upper(wanted: SpecifierSet) -> SpecifierSet:
-    """Remove the upper bound, which is the newest version tested, not the newest that works."""
+    """Remove the upper bound: it is the newest version tested, not the newest that works."""
     return SpecifierSet(",".join(str(part) for part in wanted if part.operator != "<"))

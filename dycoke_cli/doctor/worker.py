@@ -8,38 +8,25 @@ A torch build that does not match the machine may crash or hang its process, so 
 import json
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TextIO
 
 from dycoke_cli.doctor import torch_checks
-from dycoke_cli.doctor.result import CheckResult
-from dycoke_cli.errors import DyCokeError
+from dycoke_cli.doctor.result import CheckResult, run_check
 
 
 def run_all(out: TextIO) -> None:
     """Run the checks in order and write each result at once; stop after `torch` if that is broken."""
-    torch = run_one("torch", torch_checks.check_torch)
+    torch = run_check("torch", torch_checks.check_torch, "Install torch again")
     _write(out, torch)
     if torch.status == "broken":
         return
-    cuda = run_one("cuda", torch_checks.check_cuda)
+    cuda = run_check("cuda", torch_checks.check_cuda, "Install cuda again")
     _write(out, cuda)
-    _write(out, run_one("torchvision", torch_checks.check_torchvision))
+    _write(out, run_check("torchvision", torch_checks.check_torchvision, "Install torchvision again"))
     # The result above reports a GPU that fails; the model is checked on the CPU nevertheless.
     device = "cpu" if cuda.status == "broken" else "auto"
-    _write(out, run_one("model", lambda: torch_checks.check_model(device)))
-
-
-def run_one(name: str, check: Callable[[], CheckResult]) -> CheckResult:
-    """Run one check; return whatever it raises as a broken result."""
-    try:
-        return check()
-    except DyCokeError as error:
-        return CheckResult(name, "broken", error.message, error.remedy)
-    except Exception as error:  # an incompletely installed package can raise anything
-        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        return CheckResult(name, "broken", reason, f"Install {name if name != 'model' else 'dycoke'} again")
+    _write(out, run_check("model", lambda: torch_checks.check_model(device), "Install dycoke again"))
 
 
 def _write(out: TextIO, result: CheckResult) -> None:

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
 
 from dycoke_cli.doctor.result import CheckResult
 
@@ -45,9 +44,7 @@ class WorkerProcess:
     def __enter__(self) -> "WorkerProcess":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):  # a process that hangs in a driver cannot be killed
             self._process.wait(5)
@@ -65,19 +62,14 @@ class WorkerProcess:
                 break
             if line is not None:
                 yield CheckResult(**json.loads(line))
-            elif self._process.wait() != 0:
-                yield self._crash(name)
+            elif status := self._process.wait():
+                how = f"status {status}" if status >= 0 else signal.Signals(-status).name
+                yield CheckResult(name, "broken", f"it ended its process ({how})", REMEDIES[name])
                 break
             else:  # the worker ended normally: the checks that remain depend on one that is broken
                 yield _untried(name)
                 break
         yield from map(_untried, names)
-
-    def _crash(self, name: str) -> CheckResult:
-        """Return the result of the check during which the process ended."""
-        status = self._process.returncode
-        how = f"status {status}" if status >= 0 else signal.Signals(-status).name
-        return CheckResult(name, "broken", f"it ended its process ({how})", REMEDIES[name])
 
     def _read_lines(self) -> None:
         for line in self._stdout:

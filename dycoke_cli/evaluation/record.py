@@ -1,13 +1,11 @@
 """The record of one method's answer to one question: a JSON line of the output file of `dycoke eval`."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.system.jsonl_output import Format
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,7 @@ class Record:
     def of(cls, key: str, method: str, question: Question, answer: Answer) -> "Record":
         """Build the record of an answer, scored."""
         tokens, steps = answer.tokens, answer.steps[1:]
-        counts = {
-            "visual": tokens.visual,
-            "visual_prefill": tokens.visual_prefill,
-            "generated": tokens.generated,
-        }
+        counts = {name: getattr(tokens, name) for name in ("visual", "visual_prefill", "generated")}
         read = sum(step.retained for step in steps) / len(steps) if steps else None
         return cls(
             key, question.video, question.text, question.type, method, question.expected,
@@ -61,16 +55,10 @@ class Record:
         )
 
     @classmethod
-    def from_json(cls, values: Any) -> "Record":
-        """Parse the object of a line. Raises ValueError or TypeError for any other object."""
-        if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
-            raise ValueError("no record")
+    def from_json(cls, values: dict[str, Any]) -> "Record":
+        """Build a record from the fields of a line. Raises TypeError for other fields."""
         record = cls(**values)
         return replace(record, expected=tuple(record.expected))
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the object of a line; its first keys identify a truncated line as one of this program."""
-        return {"schema": SCHEMA, **asdict(self)}
 
-
-ANSWERS = Format("eval", f'{{"schema": {SCHEMA}, "key": "'.encode(), Record.from_json, lambda record: record.key)
+ANSWERS = Format("eval", schema=1, key="key", parse=Record.from_json)

@@ -35,7 +35,7 @@ class Evaluation:
 
     def __init__(self, questions: Sequence[Question], arms: Sequence[Arm], settings: Settings) -> None:
         self.settings = settings
-        self.told: set[str] = set()  # notices printed so far
+        self.noticed: set[str] = set()  # notices printed so far
         self.checkpoint = choose_checkpoint(settings)
         self.device = choose_device(settings.device)
         self.dtype = str(choose_dtype(settings.dtype, self.device)).removeprefix("torch.")
@@ -50,32 +50,30 @@ class Evaluation:
 
     def records(self, output: JsonlOutput[Record]) -> dict[tuple[int, str], Record]:
         """Return known records by item and arm label, in file order, scored against the file's present answers."""
-        known = ((task, output.records.get(task.key)) for task in self.tasks)
         return {
-            (task.item, task.arm.label): record.about(task.question, task.arm.label)
-            for task, record in known
-            if record is not None
+            (task.item, task.arm.label): output.records[task.key].about(task.question, task.arm.label)
+            for task in self.tasks
+            if task.key in output.records
         }
 
-    def left(self, output: JsonlOutput[Record]) -> list[Task]:
-        """Return the tasks without an answer, those whose video could not be read included."""
-        left: dict[str, Task] = {}
+    def remaining(self, output: JsonlOutput[Record]) -> dict[str, Task]:
+        """Return the tasks without an answer by key, those whose video could not be read included."""
+        remaining: dict[str, Task] = {}  # duplicate items are answered once
         for task in self.tasks:
             record = output.records.get(task.key)
             if record is None or record.answer is None:
-                left.setdefault(task.key, task)
-        return list(left.values())
+                remaining.setdefault(task.key, task)
+        return remaining
 
     def run(self, output: JsonlOutput[Record], callbacks: Callbacks) -> None:
         """Answer the remaining tasks. Interrupted at any point, the output contains all answers made so far."""
-        tasks = self.left(output)
-        missing = {task.key for task in tasks}  # duplicate items are answered once
-        if kept := sum(task.key not in missing for task in self.tasks):
+        tasks = self.remaining(output)
+        if kept := sum(task.key not in tasks for task in self.tasks):
             callbacks.notice(f"{kept} of {len(self.tasks)} answers are kept from before")
         self._rescore(output)
         if not tasks:
             return
-        for done, record in enumerate(self._answered(tasks, callbacks), 1):
+        for done, record in enumerate(self._answered(list(tasks.values()), callbacks), 1):
             output.add(record)
             callbacks.progress("Answering", done, len(tasks))
 
@@ -94,7 +92,10 @@ class Evaluation:
         following = [*groups][1:]
         with VideoReader(self.settings.decoder, self.settings.video_timeout) as reader:
             coming = self._submit(reader, tasks[0].question.path)
-            model = self._load(tasks, callbacks)
+            notice_demo(self.checkpoint, self.settings, callbacks)
+            callbacks.progress("Loading the model", 0, 0)
+            arms = dict.fromkeys(task.arm for task in tasks)
+            model = load_model(self.checkpoint, self.settings, [arm.method for arm in arms])
             callbacks.progress("Answering", 0, len(tasks))
             for group in groups.values():
                 now = coming
@@ -106,21 +107,11 @@ class Evaluation:
         """Return how to sample the frames of a video; for a folder of pictures, `fps` is their frame rate."""
         return sampling_of(self.settings, self.checkpoint.default_frames, rated=path.is_dir())
 
-    def _settings_of(self, arm: Arm) -> Settings:
-        """Return the settings of an arm; the baseline has no budget."""
-        return self.settings.model_copy(update={"retain": None}) if arm.baseline else self.settings
-
     def _submit(self, reader: VideoReader, path: Path) -> PendingFrames | VideoError:
         try:
             return start_decoding(reader, str(path), self.settings, self.checkpoint.default_frames)
         except VideoError as error:
             return error
-
-    def _load(self, tasks: Sequence[Task], callbacks: Callbacks) -> "Family":
-        notice_demo(self.checkpoint, self.settings, callbacks)
-        callbacks.progress("Loading the model", 0, 0)
-        arms = dict.fromkeys(task.arm for task in tasks)
-        return load_model(self.checkpoint, self.settings, [arm.method for arm in arms])
 
     def _answer_video(
         self, model: "Family", pending: PendingFrames | VideoError, tasks: Sequence[Task], callbacks: Callbacks
@@ -139,17 +130,19 @@ class Evaluation:
         video = Video.of(frames, self.settings.start, self.settings.end, pending.seconds)
         sampling = self._sampling(tasks[0].question.path)
         for line in shortfalls(video.clip, self.settings, sampling):
-            if line not in self.told:  # once per run, not per video
+            if line not in self.noticed:  # once per run, not per video
                 callbacks.notice(f"{tasks[0].question.video}: {line}")
-                self.told.add(line)
+                self.noticed.add(line)
         yield from self._ask(model, video, tasks)
 
     def _ask(self, model: "Family", video: Video, tasks: Sequence[Task]) -> Iterator[Record]:
         """Answer the tasks that fit the model's context; the others get error records, before anything is encoded."""
         from dycoke_cli.session.session import Session
 
-        arms = dict.fromkeys(task.arm for task in tasks)
-        sessions = {arm: Session(model, video, arm.method, self._settings_of(arm)) for arm in arms}
+        sessions = {}
+        for arm in dict.fromkeys(task.arm for task in tasks):
+            settings = self.settings.model_copy(update={"retain": None}) if arm.baseline else self.settings
+            sessions[arm] = Session(model, video, arm.method, settings)
         fitting: dict[Arm, list[Task]] = {}
         for task in tasks:
             arm = task.arm

@@ -1,6 +1,7 @@
 """Summary of an evaluation: accuracies with intervals, differences, retention and unanswered questions."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dycoke_cli.evaluation.record import Record
@@ -73,26 +74,25 @@ def summarise(records: Mapping[tuple[int, str], Record], methods: Sequence[str],
     tables = {
         method: {item: record for (item, name), record in records.items() if name == method} for method in methods
     }
-    by_type = [
-        _score(method, kind, [record for record in tables[method].values() if record.type == kind])
-        for kind in kinds
-        for method in methods
-    ]
-    overall = [_score(method, None, list(tables[method].values())) for method in methods]
     compared = [(method, _difference(tables[method], tables[methods[0]])) for method in methods[1:]]
-    retained = [_retained(method, list(tables[method].values())) for method in methods]
+    retained = [_retained(method, tables[method].values()) for method in methods]
+    failed = Counter((record.video, record.error) for record in records.values() if record.error is not None)
     return Summary(
-        tuple(by_type),
-        tuple(overall),
-        tuple((method, difference) for method, difference in compared if difference is not None),
-        tuple(row for row in retained if row is not None),
-        tuple(_failures(list(records.values()))),
-        expected,
-        records,
+        by_type=tuple(
+            _score(method, kind, [record for record in tables[method].values() if record.type == kind])
+            for kind in kinds
+            for method in methods
+        ),
+        overall=tuple(_score(method, None, tables[method].values()) for method in methods),
+        differences=tuple((method, difference) for method, difference in compared if difference is not None),
+        retained=tuple(row for row in retained if row is not None),
+        failures=tuple(Failure(video, error, answers) for (video, error), answers in failed.items()),
+        expected=expected,
+        records=records,
     )
 
 
-def _score(method: str, kind: str | None, records: Sequence[Record]) -> Score:
+def _score(method: str, kind: str | None, records: Collection[Record]) -> Score:
     answered = [record for record in records if record.answer is not None]
     n, correct = len(answered), sum(bool(record.correct) for record in answered)
     accuracy, interval = (correct / n, wilson_interval(correct, n)) if n else (None, None)
@@ -111,18 +111,10 @@ def _difference(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> Dif
     )
 
 
-def _retained(method: str, records: Sequence[Record]) -> Retained | None:
+def _retained(method: str, records: Iterable[Record]) -> Retained | None:
     counted = [record.tokens for record in records if record.tokens is not None]
     steps = [record.read_per_step for record in records if record.read_per_step is not None]
     if not counted:
         return None
     prefill = sum(tokens["visual_prefill"] / tokens["visual"] for tokens in counted) / len(counted)
     return Retained(method, prefill, sum(steps) / len(steps) if steps else None)
-
-
-def _failures(records: Sequence[Record]) -> list[Failure]:
-    failed: dict[tuple[str, str], int] = {}
-    for record in records:
-        if record.error is not None:
-            failed[record.video, record.error] = failed.get((record.video, record.error), 0) + 1
-    return [Failure(video, error, answers) for (video, error), answers in failed.items()]

@@ -12,8 +12,8 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import VideoError
 from dycoke_cli.evaluation.question import Question
 from dycoke_cli.methods.arm import Arm
-from dycoke_cli.methods.options import method_options
-from dycoke_cli.models.checkpoints import FILES, Checkpoint
+from dycoke_cli.models.checkpoints import Checkpoint
+from dycoke_cli.models.hub.cache import FILES
 from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.source import check_source, images_in
 
@@ -59,7 +59,7 @@ def tasks_of(
     tasks = []
     for item, question in enumerate(questions, 1):
         for arm in arms:
-            method = {"name": arm.method.name, "options": method_options(arm.method)}
+            method = {"name": arm.method.name, "options": arm.method.options()}
             retain = None if arm.baseline else settings.retain
             own = {
                 "video": videos[question.path],

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import ContextError, DyCokeError, UsageError, VideoError
-from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
+from dycoke_cli.integrations.lmms_eval_request import VideoRequest, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.session.answer import Answer
@@ -41,7 +41,7 @@ def _settings(values: dict[str, Any]) -> Settings:
 class Reply:
     """The answer to one request; None where its video cannot be read or does not fit the context."""
 
-    asked: Asked
+    request: VideoRequest
     answer: Answer | None
     text: str
 
@@ -55,10 +55,10 @@ class Reply:
         return GenerationResult(text=self.text, token_counts=TokenCounts(entered, counts.generated))
 
 
-def _unanswered(group: Sequence[Asked], error: DyCokeError) -> list[Reply]:
+def _unanswered(group: Sequence[VideoRequest], error: DyCokeError) -> list[Reply]:
     """Log why a video cannot be asked about, and return empty replies."""
     logger.error(f"{error.message} Its {len(group)} answers are empty. {error.remedy}")
-    return [Reply(asked, None, "") for asked in group]
+    return [Reply(request, None, "") for request in group]
 
 
 class DyCokeModel(lmms):
@@ -114,19 +114,24 @@ class DyCokeModel(lmms):
         error is logged, and the results count them as unreadable.
         """
         began = time.perf_counter()
-        groups: dict[Any, list[Asked]] = {}
+        groups: dict[Any, list[VideoRequest]] = {}
         for place, request in enumerate(requests):
-            asked = read_request(place, request.args, self.task_dict)
-            groups.setdefault(asked.group, []).append(asked)
+            parsed = read_request(place, request.args, self.task_dict)
+            groups.setdefault(parsed.group, []).append(parsed)
         replies: list[Reply] = []
         with VideoReader(self.settings.decoder, self.settings.video_timeout) as reader:
             for group in groups.values():
                 replies += self._about_one_video(reader, group)
                 logger.info(f"dycoke: {len(replies)} of {len(requests)} answered")
-        self._log(replies, time.perf_counter() - began)
-        return [reply.result for reply in sorted(replies, key=lambda reply: reply.asked.place)]
+        seconds = time.perf_counter() - began
+        answers = [reply.answer for reply in replies if reply.answer is not None]
+        generated = sum(answer.tokens.generated for answer in answers)
+        unreadable = {"unreadable": len(replies) - len(answers)}
+        # Written to the results file, under `throughput`.
+        log_metrics(seconds, generated, generated / seconds, {**averages(answers), **unreadable})
+        return [reply.result for reply in sorted(replies, key=lambda reply: reply.request.place)]
 
-    def _about_one_video(self, reader: VideoReader, group: Sequence[Asked]) -> list[Reply]:
+    def _about_one_video(self, reader: VideoReader, group: Sequence[VideoRequest]) -> list[Reply]:
         """Answer all requests about one video."""
         first = group[0]
         settings = settings_for(self.settings, first)
@@ -140,24 +145,17 @@ class DyCokeModel(lmms):
             logger.warning(f"{first.video}: {warning}")
         video = Video.of(frames, settings.start, settings.end, pending.seconds)
         session = Session(self.model, video, self.method, settings)
+        questions = [request.question for request in group]
         try:
-            session.check_context([asked.question for asked in group])
+            session.check_context(questions)
         except ContextError as error:
             return _unanswered(group, error)
-        answers = session.answers([asked.question for asked in group], Callbacks())
         replies = []
-        for asked, answer in zip(group, answers, strict=True):
-            text = asked.cut(answer.answer)
-            self.cache_hook.add_partial("generate_until", (asked.context, asked.generation), text)
-            replies.append(Reply(asked, answer, text))
+        for request, answer in zip(group, session.answers(questions, Callbacks()), strict=True):
+            text = request.cut(answer.answer)
+            self.cache_hook.add_partial("generate_until", (request.context, request.generation), text)
+            replies.append(Reply(request, answer, text))
         return replies
-
-    def _log(self, replies: Sequence[Reply], seconds: float) -> None:
-        """Write times and retention to the results file, under `throughput`."""
-        answers = [reply.answer for reply in replies if reply.answer is not None]
-        generated = sum(answer.tokens.generated for answer in answers)
-        unreadable = {"unreadable": len(replies) - len(answers)}
-        log_metrics(seconds, generated, generated / seconds, {**averages(answers), **unreadable})
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not supported: it would measure nothing of what a method saves during decoding."""

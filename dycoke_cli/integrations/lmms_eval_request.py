@@ -12,7 +12,7 @@ from dycoke_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Asked:
+class VideoRequest:
     """A question about a video: the path of a video or picture, or a list of PIL pictures used as frames."""
 
     place: int  # index among the requests, from 0
@@ -48,7 +48,7 @@ class Asked:
         return answer.strip()
 
 
-def read_request(place: int, arguments: tuple[Any, ...], tasks: Mapping[str, Any]) -> Asked:
+def read_request(place: int, arguments: tuple[Any, ...], tasks: Mapping[str, Any]) -> VideoRequest:
     """Parse the arguments of a chat request. Raises UsageError for a task that dycoke does not support."""
     context, messages_of, generation, document, task, split = arguments
     where = f"task {task}, document {document}"
@@ -65,7 +65,7 @@ def read_request(place: int, arguments: tuple[Any, ...], tasks: Mapping[str, Any
         raise UsageError(f"{where}: several videos in one question", "Choose a task about single videos")
     if int(generation.get("num_beams") or 1) != 1:
         raise UsageError(f"{where}: num_beams is {generation['num_beams']}", "Use --gen_kwargs num_beams=1")
-    return Asked(place, context, generation, video, start, end, text)
+    return VideoRequest(place, context, generation, video, start, end, text)
 
 
 def _video(media: list[Any]) -> tuple[Any, float | None, float | None]:
@@ -78,16 +78,16 @@ def _video(media: list[Any]) -> tuple[Any, float | None, float | None]:
     return ([] if any(isinstance(one, str | dict) for one in media) else media), None, None
 
 
-def settings_for(settings: Settings, asked: Asked) -> Settings:
+def settings_for(settings: Settings, request: VideoRequest) -> Settings:
     """Return the settings with the task's answer length, temperature, top-p and window of the video."""
-    given, changes = asked.generation, {}
+    given = request.generation
+    changes: dict[str, Any] = {
+        key: str(value) for key, value in (("start", request.start), ("end", request.end)) if value is not None
+    }
     if "max_new_tokens" in given:
         changes["max_new_tokens"] = given["max_new_tokens"]
     greedy = given.get("do_sample") is False or not given.get("temperature")
     changes["temperature"] = 0.0 if greedy else float(given["temperature"])
     if not greedy and given.get("top_p"):
         changes["top_p"] = float(given["top_p"])
-    for key, value in (("start", asked.start), ("end", asked.end)):
-        if value is not None:
-            changes[key] = str(value)
     return settings.model_copy(update=changes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.options import make_method, method_options
+from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
 
 
@@ -31,7 +31,7 @@ class Arm:
     @property
     def described(self) -> dict[str, Any]:
         """The arm as plain values for JSON records, with every option including defaults."""
-        return {"label": self.label, "name": self.method.name, "options": method_options(self.method)}
+        return {"label": self.label, "name": self.method.name, "options": self.method.options()}
 
 
 def refuse_duplicates(arms: Sequence[Arm]) -> None:

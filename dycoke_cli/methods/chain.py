@@ -58,7 +58,7 @@ class Chain(Method):
         return stage.retain_range(facts, grid) if stage else (1.0, 1.0)
 
     def with_budget(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
-        """Apply the budget to the only stage that has one; see `Method.retaining`."""
+        """Apply the budget to the only stage that has one; see `Method.with_budget`."""
         chosen = self._budget_stage(facts, grid)
         stages = tuple(stage.with_budget(retain, facts, grid) if stage is chosen else stage for stage in self.stages)
         return replace(self, stages=stages)

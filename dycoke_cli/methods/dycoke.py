@@ -9,18 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import dycoke_official
-from dycoke_cli.methods.dynamic import check_layer, dynamic_selector
+from dycoke_cli.methods.dynamic import Dynamic, check_layer
 from dycoke_cli.methods.moments import BEFORE_PREFILL, EACH_STEP
 from dycoke_cli.methods.protocol import Method, ModelFacts, Selector
 from dycoke_cli.methods.ranges import Layer, Share
+from dycoke_cli.methods.temporal_merging import WINDOW, merge_windows
 from dycoke_cli.tokens import Grid, VisualTokens
-
-WINDOW = 4  # frames per merging window
 
 
 @dataclass(frozen=True)
@@ -96,24 +94,4 @@ class Dycoke(Method):
         """Return the selector of the second stage; None with p=0 in the paper variant."""
         if self.variant == "official":
             return dycoke_official.OfficialSelector(counts, self.p, self.l, width)
-        return dynamic_selector(counts, self.p, self.l, self.gate, self.select, width)
-
-
-def merge_windows(features: Tensor, k: float) -> Tensor:
-    """Return for every token the index of the token it merges into: (frames * per_frame,) int64, its own if kept.
-
-    features: (frames, per_frame, hidden), uncompressed. Frames form windows of four, f0 f1 f2 f3; the last window may
-    be shorter. f1 is compared with f0, f2 with f0, and f3 with f2, by cosine similarity at the same position; the most
-    similar round(k * per_frame) tokens of each frame merge into the frame it is compared with.
-    """
-    frames, per_frame = features.shape[:2]
-    indices = torch.arange(frames * per_frame, device=features.device).unflatten(0, (frames, per_frame))
-    merged_into = indices.clone()
-    merges = math.floor(k * per_frame + 0.5)
-    # f2 first: a token of f3 whose counterpart in f2 is merged must merge into f0.
-    for offset, back in ((2, 2), (1, 1), (3, 1)):
-        later = torch.tensor(range(offset, frames, WINDOW), dtype=torch.int64, device=features.device)
-        similarity = F.cosine_similarity(features[later].float(), features[later - back].float(), dim=-1)
-        places = similarity.sort(dim=-1, descending=True, stable=True).indices[:, :merges]
-        merged_into[later[:, None], places] = merged_into[later[:, None] - back, places]
-    return merged_into.flatten()
+        return Dynamic(self.l, self.p, self.gate, self.select).selector(counts, width)

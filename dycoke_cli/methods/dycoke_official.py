@@ -66,10 +66,9 @@ class OfficialSelector:
         device = counts.device
         candidates = (counts - 1).clamp(min=0)
         self.keep = torch.tensor([int(n * (1 - p)) for n in candidates.tolist()], device=device)[:, None]
-        places = torch.arange(int(counts.max()) if width is None else width, device=device)
-        self.rank = places
-        self.exists = places < counts[:, None]
-        self.candidate = places < candidates[:, None]
+        self.rank = torch.arange(int(counts.max()) if width is None else width, device=device)
+        self.exists = self.rank < counts[:, None]
+        self.candidate = self.rank < candidates[:, None]
         self.previous = torch.zeros(self.exists.shape, device=device)
 
     def select(self, scores: Tensor) -> Selection:

@@ -47,7 +47,10 @@ class Dynamic(Method):
 
     def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
         """Return the selector; None with p=0, where every token is read."""
-        return dynamic_selector(counts, self.p, self.l, self.gate, self.select, width)
+        if self.p == 0:
+            return None
+        # A cosine similarity of attention is at least 0: with a gate of -1 no later step selects again.
+        return DynamicSelector(counts, self.p, self.l, self.gate if self.select == "dynamic" else -1.0, width)
 
 
 def check_layer(method: str, layer: int, facts: ModelFacts, lowest: int = 0) -> None:
@@ -57,16 +60,6 @@ def check_layer(method: str, layer: int, facts: ModelFacts, lowest: int = 0) -> 
             f"{method} option l={layer} is beyond the last layer of this model",
             f"It has {facts.layers} layers: use -o l={lowest} to -o l={facts.layers - 1}",
         )
-
-
-def dynamic_selector(
-    counts: Tensor, p: float, layer: int, gate: float, select: str, width: int | None = None
-) -> Selector | None:
-    """Return the selector of the second stage; None with p=0."""
-    if p == 0:
-        return None
-    # A cosine similarity of attention is at least 0: with a gate of -1 no later step selects again.
-    return DynamicSelector(counts, p, layer, gate if select == "dynamic" else -1.0, width)
 
 
 class DynamicSelector:

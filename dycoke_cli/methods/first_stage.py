@@ -31,7 +31,7 @@ class FirstStage(Method):
         return 0.0, 1.0
 
     def with_budget(self, retain: float, facts: ModelFacts, grid: Grid) -> Self:
-        """Set the option `retain`; see `Method.retaining`."""
+        """Set the option `retain`; see `Method.with_budget`."""
         return replace(self, retain=retain)
 
 

@@ -128,9 +128,7 @@ def _best_segments(still: Tensor) -> tuple[list[tuple[int, int]], int]:
 
 def _groups(first: int, last: int, still: Tensor) -> list[Group]:
     """Divide a segment into one group of still positions and one group of moving positions for each frame."""
-    per_frame = still.shape[1]
-    none = torch.zeros(per_frame, dtype=torch.bool, device=still.device)
-    constant = still[first:last].all(dim=0) if last > first else none
+    constant = still[first:last].all(dim=0) & (last > first)  # no position of a single frame is still
     moving = (~constant).nonzero().squeeze(1)
     groups = [Group(frame, frame, moving, False) for frame in range(first, last + 1)]
     return [Group(first, last, constant.nonzero().squeeze(1), True), *groups]

@@ -1,21 +1,22 @@
 """List the methods, their options and docstrings by parsing their source, without importing torch.
 
-Shell completion and early checks of the command line cannot wait seconds for the import. `catalogue.py` describes the
-imported classes.
+Shell completion and early checks of the command line cannot wait seconds for the import.
 """
 
 import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from dycoke_cli.methods import moments, ranges
 
 FOLDER = Path(__file__).parent
 # A docstring line that explains an option, with its indented continuation lines.
 OPTION_LINE = re.compile(r"^(\w+): (.*(?:\n    .*)*)$", re.MULTILINE)
+TYPES: dict[str, type] = {"float": float, "int": int, "str": str}
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,9 @@ class OptionOutline:
     """An option of a method, as parsed from the source."""
 
     name: str
-    takes: str  # name of its type
+    kind: type | tuple[str, ...]  # its type, or the allowed words of a Literal
     limits: ranges.Range | None  # None: any number
-    default: str  # empty if it is not a constant
-    words: tuple[str, ...]  # the allowed words of a Literal, else empty
+    default: Any
     meaning: str
 
 
@@ -35,11 +35,17 @@ class MethodOutline:
     """A method, as parsed from the source."""
 
     name: str
-    summary: str
+    description: str  # the docstring without its option lines, one line a paragraph
     acts: tuple[str, ...]  # moments, see `moments`
     options: tuple[OptionOutline, ...]
 
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the description."""
+        return self.description.split("\n\n")[0]
 
+
+@cache
 def outline_methods() -> dict[str, MethodOutline]:
     """Parse the methods of the table METHODS, by name."""
     kinds: dict[str, ast.ClassDef] = {}
@@ -52,30 +58,7 @@ def outline_methods() -> dict[str, MethodOutline]:
                 assert isinstance(node.value, ast.Dict)
                 pairs = zip(node.value.keys, node.value.values, strict=True)
                 table = {ast.literal_eval(key): ast.unparse(value) for key, value in pairs if key is not None}
-    return {name: _outline(name, kinds[kind], kinds) for name, kind in table.items()}
-
-
-def _outline(name: str, kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> MethodOutline:
-    lineage = list(_lineage(kind, kinds))
-    meanings: dict[str, str] = {}
-    for ancestor in lineage:
-        for option, meaning in OPTION_LINE.findall(ast.get_docstring(ancestor) or ""):
-            meanings[option] = " ".join(meaning.split())
-    options: dict[str, OptionOutline] = {}
-    acts: tuple[str, ...] = ()
-    for ancestor in lineage:
-        # The annotations of `Method` are not options: it is not a dataclass.
-        for node in ancestor.body if ancestor.decorator_list else ():
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-                option, meaning = node.target.id, meanings.get(node.target.id, "")
-                takes, limits = _takes(node.annotation)
-                words, default = _words(node.annotation), _constant(node.value)
-                options[option] = OptionOutline(option, takes, limits, default, words, meaning)
-            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "acts":
-                assert isinstance(node.value, ast.Tuple)
-                acts = tuple(getattr(moments, ast.unparse(moment)) for moment in node.value.elts)
-    summary = (ast.get_docstring(kind) or "").split("\n\n")[0]
-    return MethodOutline(name, " ".join(summary.split()), acts, tuple(options.values()))
+    return {name: _outline(name, list(_lineage(kinds[kind], kinds))) for name, kind in table.items()}
 
 
 def _lineage(kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
@@ -86,20 +69,33 @@ def _lineage(kind: ast.ClassDef, kinds: dict[str, ast.ClassDef]) -> Iterator[ast
     yield kind
 
 
-def _takes(annotation: ast.expr) -> tuple[str, ranges.Range | None]:
-    """Return the name of an option's type, and its range if the annotation is defined in `ranges`."""
-    text = ast.unparse(annotation)
-    limits = ranges.range_of(named := getattr(ranges, text, None))
-    return (text if limits is None else get_args(named)[0].__name__), limits
+def _outline(name: str, lineage: list[ast.ClassDef]) -> MethodOutline:
+    docstrings = [ast.get_docstring(ancestor) or "" for ancestor in lineage]
+    meanings = {option: _one_line(meaning) for option, meaning in OPTION_LINE.findall("\n".join(docstrings))}
+    options: dict[str, OptionOutline] = {}
+    acts: tuple[str, ...] = ()
+    # The annotations of `Method` are not options: it is not a dataclass.
+    for node in (node for ancestor in lineage if ancestor.decorator_list for node in ancestor.body):
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            option, default = ast.unparse(node.target), ast.literal_eval(node.value)
+            kind, limits = _kind(node.annotation)
+            options[option] = OptionOutline(option, kind, limits, default, meanings.get(option, ""))
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "acts":
+            assert isinstance(node.value, ast.Tuple)
+            acts = tuple(getattr(moments, ast.unparse(moment)) for moment in node.value.elts)
+    paragraphs = OPTION_LINE.sub("", docstrings[-1]).strip().split("\n\n")
+    return MethodOutline(name, "\n\n".join(map(_one_line, paragraphs)), acts, tuple(options.values()))
 
 
-def _constant(value: ast.expr) -> str:
-    return str(value.value) if isinstance(value, ast.Constant) else ""
+def _kind(annotation: ast.expr) -> tuple[type | tuple[str, ...], ranges.Range | None]:
+    """Return an option's type or allowed words, and its range if the annotation is defined in `ranges`."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
+        words = ast.literal_eval(annotation.slice)
+        return words if isinstance(words, tuple) else (words,), None
+    name = ast.unparse(annotation)
+    limits = ranges.range_of(named := getattr(ranges, name, None))
+    return TYPES[name] if limits is None else get_args(named)[0], limits
 
 
-def _words(annotation: ast.expr) -> tuple[str, ...]:
-    """Return the allowed words of a Literal, none for any other type."""
-    if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal"):
-        return ()
-    words = ast.literal_eval(annotation.slice)
-    return words if isinstance(words, tuple) else (words,)
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,37 +1,54 @@
-"""Build a method from its name and textual options, as in `-M NAME -o key=value`."""
+"""Build a method from its name and textual options, as in `-M NAME -o key=value`; describe the methods."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from dycoke_cli.methods.chain import Chain
-from dycoke_cli.methods.parsing import Kind, read_method
-from dycoke_cli.methods.protocol import Method
+from dycoke_cli.methods.listing import MethodOutline, outline_methods
+from dycoke_cli.methods.parsing import read_method
+from dycoke_cli.methods.protocol import Method, ModelFacts
 from dycoke_cli.methods.registry import METHODS
+from dycoke_cli.tokens import Grid
+
+# Budget ranges are given for LLaVA-OneVision-7B on 32 frames.
+FACTS, GRID = ModelFacts(layers=28, newline="one_token", saliency=True), Grid(32, 14, 14)
 
 
 def make_method(name: str, options: Mapping[str, str]) -> Method:
-    """Build the method `name` with textual `options`; names joined by + build a `Chain`.
+    """Build the method `name` with textual `options`; names joined by + build a `Chain`. See `read_method`.
 
-    An option is assigned to the stage that has it; if several have it, it must be written `stage.option`.
     Raise UsageError, which suggests the nearest match, for an unknown name, option or value.
     """
-    values = read_method(name, options, {known: _takes(kind) for known, kind in METHODS.items()})
-    stages = [METHODS[stage](**given) for stage, given in values.items()]
+    stages = [METHODS[stage](**values) for stage, values in read_method(name, options).items()]
     return stages[0] if len(stages) == 1 else Chain.of(stages)
 
 
-def option_types(kind: type[Method]) -> dict[str, Any]:
-    """Return the type of every option of a method."""
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}  # type: ignore[arg-type]
+def describe(names: str = "") -> list[dict[str, Any]]:
+    """Describe the methods in `names`, joined by +, or all methods, as `dycoke methods --json` prints them.
+
+    Raise UsageError, which suggests the nearest name, for an unknown method.
+    """
+    return [_describe(outline_methods()[name]) for name in (read_method(names, {}) if names else METHODS)]
 
 
-def method_options(method: Method) -> dict[str, Any]:
-    """Return the options of a method as plain values for records."""
-    return method.options()
-
-
-def _takes(kind: type[Method]) -> dict[str, Kind]:
-    """Return the type or the allowed words of every option of a method."""
-    return {name: get_args(hint) or hint for name, hint in option_types(kind).items()}
+def _describe(method: MethodOutline) -> dict[str, Any]:
+    kind = METHODS[method.name]
+    low, high = kind().retain_range(FACTS, GRID)
+    return {
+        "name": method.name,
+        "acts": list(method.acts),
+        "summary": method.summary,
+        "description": method.description,
+        "options": [
+            {
+                "name": option.name,
+                "default": option.default,
+                "takes": list(option.kind) if isinstance(option.kind, tuple) else option.kind.__name__,
+                "meaning": option.meaning,
+            }
+            for option in method.options
+        ],
+        "retain": [round(low, 6), high],
+        "needs_saliency": kind.needs_saliency,
+        "source": kind.source,
+    }

@@ -2,17 +2,13 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.listing import MethodOutline, OptionOutline, outline_methods
+from dycoke_cli.methods.listing import OptionOutline, outline_methods
 from dycoke_cli.methods.moments import refuse_moment_conflict
 
 STOCK = "generate"  # given as a method where a command supports it: transformers' own `generate`
-# The type of an option, or its allowed words.
-Kind = type | tuple[str, ...]
-KINDS: dict[str, type] = {"float": float, "int": int}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -45,8 +41,8 @@ def check_method(name: str, options: Mapping[str, str]) -> None:
 
     Not checked: whether options fit each other and the model, which needs the imported method.
     """
-    methods = _methods()
-    values = read_method(name, options, _option_kinds())
+    methods = outline_methods()
+    values = read_method(name, options)
     for stage, given in values.items():
         for option in methods[stage].options:
             if option.limits is not None and option.name in given:
@@ -54,36 +50,36 @@ def check_method(name: str, options: Mapping[str, str]) -> None:
     refuse_moment_conflict({stage: methods[stage].acts for stage in values})
 
 
-def read_method(
-    name: str, options: Mapping[str, str], known: Mapping[str, Mapping[str, Kind]]
-) -> dict[str, dict[str, Any]]:
+def read_method(name: str, options: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Parse a method name and textual options into option values for each stage (names joined by +).
 
-    known: type or allowed words of each option, by method. An option is assigned to the stage that has it; if several
-    have it, it must be written `stage.option`. Raise UsageError, which suggests the nearest match, for an unknown name,
-    option or value.
+    An option is assigned to the stage that has it; if several have it, it must be written `stage.option`. Raise
+    UsageError, which suggests the nearest match, for an unknown name, option or value.
     """
     stages = name.split("+")
     for stage in stages:
-        if stage not in known:
-            raise UsageError(f"no method is called {stage!r}", nearest(stage, known))
+        if stage not in outline_methods():
+            raise UsageError(f"no method is called {stage!r}", nearest(stage, outline_methods()))
     if len(set(stages)) < len(stages):
         raise UsageError(f"method {name!r} names a stage twice", "Name each stage once")
     values: dict[str, dict[str, Any]] = {stage: {} for stage in stages}
     for key, text in options.items():
-        stage, option = _find_option(name, {stage: known[stage] for stage in stages}, key)
-        values[stage][option] = _parse_value(f"{stage} option {option}", text, known[stage][option])
+        stage, option = _find_option(name, key)
+        values[stage][option.name] = _parse_value(f"{stage} option {option.name}", text, option.kind)
     return values
 
 
-def _find_option(name: str, stages: Mapping[str, Mapping[str, Kind]], key: str) -> tuple[str, str]:
-    """Return the stage and the option that `key` refers to."""
-    known = {f"{stage}.{option}": (stage, option) for stage, options in stages.items() for option in options}
+def _find_option(name: str, key: str) -> tuple[str, OptionOutline]:
+    """Return the stage of method `name` and the option that `key` refers to."""
+    methods = outline_methods()
+    known = {
+        f"{stage}.{option.name}": (stage, option) for stage in name.split("+") for option in methods[stage].options
+    }
     if key in known:
         return known[key]
-    owners = [address for address in known.values() if address[1] == key]
+    owners = [(stage, option) for stage, option in known.values() if option.name == key]
     if not owners:
-        short = {option: None for _, option in known.values()}
+        short = {option.name: None for _, option in known.values()}
         remedy = nearest(key, known if "." in key else short) if known else f"{name} has no options"
         raise UsageError(f"method {name} has no option {key!r}", remedy)
     if len(owners) > 1:
@@ -92,7 +88,7 @@ def _find_option(name: str, stages: Mapping[str, Mapping[str, Kind]], key: str) 
     return owners[0]
 
 
-def _parse_value(label: str, text: str, kind: Kind) -> Any:
+def _parse_value(label: str, text: str, kind: type | tuple[str, ...]) -> Any:
     """Parse one option's value; `label` names it in the error."""
     if isinstance(kind, tuple):
         if text not in kind:
@@ -105,16 +101,3 @@ def _parse_value(label: str, text: str, kind: Kind) -> Any:
     except ValueError:
         expected = "a whole number" if kind is int else "a number"
         raise UsageError(f"{label} is {text!r}, not {expected}", f"Write it like {label.split()[-1]}=1") from None
-
-
-@cache
-def _methods() -> dict[str, MethodOutline]:
-    return outline_methods()
-
-
-def _option_kinds() -> dict[str, dict[str, Kind]]:
-    return {name: {option.name: _kind(option) for option in method.options} for name, method in _methods().items()}
-
-
-def _kind(option: OptionOutline) -> Kind:
-    return option.words or KINDS.get(option.takes, str)

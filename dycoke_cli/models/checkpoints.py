@@ -12,26 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import ModelError
 from dycoke_cli.models.config_limits import refuse_oversized, refuse_unsupported_parts, without_code
-from dycoke_cli.models.hub.cache import FILES as FILES
 from dycoke_cli.models.hub.cache import cached_folder
 from dycoke_cli.models.model_file import read_object
 from dycoke_cli.models.model_folder import adding_remedy, validate_folder
-from dycoke_cli.models.names import DEMO as DEMO
-from dycoke_cli.models.names import HUB_IDS as HUB_IDS
-from dycoke_cli.models.names import NAMES as NAMES
-from dycoke_cli.models.names import address, fetch, find
+from dycoke_cli.models.names import DEMO, address, fetch, find
 from dycoke_cli.models.weight_files import stored_weights
 
 if TYPE_CHECKING:
     from dycoke_cli.models.families.family import Outline
     from dycoke_cli.models.families.layout import VideoLayout
 
-# model_type of config.json -> (module in `families`, class).
+# model_type of config.json, which is also the module in `families` -> class.
 FAMILIES = {
-    "qwen2_5_vl": ("qwen2_5_vl", "Qwen25VL"),
-    "qwen3_vl": ("qwen3_vl", "Qwen3VL"),
-    "internvl": ("internvl", "InternVL"),
-    "llava_next_video": ("llava_next_video", "LlavaNextVideo"),
+    "qwen2_5_vl": "Qwen25VL",
+    "qwen3_vl": "Qwen3VL",
+    "internvl": "InternVL",
+    "llava_next_video": "LlavaNextVideo",
 }
 ROOM_FOR_7B = 20 * 2**30  # bytes: 16 GB of bfloat16 weights, and a run of 64 frames
 
@@ -86,7 +82,26 @@ class Checkpoint:
     @cached_property
     def model_config(self) -> Any:
         """The transformers configuration with its defaults, checked against the weights. Raises ModelError."""
-        return _model_config(self)
+        import transformers
+
+        from dycoke_cli.models.families import original_llava
+
+        config = without_code(self.config)
+        with adding_remedy(self.folder), quiet():
+            try:
+                made = (
+                    original_llava.model_config(config)
+                    if self.is_original
+                    else transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+                )
+                refuse_unsupported_parts(made)
+                refuse_oversized(getattr(transformers, architecture(self)), made, stored_weights(self.folder))
+            except (ModelError, MemoryError):
+                raise
+            except Exception as error:  # transformers' checks and arithmetic raise errors of any type
+                message = f"config.json of {str(self.folder)!r} describes no valid model: {reason_of(error)}"
+                raise ModelError(message) from error
+        return made
 
 
 def locate(name: str) -> Checkpoint:
@@ -120,31 +135,6 @@ def on_disk(name: str) -> bool:
     return cached_folder(*address(name)) is not None
 
 
-def _model_config(checkpoint: Checkpoint) -> Any:
-    """Build the transformers configuration of a checkpoint. Raises ModelError if it is damaged."""
-    import transformers
-
-    from dycoke_cli.models.families import original_llava
-
-    config = without_code(checkpoint.config)
-    original = checkpoint.is_original
-    with adding_remedy(checkpoint.folder), quiet():
-        try:
-            made = (
-                original_llava.model_config(config)
-                if original
-                else transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
-            )
-            refuse_unsupported_parts(made)
-            refuse_oversized(getattr(transformers, architecture(checkpoint)), made, stored_weights(checkpoint.folder))
-        except (ModelError, MemoryError):
-            raise
-        except Exception as error:  # transformers' checks and arithmetic raise errors of any type
-            message = f"config.json of {str(checkpoint.folder)!r} describes no valid model: {_reason(error)}"
-            raise ModelError(message) from error
-    return made
-
-
 def architecture(checkpoint: Checkpoint) -> str:
     """Return the name of the transformers class of a checkpoint's model."""
     if checkpoint.family is not None:
@@ -173,8 +163,7 @@ def outline(checkpoint: Checkpoint, **layout: Any) -> "Outline":
     config = checkpoint.model_config
     if checkpoint.family is not None:
         with adding_remedy(checkpoint.folder):
-            outlined: Outline = family_class(checkpoint).from_config(config, checkpoint.folder)
-        return outlined
+            return family_class(checkpoint).from_config(config, checkpoint.folder)
     from dycoke_cli.models.families.llava import Llava
 
     return Llava(SimpleNamespace(config=config), None, replace(video_layout(checkpoint), **layout))
@@ -182,8 +171,8 @@ def outline(checkpoint: Checkpoint, **layout: Any) -> "Outline":
 
 def family_class(checkpoint: Checkpoint) -> Any:
     """Import and return the class of a family in `FAMILIES`."""
-    file, name = FAMILIES[checkpoint.config["model_type"]]
-    return getattr(import_module(f"dycoke_cli.models.families.{file}"), name)
+    kind = checkpoint.config["model_type"]
+    return getattr(import_module(f"dycoke_cli.models.families.{kind}"), FAMILIES[kind])
 
 
 def video_layout(checkpoint: Checkpoint) -> "VideoLayout":
@@ -194,11 +183,6 @@ def video_layout(checkpoint: Checkpoint) -> "VideoLayout":
     if checkpoint.is_original:
         return original_llava.video_layout(checkpoint.config)
     return VideoLayout("grid", time_instruction=True) if checkpoint.is_llava_video else VideoLayout()
-
-
-def not_loaded(name: str, error: Exception, remedy: str) -> ModelError:
-    """Build the one-line ModelError for a model that cannot be loaded."""
-    return ModelError(f"{name!r} cannot be loaded: {_reason(error)}", remedy)
 
 
 @contextmanager
@@ -217,7 +201,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the first line of an error's cause, where strict configurations put the reason, else of the error."""
     for text in (str(error.__cause__ or ""), str(error)):
         if text.strip():

@@ -44,38 +44,54 @@ class TextShape(NamedTuple):
 
 
 class VisionShape(NamedTuple):
-    """The sizes of a vision tower and its projector that determine their FLOPs."""
+    """The sizes of a SigLIP tower without its pooling head; image and patch: pixels of a side."""
 
     layers: int
     hidden: int
     intermediate: int
-    patches: int  # of one frame
-    patch_values: int  # numbers in one patch of pixels
-    projected: int  # width of the language model
+    image: int
+    patch: int
 
     @classmethod
     def of(cls, config: Any) -> "VisionShape":
-        """Read the sizes from the configuration of a loaded model, vision and text."""
-        vision = config.vision_config
+        """Read the sizes from a model's vision configuration."""
         return cls(
-            vision.num_hidden_layers,
-            vision.hidden_size,
-            vision.intermediate_size,
-            (vision.image_size // vision.patch_size) ** 2,
-            vision.num_channels * vision.patch_size**2,
-            config.text_config.hidden_size,
+            config.num_hidden_layers,
+            config.hidden_size,
+            config.intermediate_size,
+            config.image_size,
+            config.patch_size,
         )
 
+    @property
+    def patches(self) -> int:
+        """Return the patches of one frame."""
+        return (self.image // self.patch) ** 2
 
-def vision_flops(shape: VisionShape, frames: int) -> int:
+    @property
+    def patch_values(self) -> int:
+        """Return the numbers in one patch of pixels."""
+        return 3 * self.patch**2
+
+    @property
+    def parameters(self) -> int:
+        """Count embeddings of patches and positions, projections, feed-forward and norms per layer, a final norm."""
+        h, m = self.hidden, self.intermediate
+        embeddings = self.patch_values * h + h + self.patches * h
+        return embeddings + self.layers * (4 * (h * h + h) + 2 * h * m + m + h + 4 * h) + 2 * h
+
+
+def vision_flops(shape: VisionShape, projected: int, frames: int) -> int:
     """Return the FLOPs of the vision tower and the projector on `frames` frames; a multiply-add counts as two.
+
+    projected: width of the language model, into which the projector maps.
 
     Counted: patch embedding, projections, attention and feed-forward of every layer, and the projector's two matrices.
     Not counted: norms, activations, softmax, pooling.
     """
     d, n = shape.hidden, shape.patches
     layer = 4 * 2 * n * d * d + 4 * n * n * d + 2 * 2 * n * d * shape.intermediate
-    projector = 2 * n * d * shape.projected + 2 * n * shape.projected**2
+    projector = 2 * n * d * projected + 2 * n * projected**2
     return frames * (2 * n * shape.patch_values * d + shape.layers * layer + projector)
 
 
@@ -101,13 +117,9 @@ def true_flops(shape: TextShape, prefill: Sequence[int], reads: Sequence[Sequenc
     and output, attention, the three SwiGLU matrices, and the output layer once for each new token. Not counted: norms,
     activations, softmax, rotary embedding, and the compression method's own arithmetic.
     """
-    row, pair = _row_flops(shape), 4 * shape.heads * shape.head_dim
+    projections = 2 * shape.hidden * shape.head_dim * (2 * shape.heads + 2 * shape.kv_heads)
+    row = projections + 3 * 2 * shape.hidden * shape.intermediate  # one layer's matrices for one position
+    pair = 4 * shape.heads * shape.head_dim
     before = sum(n * row + n * (n + 1) // 2 * pair for n in prefill)
     steps = sum(row + read * pair for step in reads for read in step)
     return before + steps + (1 + len(reads)) * 2 * shape.hidden * shape.vocabulary
-
-
-def _row_flops(shape: TextShape) -> int:
-    """Return the FLOPs of one layer's matrices for one position, without attention."""
-    projections = 2 * shape.hidden * shape.head_dim * (2 * shape.heads + 2 * shape.kv_heads)
-    return projections + 3 * 2 * shape.hidden * shape.intermediate

@@ -31,8 +31,7 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self.body.embed_tokens.weight.device
-        return device
+        return self.body.embed_tokens.weight.device
 
     @property
     def layer_devices(self) -> tuple[torch.device, ...]:
@@ -41,8 +40,7 @@ class LanguageModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.body.embed_tokens.weight.dtype
-        return dtype
+        return self.body.embed_tokens.weight.dtype
 
     @cached_property
     def cache_argument(self) -> str:

@@ -1,7 +1,5 @@
 """Load a checkpoint: pick the family, place the weights, check that every weight found its place."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dycoke_cli.errors import DyCokeError, ModelError, OutOfMemoryError, UsageError
-from dycoke_cli.models.checkpoints import Checkpoint, architecture, family_class, not_loaded, quiet, video_layout
+from dycoke_cli.models.checkpoints import Checkpoint, architecture, family_class, quiet, reason_of, video_layout
 from dycoke_cli.models.model_folder import adding_remedy, restore_remedy
 
 if TYPE_CHECKING:
     import torch
 
     from dycoke_cli.models.families.family import Family
-    from dycoke_cli.models.families.llava import Llava
 
 
 def load(
@@ -33,25 +30,11 @@ def load(
     VideoLayout that override the checkpoint's own. All three are for LLaVA only; other families raise UsageError.
     Raises ModelError for an unsupported architecture, and for missing or unused weights, with their names.
     """
-    if checkpoint.family is None:
-        return _load_llava(checkpoint, device, dtype, quantize, spread, **layout)
-    _refuse_llava_options(checkpoint.name, quantize, spread, layout)
-    kind = family_class(checkpoint)
-    model, tokenizer = _load_files(checkpoint, dtype, config=checkpoint.model_config)
-    with adding_remedy(checkpoint.folder):
-        family: Family = kind.from_model(model.to(device), tokenizer, checkpoint.folder)
-    return family
-
-
-def _load_llava(
-    checkpoint: Checkpoint,
-    device: "torch.device",
-    dtype: "torch.dtype",
-    quantize: str | None,
-    spread: bool,
-    **layout: Any,
-) -> "Llava":
-    """Load a LLaVA-OneVision or LLaVA-Video model; see `load`."""
+    if checkpoint.family is not None:
+        _refuse_llava_options(checkpoint.name, quantize, spread, layout)
+        model, tokenizer = _load_files(checkpoint, dtype, config=checkpoint.model_config)
+        with adding_remedy(checkpoint.folder):
+            return family_class(checkpoint).from_model(model.to(device), tokenizer, checkpoint.folder)
     from dycoke_cli.models.families import original_llava
     from dycoke_cli.models.families.llava import Llava
     from dycoke_cli.models.quantization import quantization_config
@@ -63,9 +46,11 @@ def _load_llava(
         options["quantization_config"] = quantization_config(quantize, checkpoint.config, dtype)
     options |= _device_map(device, quantize, spread)
     model, tokenizer = _load_files(checkpoint, dtype, **options)
-    if spread:
-        _refuse_spill(checkpoint.name, model)
-    elif "device_map" not in options:
+    # Layers offloaded to the host or the disk would be transferred again in every step.
+    if spread and {str(place) for place in model.hf_device_map.values()} & {"cpu", "disk"}:
+        message = f"{checkpoint.name!r} does not fit the CUDA devices together"
+        raise OutOfMemoryError(message, "Use --quantize int8, or int4")
+    if "device_map" not in options:
         model = model.to(device)
     return Llava(model, tokenizer, replace(video_layout(checkpoint), **layout))
 
@@ -84,36 +69,29 @@ def _load_files(checkpoint: Checkpoint, dtype: "torch.dtype", **options: Any) ->
     """Load the model and the tokenizer of a folder. Raises ModelError unless every weight is loaded and used."""
     import transformers
 
-    remedy = "Try it without --quantize" if "quantization_config" in options else restore_remedy(checkpoint.folder)
-    with quiet(), _as_model_error(checkpoint.name, remedy):
-        tokenizer = _tokenizer(checkpoint.folder)
-        # Weights of another shape raise no error here; `_refuse_mismatches` reports them by name.
-        model, report = getattr(transformers, architecture(checkpoint)).from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            output_loading_info=True,
-            local_files_only=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            **options,
-        )
-    _refuse_mismatches(checkpoint, report)
-    _refuse_sliding_windows(checkpoint.name, model.config.text_config)
-    return model.eval(), tokenizer
-
-
-@contextmanager
-def _as_model_error(name: str, remedy: str) -> Iterator[None]:
-    """Convert errors from loading a model's files to ModelError, and failed allocations to OutOfMemoryError."""
     from dycoke_cli.system.device import out_of_memory_explained
 
     try:
-        with out_of_memory_explained():
-            yield
+        with quiet(), out_of_memory_explained():
+            tokenizer = _tokenizer(checkpoint.folder)
+            # Weights of another shape raise no error here; `_refuse_mismatches` reports them by name.
+            model, report = getattr(transformers, architecture(checkpoint)).from_pretrained(
+                checkpoint.folder,
+                dtype=dtype,
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                **options,
+            )
     except DyCokeError:
         raise
     except Exception as error:  # transformers, safetensors and tokenizers raise many types for damaged files
-        raise not_loaded(name, error, remedy) from error
+        remedy = "Try it without --quantize" if "quantization_config" in options else restore_remedy(checkpoint.folder)
+        raise ModelError(f"{checkpoint.name!r} cannot be loaded: {reason_of(error)}", remedy) from error
+    _refuse_mismatches(checkpoint, report)
+    _refuse_sliding_windows(checkpoint.name, model.config.text_config)
+    return model.eval(), tokenizer
 
 
 def _refuse_sliding_windows(name: str, config: Any) -> None:
@@ -132,22 +110,15 @@ def _refuse_sliding_windows(name: str, config: Any) -> None:
 def _device_map(device: "torch.device", quantize: str | None, spread: bool) -> dict[str, Any]:
     """Return the `device_map` option of `from_pretrained`; empty where the weights are loaded to the host first."""
     if spread:
-        from dycoke_cli.models.quantization import require_accelerate
+        from dycoke_cli.models.quantization import require
 
-        require_accelerate("--device-map auto")
+        require("accelerate", "--device-map auto", "Install it with: pip install 'dycoke[multi]'")
         if device.type != "cuda":
             raise UsageError(
                 "--device-map auto spreads layers over CUDA devices, and the run is on a CPU", "Leave it out"
             )
         return {"device_map": "auto"}
     return {"device_map": {"": str(device)}} if quantize and device.type == "cuda" else {}
-
-
-def _refuse_spill(name: str, model: Any) -> None:
-    """Raise OutOfMemoryError if layers were offloaded to the host or the disk: every step would transfer them again."""
-    places = {str(place) for place in model.hf_device_map.values()}
-    if places & {"cpu", "disk"}:
-        raise OutOfMemoryError(f"{name!r} does not fit the CUDA devices together", "Use --quantize int8, or int4")
 
 
 def _tokenizer(folder: Path) -> Any:

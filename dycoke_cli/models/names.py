@@ -29,7 +29,7 @@ class NamedModel:
 
     name: str
     hub_id: str | None  # None: bundled
-    sizes: Sizes | None  # None: unknown until it is on this disk
+    sizes: Sizes | None  # None: the demo's files are damaged, for which loading it raises
     folder: Path | None  # None: not on this disk
 
     @property
@@ -40,20 +40,13 @@ class NamedModel:
 
 def known_models() -> list[NamedModel]:
     """Return all named models, smallest first."""
-    models = [NamedModel("demo", None, _sizes_of(DEMO), DEMO)]
-    for name, hub_id in HUB_IDS.items():
-        folder = cached_folder(hub_id)
-        sizes = KNOWN.get(name) or (_sizes_of(folder) if folder is not None else None)
-        models.append(NamedModel(name, hub_id, sizes, folder))
-    return sorted(models, key=lambda model: model.sizes.parameters if model.sizes else 0)
-
-
-def _sizes_of(folder: Path) -> Sizes | None:
-    """Return the sizes of a folder's weights; None if they are damaged, for which loading the model raises."""
     try:
-        return stored_sizes(folder)
+        demo_sizes = stored_sizes(DEMO)
     except ModelError:
-        return None
+        demo_sizes = None
+    models = [NamedModel(name, hub_id, KNOWN[name], cached_folder(hub_id)) for name, hub_id in HUB_IDS.items()]
+    models.append(NamedModel("demo", None, demo_sizes, DEMO))
+    return sorted(models, key=lambda model: model.sizes.parameters if model.sizes else 0)
 
 
 def address(name: str) -> tuple[str, str | None]:

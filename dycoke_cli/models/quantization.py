@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import nn
 
 from dycoke_cli.errors import ModelError
 
@@ -27,7 +26,7 @@ def quantization_config(name: str, config: dict[str, Any], dtype: torch.dtype) -
         raise ModelError(f"the checkpoint is quantised already ({kind})", "Load it without --quantize")
     needed = ("accelerate", "bitsandbytes") if name == "int4" else ("torchao",)
     for library in needed:
-        _require(library, f"--quantize {name}")
+        require(library, f"--quantize {name}")
     if name == "int4":
         from transformers import BitsAndBytesConfig
 
@@ -52,30 +51,22 @@ def quantized(model: Any) -> str | None:
     return next((name for name, library in LIBRARY.items() if config.quant_method == library), None)
 
 
-def require_accelerate(flag: str) -> None:
-    """Raise ModelError if accelerate is missing."""
-    _require("accelerate", flag, "Install it with: pip install 'dycoke[multi]'")
-
-
-def _require(library: str, flag: str, remedy: str = INSTALL) -> None:
+def require(library: str, flag: str, remedy: str = INSTALL) -> None:
+    """Raise ModelError if a library that a flag needs is missing or broken."""
     if find_spec(library) is None:
         raise ModelError(f"{flag} needs {library}, which is not installed", remedy)
     try:
         import_module(library)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{flag} needs {library}, which cannot be imported: {reason}", remedy) from error
 
 
-def weight_bytes(model: nn.Module) -> int:
-    """Return the stored bytes of all parameters: shared ones once, quantised ones packed, with their scales."""
-    return sum(_tensor_bytes(weight) for weight in model.parameters())
-
-
-def _tensor_bytes(tensor: Any) -> int:
+def stored_bytes(tensor: Any) -> int:
+    """Return the stored bytes of a parameter: packed if quantised, with its scales."""
     if hasattr(tensor, "__tensor_flatten__"):  # torchao: a tensor subclass around plain tensors
         parts = (getattr(tensor, name) for name in tensor.__tensor_flatten__()[0])
-        return sum(_tensor_bytes(part) for part in parts if part is not None)
+        return sum(stored_bytes(part) for part in parts if part is not None)
     packed = tensor.numel() * tensor.element_size()
     state = getattr(tensor, "quant_state", None)  # bitsandbytes: scales beside packed weights
     return packed + (state.absmax.numel() * state.absmax.element_size() if state is not None else 0)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from dycoke_cli.models.flops import TextShape
+from dycoke_cli.models.flops import TextShape, VisionShape
 from dycoke_cli.models.weight_files import stored_weights
 
 QUANTIZED = ("int8", "int4")
@@ -30,27 +30,10 @@ class Sizes(NamedTuple):
         return self.parameters * itemsize
 
 
-class SiglipShape(NamedTuple):
-    """The sizes of a SigLIP tower without its pooling head; image and patch: pixels of a side."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    image: int
-    patch: int
-
-    @property
-    def parameters(self) -> int:
-        """Count embeddings of patches and positions, projections, feed-forward and norms per layer, a final norm."""
-        h, m = self.hidden, self.intermediate
-        embeddings = 3 * self.patch**2 * h + h + (self.image // self.patch) ** 2 * h
-        return embeddings + self.layers * (4 * (h * h + h) + 2 * h * m + m + h + 4 * h) + 2 * h
+SIGLIP = VisionShape(layers=26, hidden=1152, intermediate=4304, image=384, patch=14)
 
 
-SIGLIP = SiglipShape(layers=26, hidden=1152, intermediate=4304, image=384, patch=14)
-
-
-def llava_sizes(text: TextShape, vision: SiglipShape, tied: bool) -> Sizes:
+def llava_sizes(text: TextShape, vision: VisionShape, tied: bool) -> Sizes:
     """Return the sizes of a LLaVA-OneVision model: SigLIP, a two-layer projector, a newline embedding, Qwen2.
 
     tied: the output layer shares the embeddings. Source: the modules of transformers'

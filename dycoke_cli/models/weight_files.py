@@ -15,34 +15,11 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 LONGEST_HEADER = 100_000_000  # bytes: the format's own limit
 LONGEST_SHAPE = 8  # dimensions
-# Bits of one number, by the format's dtype names.
-FLOATS = {
-    "F64": 64,
-    "F32": 32,
-    "F16": 16,
-    "BF16": 16,
-    "F8_E4M3": 8,
-    "F8_E5M2": 8,
-    "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8,
-    "F8_E5M2FNUZ": 8,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-    "F4": 4,
-}
-BITS = {
-    **FLOATS,
-    "BOOL": 8,
-    "U8": 8,
-    "I8": 8,
-    "U16": 16,
-    "I16": 16,
-    "U32": 32,
-    "I32": 32,
-    "U64": 64,
-    "I64": 64,
-    "C64": 64,
-}
+# The format's dtypes. A name contains the bits of one number; BOOL has 8.
+SMALL_FLOATS = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4")
+FLOATS = ("F64", "F32", "F16", "BF16", *SMALL_FLOATS)
+OTHERS = ("U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "C64")
+BITS = {"BOOL": 8} | {name: int(re.findall(r"\d+", name)[0]) for name in (*FLOATS, *OTHERS)}
 PLAIN_NAME = re.compile(r"[^/\\:\0]+\.safetensors")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Files that transformers would load instead of the weights, or in addition.

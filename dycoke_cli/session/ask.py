@@ -63,15 +63,13 @@ def ask(
         if baseline:
             opened.complete(callbacks)  # both runs start from the same state: all frames decoded
         method, answers, plain = _answers(opened, questions, settings, baseline, trace, callbacks)
-    from dycoke_cli.methods.options import method_options
-
     pending = opened.video.pending
     opened.video.save(callbacks.notice)
     timeline.add("decode_video", pending.began, pending.began + pending.seconds)
     return Outcome(
         frames=pending.result(),
         model=describe(opened.checkpoint.name, opened.model),
-        method={"name": method.name, "options": method_options(method)},
+        method={"name": method.name, "options": method.options()},
         answers=answers,
         baseline=plain,
         load_model_s=opened.load_model_s,

@@ -4,41 +4,56 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.system.file_lock import FileLock
 from dycoke_cli.system.files import write_atomically
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-class JsonRecord(Protocol):
-    """A record that is written as one line."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the line's object; by its first keys a truncated line is recognised."""
-
-
-R = TypeVar("R", bound=JsonRecord)
+R = TypeVar("R", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
 class Format(Generic[R]):
-    """The line format of one kind of output file."""
+    """The line format of one kind of output file: an object of the format's version and a record's fields."""
 
     command: str  # the command that writes the file
-    head: bytes  # the first bytes of every line
-    parse: Callable[[Any], R]  # builds a record from a line's object; raises ValueError or TypeError
-    name: Callable[[R], str]  # the key of a record; a later record replaces an earlier one of the same name
+    schema: int  # the version
+    key: str  # the first field, a text that names the record; a later record replaces an earlier one of the same name
+    parse: Callable[[dict[str, Any]], R]  # builds a record from the fields; raises ValueError or TypeError
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes of every line, by which a truncated line is recognised."""
+        return f'{{"schema": {self.schema}, "{self.key}": "'.encode()
+
+    def name(self, record: R) -> str:
+        """Return the name of a record."""
+        name: str = getattr(record, self.key)
+        return name
+
+    def line(self, record: R) -> bytes:
+        """Encode a record as one line; file names that are not valid Unicode are escaped, and decode unchanged."""
+        values = {"schema": self.schema, **asdict(record)}
+        try:
+            return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+        except UnicodeEncodeError:
+            return json.dumps(values).encode() + b"\n"
 
     def read_line(self, line: bytes) -> R | None:
         """Parse one line; return None if it is no record."""
         try:
-            return self.parse(json.loads(line))
+            values = json.loads(line)
+            if isinstance(values, dict) and values.pop("schema", None) == self.schema:
+                return self.parse(values)
         except (ValueError, TypeError):
-            return None
+            pass
+        return None
 
 
 class JsonlOutput(Generic[R]):
@@ -66,24 +81,29 @@ class JsonlOutput(Generic[R]):
                 self.created = not self.path.exists()
                 self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
                 self._load(self.path)
-            except OSError as error:
-                self._close()
-                raise self._refusal(error) from None
-            except BaseException:
-                self._close()
+            except BaseException as error:
+                self.__exit__()
+                if isinstance(error, OSError):
+                    raise self._refusal(error) from None
                 raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
+    def __exit__(self, *error: object) -> None:
+        if self.descriptor is not None:
+            descriptor, self.descriptor = self.descriptor, None
+            with suppress(OSError):  # the write has already raised for a full disk
+                os.close(descriptor)
+            if self.path is not None and self.created and not self.end:
+                with suppress(OSError):
+                    self.path.unlink()  # an empty file that this run created
+        if self.lock is not None:
+            self.lock.release()
 
     def add(self, record: R) -> None:
         """Append a record to the file at once, then store it. Raises UsageError if the write fails."""
         if self.descriptor is not None:
             try:
-                self._append(encoded(record))
+                self._append(self.format.line(record))
             except OSError as error:
                 with suppress(OSError):
                     os.ftruncate(self.descriptor, self.end)  # removes the partial line
@@ -97,7 +117,7 @@ class JsonlOutput(Generic[R]):
         descriptor, self.descriptor = self.descriptor, None
         os.close(descriptor)  # Windows cannot replace an open file
         try:
-            write_atomically(self.path, map(encoded, self.records.values()))
+            write_atomically(self.path, map(self.format.line, self.records.values()))
             self.outdated = 0
         except OSError as error:
             raise self._refusal(error) from None
@@ -142,26 +162,6 @@ class JsonlOutput(Generic[R]):
             "Name a file in an existing, writable folder with free space",
         )
 
-    def _close(self) -> None:
-        if self.descriptor is not None:
-            descriptor, self.descriptor = self.descriptor, None
-            with suppress(OSError):  # the write has already raised for a full disk
-                os.close(descriptor)
-            if self.path is not None and self.created and not self.end:
-                with suppress(OSError):
-                    self.path.unlink()  # an empty file that this run created
-        if self.lock is not None:
-            self.lock.release()
-
-
-def encoded(record: JsonRecord) -> bytes:
-    """Encode a record as one line; file names that are not valid Unicode are escaped, and decode unchanged."""
-    values = record.as_json()
-    try:
-        return json.dumps(values, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(values).encode() + b"\n"
-
 
 def read_kept(path: Path, format: Format[R]) -> dict[str, R]:
     """Read the records of a file by name, without a lock: another run may be writing its last line.
@@ -186,7 +186,6 @@ def _records(path: Path, lines: Sequence[bytes], format: Format[R]) -> Iterator[
 
 
 def _foreign(path: Path, number: int, command: str) -> UsageError:
-    """Return the error for a line that is not in the expected format."""
     return UsageError(
         f"{str(path)!r}, line {number} is no record of {command}", "Name another --output, or move this file away"
     )

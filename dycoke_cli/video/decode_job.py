@@ -16,8 +16,7 @@ from dycoke_cli.errors import UsageError, VideoError
 from dycoke_cli.video import decord_reader, pyav_reader
 from dycoke_cli.video.decord_reader import DecordRefutedError
 from dycoke_cli.video.frame_count import count_frames
-from dycoke_cli.video.frame_index import FrameIndex
-from dycoke_cli.video.frame_list import FrameList
+from dycoke_cli.video.frame_index import FrameIndex, FrameList
 from dycoke_cli.video.frames import FramePixels, VideoInfo
 from dycoke_cli.video.image_sequence import ImageSequence, UnreadableImagesError, is_image
 from dycoke_cli.video.probe import read_index
@@ -34,7 +33,7 @@ _BEAT_S = 0.25
 
 
 class Reporter:
-    """Writer of JSON lines to the parent, each of one `kind`: begun, beat, coming, progress, frames or error."""
+    """Writer of JSON lines to the parent, each of one `kind`: begun, beat, announced, progress, frames or error."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -120,16 +119,14 @@ class DecodeJob:
         if index.decord_risk is not None:
             self._check_decord_optional(index.decord_risk)
             return index.decord_risk
-        if self.request["decoder"] == "auto" and len(index.pts) > _MAX_DECORD_FRAMES:
+        if self.request["decoder"] == "decord":
+            return None
+        if len(index.pts) > _MAX_DECORD_FRAMES:
             return "long, and PyAV reads only what it needs"
-        if self.request["decoder"] == "auto" and self._pixels_to_decode(index) > _MAX_DECORD_PIXELS:
+        chosen = self.sampling.choose(index.seconds, index.duration_s)
+        if index.decoded_for(chosen) * index.stored_width * index.height > _MAX_DECORD_PIXELS:
             return "much to decode, at which PyAV is faster"
         return None
-
-    def _pixels_to_decode(self, index: FrameIndex) -> int:
-        """Return how many pixels have to be decoded for the chosen frames."""
-        chosen = self.sampling.choose(index.seconds, index.duration_s)
-        return index.decoded_for(chosen) * index.stored_width * index.height
 
     def _check_decord_optional(self, reason: str) -> None:
         """Raise UsageError if the user asked for decord, which cannot be used for this reason."""

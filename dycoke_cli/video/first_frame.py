@@ -12,7 +12,6 @@ from dycoke_cli.video.container import open_container, video_stream
 from dycoke_cli.video.hdr import Hdr
 from dycoke_cli.video.orientation import Orientation
 
-_MIN_DECORD_WIDTH = 32  # pixels; decord returns frames of another shape below
 _UNSPECIFIED = 2  # transfer curve, by FFmpeg's numbers
 _ASPECT_TOLERANCE = 0.01  # not visible below
 _MAX_ASPECT = 8  # larger pixel aspect ratios are errors in the file
@@ -73,19 +72,3 @@ class FirstFrame:
             orientation=Orientation.of_matrix(matrices[0]) if matrices else Orientation(),
             hdr=Hdr.of(stream.codec_context) or (container_hdr if unspecified else None),
         )
-
-    @property
-    def decord_risk(self) -> str | None:
-        """Why decord would return wrong pixels, or None."""
-        if self.hdr is not None:
-            return "HDR"
-        if self.stored_width < _MIN_DECORD_WIDTH:
-            return f"narrower than {_MIN_DECORD_WIDTH} pixels"
-        if self.width != self.stored_width:
-            return "pixels that are not square"
-        return "mirrored or slanted picture" if self.orientation.mirrored or not self.orientation.right_angle else None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Warnings, one line each."""
-        return () if self.orientation.right_angle else ("its rotation is no multiple of 90 degrees and is not applied",)

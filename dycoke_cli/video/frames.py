@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dycoke_cli.video.thumbnail import thumbnail_of
-
+THUMBNAIL_SIDE = 240  # pixels of the longer side of a thumbnail, at most
 READING = 2  # part of the cache key; raised when the readers return other frames or times for the same file
 FramePixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB, upright
 
@@ -59,5 +58,14 @@ class Frames:
         return len(self.indices)
 
     def thumbnail(self, place: int) -> FramePixels:
-        """Return the thumbnail of one frame; the cache keeps it too, so it is the same with and without."""
-        return thumbnail_of(self.pixels[place]) if self.small is None else self.small[place]
+        """Return the thumbnail of one frame; the cache keeps it too, so it is the same with and without.
+
+        It fits THUMBNAIL_SIDE x THUMBNAIL_SIDE pixels; a smaller frame is unchanged.
+        """
+        if self.small is not None:
+            return self.small[place]
+        from PIL import Image  # 0.1 s, and most runs need no thumbnails
+
+        image = Image.fromarray(self.pixels[place])
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        return np.asarray(image)

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.frame_list import FrameList
+from dycoke_cli.video.frame_index import FrameList
 from dycoke_cli.video.frames import FramePixels
 
 RATE = 1.0  # default images per second of a folder
 _DEFAULT_DURATION_S = 0.1  # of an animation frame with duration 0, as in browsers
 _MAX_NAMED = 3  # unreadable images named in the warning
-_ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".gif"}
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".gif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
 _STILLS = (b"ftypavif", b"ftypheic", b"ftypheix", b"ftypmif1")  # HEIF and AVIF, of which FFmpeg decodes only one tile
@@ -29,9 +29,14 @@ def list_images(folder: str) -> list[str]:
 
     Images are recognised by their file name extensions.
     """
+    return sorted(files_by_extension(folder, _ENDINGS), key=_natural_key)
+
+
+def files_by_extension(folder: str, endings: tuple[str, ...]) -> list[str]:
+    """Return the names of the files in a folder that end in one of `endings`, without hidden ones. Raise OSError."""
     with os.scandir(folder) as entries:
-        found = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
-    return sorted((name for name in found if Path(name).suffix.lower() in _ENDINGS), key=_natural_key)
+        found = [entry.name for entry in entries if entry.name.lower().endswith(endings) and entry.is_file()]
+    return [name for name in found if not name.startswith(".")]
 
 
 def is_image(path: str) -> bool:

@@ -37,8 +37,8 @@ class PendingFrames:
     seconds: float = 0.0  # from the request to the last frame, once it is decoded
     waited_s: float = 0.0  # that callers have waited for pixels
     cpu_s: float = 0.0  # processor time of the decoder process, once all frames are decoded
+    size: tuple[int, int] | None = None  # height and width of the frames; None before they are announced
     _announced: Frames | None = None
-    _size: tuple[int, int] | None = None  # of frames that were announced, once the future is done
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @classmethod
@@ -56,7 +56,7 @@ class PendingFrames:
             self.attempt += 1
             load = partial(self._load, self.attempt, frames.pixels)
             self._announced = replace(frames, pixels=FrameBuffer(frames.pixels.shape, load))
-            self.done, self.total = 0, len(frames)
+            self.done, self.total, self.size = 0, len(frames), frames.pixels.shape[1:3]
             self._changed.notify_all()
 
     def advance(self, done: int) -> None:
@@ -77,7 +77,7 @@ class PendingFrames:
             self._end(lambda: self.future.set_exception(error))
 
     def _end(self, settle: Callable[[], None]) -> None:
-        self._size, self._announced = self.size, None  # they refer to this object: the cycle would keep the pixels
+        self._announced = None  # it refers to this object: the cycle would keep the pixels
         settle()
         self._changed.notify_all()
 
@@ -96,12 +96,6 @@ class PendingFrames:
             frames = self.future.result() if self.future.done() else self._announced
         assert frames is not None
         return frames
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width of the frames; None before they are announced."""
-        announced = self._announced
-        return self._size if announced is None else (announced.pixels.shape[1], announced.pixels.shape[2])
 
     def result(self, on_progress: Progress | None = None) -> Frames:
         """Wait for all frames, calling on_progress(done, total) meanwhile. Raises VideoError, UsageError."""

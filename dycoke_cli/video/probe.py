@@ -16,8 +16,10 @@ from dycoke_cli.video.timestamps import Timestamps
 
 _SEEKABLE = {"mov": "mp4", "matroska": "matroska"}  # FFmpeg's first name for the format -> ours
 _DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores"}
+_MIN_DECORD_WIDTH = 32  # pixels; decord returns frames of another shape below
 
 _UNKNOWN = -(2**63)  # FFmpeg's value for a missing time
+_SLANTED = "its rotation is no multiple of 90 degrees and is not applied"
 _ROW = np.dtype([("pts", "i8"), ("dts", "i8"), ("duration", "i8"), ("key", "?"), ("hidden", "?")])
 
 
@@ -107,11 +109,7 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
             name=name,
             container=kind,
             codec=stream.codec_context.codec.canonical_name,
-            width=first.width,
-            height=first.height,
-            stored_width=first.stored_width,
-            orientation=first.orientation,
-            hdr=first.hdr,
+            **vars(first),
             pts=packets.pts[order],
             keys=np.sort(packets.pts[packets.key]),
             seconds=timestamps.seconds,
@@ -122,9 +120,9 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
             monotonic_dts=packets.monotonic_dts,
             exact=len(order) > 0 and not damaged,
             seekable=format_name in _SEEKABLE and bool(packets.key.any()),
-            decord_risk=_decord_risk(packets, container, stream) or first.decord_risk,
+            decord_risk=_decord_risk(packets, container, stream, first),
             losses=() if damaged else _missing_end(path, kind) or short + timestamps.gaps(kind, damaged=False),
-            notes=first.notes + timestamps.notes,
+            notes=(() if first.orientation.right_angle else (_SLANTED,)) + timestamps.notes,
         )
 
 
@@ -147,7 +145,10 @@ def _header_duration_s(container: "av.container.InputContainer", stream: "av.vid
 
 
 def _decord_risk(
-    packets: Packets, container: "av.container.InputContainer", stream: "av.video.stream.VideoStream"
+    packets: Packets,
+    container: "av.container.InputContainer",
+    stream: "av.video.stream.VideoStream",
+    first: FirstFrame,
 ) -> str | None:
     """Return in a few words why decord is not safe for this file, or None.
 
@@ -171,6 +172,10 @@ def _decord_risk(
         "no key frame at the start": not packets.key[:1].any(),
         "open GOP": not packets.closed_gops(),
         "times above 2^31": packets.pts.max(initial=0) >= 2**31,
+        "HDR": first.hdr is not None,
+        f"narrower than {_MIN_DECORD_WIDTH} pixels": first.stored_width < _MIN_DECORD_WIDTH,
+        "pixels that are not square": first.width != first.stored_width,
+        "mirrored or slanted picture": first.orientation.mirrored or not first.orientation.right_angle,
     }
     return next((words for words, holds in risks.items() if holds), None)
 

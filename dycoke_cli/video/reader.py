@@ -5,8 +5,7 @@ import queue
 import threading
 import time
 from dataclasses import asdict
-from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dycoke_cli.errors import DyCokeError, UsageError, VideoError
 from dycoke_cli.video.frames import Frames, VideoInfo
@@ -43,7 +42,7 @@ class VideoReader:
         max_bytes: int = MAX_BYTES,
         max_piped_bytes: int = MAX_PIPED_BYTES,
     ) -> None:
-        if decoder not in ("auto", "decord", "pyav"):
+        if decoder not in get_args(Decoder):
             raise UsageError(f"{decoder!r} is not a decoder.", "Choose auto, decord or pyav.")
         self._decoder, self._timeout_s, self._stall_s = decoder, timeout_s, stall_s
         self._limits = {"max_pixels": max_pixels, "max_bytes": max_bytes}
@@ -58,9 +57,7 @@ class VideoReader:
     def __enter__(self) -> "VideoReader":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -77,17 +74,21 @@ class VideoReader:
         if self._closed:
             raise RuntimeError("this reader is closed")
         given = os.fspath(path)
-        source = self._save_stdin() if given == STDIN else check_source(path)
+        if given == STDIN:
+            self._piped.append(StdinCopy.save(self._max_piped_bytes, self._timeout_s))
+            source, name = self._piped[-1].path, NAME
+        else:
+            source, name = check_source(path), quoted_path(path)
         request: dict[str, Any] = {
             "path": source,
             "given": given,
-            "name": NAME if given == STDIN else quoted_path(path),
+            "name": name,
             "pictures": images_in(source),
             "rate": rate or RATE,
             "sampling": asdict(sampling),
             **self._limits,
         }
-        pending = PendingFrames(request["name"], request)
+        pending = PendingFrames(name, request)
         self._jobs.put(pending)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="dycoke-video", daemon=True)
@@ -106,10 +107,6 @@ class VideoReader:
             self._thread = None
         while self._piped:
             self._piped.pop().close()
-
-    def _save_stdin(self) -> str:
-        self._piped.append(StdinCopy.save(self._max_piped_bytes, self._timeout_s))
-        return self._piped[-1].path
 
     def _run(self) -> None:
         """Process one job after another until the reader is closed."""
@@ -219,12 +216,7 @@ def _frames_of(message: dict[str, Any]) -> Frames:
         pixels = open_shared_pixels(message["memory"], tuple(message["shape"]))
     except (OSError, ValueError) as error:
         raise WorkerFailedError(f"lost pictures ({error})", "crash") from None
-    return Frames(
-        pixels=pixels,
-        indices=tuple(message["indices"]),
-        seconds=tuple(message["seconds"]),
-        info=VideoInfo(**info),
-    )
+    return Frames(pixels, tuple(message["indices"]), tuple(message["seconds"]), VideoInfo(**info))
 
 
 def _error_of(message: dict[str, Any]) -> DyCokeError:

@@ -6,7 +6,7 @@ import shlex
 import stat
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video.image_sequence import list_images
+from dycoke_cli.video.image_sequence import files_by_extension, list_images
 
 VIDEO_ENDINGS = (
     "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "rm",
@@ -71,10 +71,7 @@ def images_in(path: str) -> list[str] | None:
 
 def list_videos(folder: str) -> list[str]:
     """Return the sorted names of the videos in a folder, by extension, without hidden files. Raise OSError."""
-    extensions = tuple(f".{ending}" for ending in VIDEO_ENDINGS)
-    with os.scandir(folder) as entries:
-        found = [entry.name for entry in entries if entry.name.lower().endswith(extensions) and entry.is_file()]
-    return sorted(name for name in found if not name.startswith("."))
+    return sorted(files_by_extension(folder, tuple(f".{ending}" for ending in VIDEO_ENDINGS)))
 
 
 def quoted_path(path: str | os.PathLike[str]) -> str:

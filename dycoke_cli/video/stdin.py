@@ -34,13 +34,10 @@ class StdinCopy:
             )
         piped = cls._create()
         try:
-            size = piped._fill(stdin, max_bytes, patience_s)
+            piped._fill(stdin, max_bytes, patience_s)
         except BaseException:
             piped.close()
             raise
-        if not size:
-            piped.close()
-            raise VideoError(f"{NAME} is empty: it has 0 bytes.", "Check the command that writes it.", reason="empty")
         return piped
 
     @classmethod
@@ -53,8 +50,8 @@ class StdinCopy:
         named = tempfile.NamedTemporaryFile(prefix="dycoke-", delete=False)  # noqa: SIM115
         return cls(named.file, named.name)
 
-    def _fill(self, stdin: int, max_bytes: int, patience_s: float) -> int:
-        """Copy everything from file descriptor `stdin`; return the number of bytes."""
+    def _fill(self, stdin: int, max_bytes: int, patience_s: float) -> None:
+        """Copy everything from file descriptor `stdin`."""
         size = 0
         while True:
             if sys.platform != "win32" and not select.select([stdin], [], [], patience_s)[0]:
@@ -68,7 +65,7 @@ class StdinCopy:
                 self._file.write(chunk)
                 if not chunk:
                     self._file.flush()
-                    return size
+                    break
             except OSError as error:
                 raise VideoError(
                     f"{NAME} cannot be saved in {tempfile.gettempdir()!r}: {error.strerror}.",
@@ -82,6 +79,8 @@ class StdinCopy:
                     "Save the video to a file and give that.",
                     reason="too_large",
                 )
+        if not size:
+            raise VideoError(f"{NAME} is empty: it has 0 bytes.", "Check the command that writes it.", reason="empty")
 
     def close(self) -> None:
         """Close and delete the file."""

@@ -41,9 +41,9 @@ class WorkerProcess:
             },
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the child
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        assert self._stdin is not None
-        assert self._stdout is not None
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._begun = False
         self._listener = threading.Thread(target=self._listen, args=(self._stdout,), daemon=True)
@@ -61,7 +61,6 @@ class WorkerProcess:
 
     def send(self, request: dict[str, Any]) -> None:
         """Send one request. Raise WorkerFailedError if the process has ended."""
-        assert self._stdin is not None
         self._begun = False
         try:
             self._stdin.write(json.dumps(request).encode("ascii") + b"\n")
@@ -97,7 +96,7 @@ class WorkerProcess:
             self._listener.join(5)
         for file in (self._stdin, self._stdout):
             with suppress(OSError):
-                file.close()  # type: ignore[union-attr]
+                file.close()
 
     def _listen(self, stdout: IO[bytes]) -> None:
         """Queue the messages of the process, and None at their end."""
@@ -112,10 +111,10 @@ class WorkerProcess:
             self._process.wait(1)
         status = self._process.returncode
         if status is None:
-            return WorkerFailedError("closed its connection", "crash", self._begun)
-        if status >= 0:
-            return WorkerFailedError(f"ended with status {status}", "crash", self._begun)
-        try:
-            return WorkerFailedError(f"crashed ({signal.Signals(-status).name})", "crash", self._begun)
-        except ValueError:
-            return WorkerFailedError(f"crashed (signal {-status})", "crash", self._begun)
+            what = "closed its connection"
+        elif status >= 0:
+            what = f"ended with status {status}"
+        else:
+            names = {known.value: known.name for known in signal.Signals}
+            what = f"crashed ({names.get(-status, f'signal {-status}')})"
+        return WorkerFailedError(what, "crash", self._begun)

@@ -31,7 +31,7 @@ def run(case: Case, label: str, repeat: int, prefill: float, per_token: float, v
     return Run(case, label, repeat, 0, times, counts, MinimumWork(100, 60, 40), None)
 
 
-def findings(cases: list[Case], runs: list[Run], **changes: Any) -> BenchResult:
+def bench_result(cases: list[Case], runs: list[Run], **changes: Any) -> BenchResult:
     """A bench on a made-up CPU with these runs."""
     shape = {
         "name": "0.5b",

@@ -73,7 +73,8 @@ def test_the_towers_arithmetic_is_what_torch_counts() -> None:
     """The computed FLOPs of patches, tower and projector equal those that torch counts, attention included."""
     made = Shape("demo").build(CPU, torch.float32, free_bytes(CPU))
     made.model.set_attn_implementation("eager")  # torch counts no operation of the CPU's fused kernel
-    side = made.model.config.vision_config.image_size
+    config = made.model.config
+    side, hidden = config.vision_config.image_size, config.text_config.hidden_size
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         made.features(torch.zeros(3, 3, side, side))
-    assert counter.get_total_flops() == vision_flops(VisionShape.of(made.model.config), 3)
+    assert counter.get_total_flops() == vision_flops(VisionShape.of(config.vision_config), hidden, 3)

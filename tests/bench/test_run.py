@@ -115,7 +115,7 @@ def test_arms_give_the_same_tokens_from_the_same_inputs(demo: Llava, monkeypatch
     monkeypatch.setattr(demo.model, "generate", watched_stock)
     for case in (PIXELS, BATCH):
         rows = [] if case.vision else synthetic_rows(demo, case)
-        for arm in (StockArm(demo), EngineArm(demo, "full", Full(), {})):
+        for arm in (StockArm(demo), EngineArm(demo, Arm.of("full", {}))):
             arm.run(case, Noise(demo), rows)
     assert produced["generate"] == produced["full"]
     assert [len(ids) for ids in produced["full"]] == [4, 8]
@@ -140,10 +140,10 @@ def test_needs_by_hand(demo: Llava) -> None:
 
 def test_tokens_dropped_in_the_prefill_are_not_counted(demo: Llava) -> None:
     """With FastV half of the layers process fewer tokens, so FLOPs and key bytes are lower."""
-    arm = EngineArm(demo, "fastv", Fastv(l=2, keep=0.5), {})
+    arm = EngineArm(demo, Arm("fastv", Fastv(l=2, keep=0.5)))
     measured = arm.run(PIXELS, Noise(demo), [])
     assert (measured.counts.entered, measured.counts.kept) == (144, 72)
-    full = EngineArm(demo, "full", Full(), {})
+    full = EngineArm(demo, Arm.of("full", {}))
     less = run.minimum_work(demo.language_model, PIXELS, measured.counts, arm.depth)
     more = run.minimum_work(demo.language_model, PIXELS, full.run(PIXELS, Noise(demo), []).counts, full.depth)
     assert 0.6 < less.prefill_flops / more.prefill_flops < 0.85

@@ -9,7 +9,7 @@ from dycoke_cli.bench.case import Case
 from dycoke_cli.bench.limits import Limits
 from dycoke_cli.bench.summary import summarise
 from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH, TARGETS, Verdict, verdicts
-from tests.bench.made import ARMS, findings, run
+from tests.bench.made import ARMS, bench_result, run
 
 STOCK_S, STOCK_STEP_S = 10.0, 1.0
 
@@ -19,7 +19,7 @@ def cpu_bench(first_token: float, per_token: float, peak: int, **changes: Any) -
     case = CPU.case
     runs = [run(case, "generate", 0, STOCK_S, STOCK_STEP_S), run(case, "full", 0, STOCK_S, STOCK_STEP_S)]
     runs.append(run(case, "dycoke", 0, STOCK_S / first_token, STOCK_STEP_S * per_token))
-    found = findings([case], runs, **changes)
+    found = bench_result([case], runs, **changes)
     found.peaks = {("generate", case): 100, ("dycoke", case): peak}
     return {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
 
@@ -51,7 +51,7 @@ def test_targets_without_a_run_are_not_measured() -> None:
 )
 def test_another_network_measures_no_target(shape: dict[str, Any], reason: str) -> None:
     """Another depth, shape or dtype leaves the target unmeasured for any speed."""
-    made = findings([], []).shape
+    made = bench_result([], []).shape
     held = cpu_bench(9.0, 0.1, 1, shape=made | shape)
     assert held["cpu_first_token"].met is None
     assert reason in held["cpu_first_token"].reason
@@ -61,11 +61,11 @@ def test_another_case_other_options_or_threads_measure_no_target() -> None:
     """Fewer new tokens, another K or four threads leave the target unmeasured."""
     case = replace(CPU.case, new_tokens=8)
     runs = [run(case, arm["label"], 0, 1.0, 0.1) for arm in ARMS]
-    held = {verdict.target.key: verdict for verdict in verdicts(summarise(findings([case], runs)))}
+    held = {verdict.target.key: verdict for verdict in verdicts(summarise(bench_result([case], runs)))}
     assert "case" in held["cpu_first_token"].reason
     other = [*ARMS[:2], {**ARMS[2], "options": {"k": 0.5, "p": 0.7}}]
     assert cpu_bench(9.0, 0.1, 1, arms=other)["cpu_first_token"].met is None
-    found = findings([CPU.case], [run(CPU.case, arm["label"], 0, 1.0, 0.1) for arm in ARMS])
+    found = bench_result([CPU.case], [run(CPU.case, arm["label"], 0, 1.0, 0.1) for arm in ARMS])
     found.limits = Limits(1.0, 1.0, "float32", 4)
     held = {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
     assert "threads" in held["cpu_first_token"].reason
@@ -80,8 +80,8 @@ def test_gpu_targets_by_hand() -> None:
         run(GPU_BATCH.case, "full", 0, 4.0, 0.5),
         run(GPU_BATCH.case, "dycoke", 0, 2.0, 0.4),
     ]
-    shape = {**findings([], []).shape, "name": "7b", "dtype": "bfloat16", "device": "cuda"}
-    found = findings([GPU.case, GPU_BATCH.case], runs, shape=shape)
+    shape = {**bench_result([], []).shape, "name": "7b", "dtype": "bfloat16", "device": "cuda"}
+    found = bench_result([GPU.case, GPU_BATCH.case], runs, shape=shape)
     found.peaks = {("generate", GPU.case): 100, ("dycoke", GPU.case): 49}
     held = {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
     values = {key: verdict.value for key, verdict in held.items() if verdict.value is not None}

@@ -8,14 +8,14 @@ from benchmarks.speed import BEGIN, END, ROOT, filled
 from dycoke_cli.bench.summary import summarise
 from dycoke_cli.bench.target import CPU, TARGETS, verdicts
 from dycoke_cli.display.bench_records import bench_record
-from tests.bench.made import ARMS, findings, run
+from tests.bench.made import ARMS, bench_result, run
 
 EMPTY = f"before\n{BEGIN}\nold\n{END}\nafter\n"
 
 
 def result() -> dict[str, Any]:
     """Return a bench record in which every arm took the same time."""
-    found = findings([CPU.case], [run(CPU.case, arm["label"], 0, 1.0, 0.5) for arm in ARMS])
+    found = bench_result([CPU.case], [run(CPU.case, arm["label"], 0, 1.0, 0.5) for arm in ARMS])
     summary = summarise(found)
     return bench_record(summary, verdicts(summary))
 

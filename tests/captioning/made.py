@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from dycoke_cli.captioning.item import Item
-from dycoke_cli.captioning.job import Job
-from dycoke_cli.captioning.key import Identity, Recipe
+from dycoke_cli.captioning.item import Identity, Item
+from dycoke_cli.captioning.job import Job, Recipe
 from dycoke_cli.captioning.record import Record, Reply, Spent
 from dycoke_cli.config.settings import Settings
 
@@ -19,10 +18,10 @@ def job(batch: int | None = 4, decoders: int = 2, **settings: object) -> Job:
 
 def record(item: Item, caption: str | None = "a cube", **values: object) -> Record:
     """Return the record of an item: a caption, or with None an error."""
-    video = Identity.of(item.path)
-    key = RECIPE.key(video.fingerprint)
     if caption is None:
-        return Record.failed(item, key, video, "it is broken", "no_frames")
+        return Record.failed(item, RECIPE, "it is broken", "no_frames")
+    video = Identity.of(item.path)
+    key = RECIPE.key(video)
     reply = Reply("describe the video.", caption, "stop", 100, 48, 5)
     known = {"error": None, "reason": None, "seconds": 1.0, "key": key, "answers": (reply,), "frames": 2}
     more = {"damaged": False, "warnings": (), "batch": 1, "time_s": Spent(0.5, 0.25, 0.25), "video": video}

@@ -34,7 +34,7 @@ def test_videos_are_recognised_by_their_endings(tmp_path: Path) -> None:
     )
     assert ids(tmp_path) == ["a.mkv", "b.MP4", "below/c.webm", "below/deep/d.mov"]
     found = find_videos([tmp_path], ENDINGS, False)
-    assert ([item.id for item in found.items], found.below) == (["a.mkv", "b.MP4"], 2)
+    assert ([item.id for item in found.items], found.skipped_in_subfolders) == (["a.mkv", "b.MP4"], 2)
     assert [item.id for item in find_videos([tmp_path], parse_endings(" .MKV,txt "), False).items] == [
         "a.mkv",
         "notes.txt",
@@ -51,7 +51,7 @@ def test_each_video_is_found_once(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
     found = find_videos([tmp_path, tmp_path / "real", tmp_path / "real" / "cube.mp4"], ENDINGS, True)
     assert [item.id for item in found.items] == ["real/cube.mp4", "real/star.mp4"]
-    assert {os.path.basename(path) for path in found.again} == {"a link.mp4", "star again.mp4"}
+    assert {os.path.basename(path) for path in found.duplicates} == {"a link.mp4", "star again.mp4"}
 
 
 def test_any_file_name_is_accepted(tmp_path: Path) -> None:

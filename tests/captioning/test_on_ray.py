@@ -31,7 +31,7 @@ def test_attempts_outlive_their_process(tmp_path: Path) -> None:
         Attempts(tmp_path / "tries").begin(one)
     again = Attempts(tmp_path / "tries")
     assert (again.tries(one), again.tries(two), again.record(one)) == (2, 0, None)
-    again.finish(one, record(one))
+    again.finish(record(one))
     assert Attempts(tmp_path / "tries").record(one) == record(one)
     again.clear()
     assert (again.tries(one), again.record(one), (tmp_path / "tries").exists()) == (0, None, False)
@@ -43,9 +43,10 @@ def test_a_video_that_killed_three_workers_is_not_tried_again(tmp_path: Path) ->
     attempts = Attempts(tmp_path / "tries")
     for item in (done, poison, poison, poison):
         attempts.begin(item)
-    attempts.finish(done, record(done))
+    attempts.finish(record(done))
     actor = object.__new__(Actor)
-    actor.job, actor.attempts, actor.captioner = job(), attempts, object()  # type: ignore[assignment]
+    actor.job, actor.attempts, actor.broken = job(), attempts, ""
+    actor.captioner = object()  # type: ignore[assignment]
     given = actor({"items": json.dumps([[item.id, item.path] for item in (done, poison)])})
     kept, dead = (CAPTIONS.read_line(line.encode()) for line in given["records"].splitlines())
     assert kept == record(done)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dycoke_cli.captioning.key import Identity
+from dycoke_cli.captioning.item import Identity
 from dycoke_cli.captioning.pipeline import CaptionPipeline
-from dycoke_cli.captioning.prefetch import Read
+from dycoke_cli.captioning.prefetch import DecodedVideo
 from dycoke_cli.captioning.record import Record
 from dycoke_cli.errors import OutOfMemoryError, UsageError, VideoError
 from dycoke_cli.video.frames import Frames, VideoInfo
@@ -23,14 +23,13 @@ class Ahead:
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.items, self.room = items_in(folder, *names), 1
 
-    def take(self, timeout_s: float) -> Read:
+    def take(self, timeout_s: float) -> DecodedVideo:
         item = self.items.pop(0)
         if item.id.startswith("x"):
-            return Read(item, Identity(), None, VideoError("it is torn", reason="no_frames"), 0.0)
+            return DecodedVideo(item, Identity(), VideoError("it is torn", reason="no_frames"))
         info = VideoInfo(item.path, 1.0, 2.0, 2, 4, 4, "pyav", "a test")
-        return Read(
-            item, Identity.of(item.path), Frames(np.zeros((2, 4, 4, 3), np.uint8), (0, 1), (0.0, 0.5), info), None, 0.1
-        )
+        frames = Frames(np.zeros((2, 4, 4, 3), np.uint8), (0, 1), (0.0, 0.5), info)
+        return DecodedVideo(item, Identity.of(item.path), frames, 0.1)
 
     @property
     def left(self) -> int:
@@ -46,8 +45,8 @@ class Model:
     def __init__(self, fits: int = 99) -> None:
         self.fits, self.batches, self.recovered = fits, [], 0
 
-    def answers(self, batch: Sequence[Read]) -> list[Any]:
-        names = [read.item.id for read in batch]
+    def answers(self, batch: Sequence[DecodedVideo]) -> list[Any]:
+        names = [decoded.item.id for decoded in batch]
         if len(batch) > self.fits:
             raise OutOfMemoryError("the device ran out of memory")
         if any(name.startswith("!") for name in names):

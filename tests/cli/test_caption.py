@@ -225,7 +225,8 @@ def test_the_bar_and_the_table_have_counts_and_times() -> None:
     from dycoke_cli.display.captions import clock, counts, summary_table
     from tests.captioning.made import record
 
-    tally = Tally(total=10, kept=3, kept_failed=1)
+    kept = [record(Item(name, name), None if name == "d" else "a cube") for name in ("d", "e", "f", "g")]
+    tally = Tally(total=10, kept=len(kept))
     tally.began -= 60
     for name in ("a", "b"):
         tally.take(record(Item(name, name), batch=2))
@@ -233,8 +234,8 @@ def test_the_bar_and_the_table_have_counts_and_times() -> None:
     assert counts(tally) == "2 done · 1 failed · 4 skipped · 3 clips/min"
     assert (clock(59.6), clock(3725)) == ("1:00", "1:02:05")
     tally.ended = tally.began + 60
-    summary = summarise(tally, [record(Item("d", "d"), None)])
-    assert (summary.failed, summary.failed_now, summary.left, summary.retained) == (2, 1, 3, 0.48)
+    summary = summarise(tally, kept)
+    assert (summary.kept, summary.failed, summary.failed_now, summary.left, summary.retained) == (3, 2, 1, 3, 0.48)
     assert (summary.time_s.decode_video, summary.time_s.vision, summary.batch) == (1.0, 0.25, 2.0)
     console = Console(file=io.StringIO(), width=80)
     for part in summary_table(summary):

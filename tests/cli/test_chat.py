@@ -20,8 +20,7 @@ import pytest
 
 from dycoke_cli.cli import prompt
 from dycoke_cli.cli.app import run
-from dycoke_cli.cli.interrupt import Termination
-from dycoke_cli.cli.stopper import Stopper
+from dycoke_cli.cli.interrupt import Stopper, Termination
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.models import checkpoints
 from dycoke_cli.models.families.llava import Llava

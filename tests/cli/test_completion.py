@@ -12,8 +12,6 @@ import pytest
 
 from dycoke_cli.cli.app import app, run
 from dycoke_cli.config.settings import Settings, choices
-from dycoke_cli.methods.catalogue import describe
-from dycoke_cli.methods.listing import outline_methods
 from dycoke_cli.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -131,18 +129,6 @@ def test_completion_is_fast_and_imports_nothing_heavy() -> None:
         assert "gate=" in done.stdout.split()
         assert not {"torch", "transformers", "numpy", "av"} & set(json.loads(done.stderr))
     assert best < 0.8
-
-
-@pytest.mark.parametrize("method", describe(), ids=lambda method: str(method["name"]))
-def test_the_outline_matches_the_methods(method: dict[str, Any]) -> None:
-    """The outline parsed from source has the options, defaults, words and meanings of the classes."""
-    outline = outline_methods()[method["name"]]
-    assert outline.summary == method["summary"]
-    assert [option.name for option in outline.options] == [option["name"] for option in method["options"]]
-    for option, asked in zip(outline.options, method["options"], strict=True):
-        assert option.default in (str(asked["default"]), "")
-        assert list(option.words) == (asked["takes"] if isinstance(asked["takes"], list) else [])
-        assert option.meaning == asked["meaning"]
 
 
 def test_every_setting_with_fixed_words_completes_them() -> None:

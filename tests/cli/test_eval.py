@@ -15,7 +15,6 @@ from dycoke_cli.cli.terminal import DelayedBar
 from dycoke_cli.display.evaluation import points, summary_tables
 from dycoke_cli.errors import OutOfMemoryError
 from dycoke_cli.evaluation.record import ANSWERS, Record
-from dycoke_cli.evaluation.run import Evaluation
 from dycoke_cli.evaluation.summary import summarise
 from dycoke_cli.system.jsonl_output import JsonlOutput
 from tests.evaluation.records import record
@@ -129,7 +128,7 @@ def test_a_second_run_computes_nothing(capsys: pytest.CaptureFixture[str], monke
     first = result(capsys, "--output", "out.jsonl")
     before = Path("out.jsonl").read_bytes()
     assert len(lines(Path("out.jsonl"))) == 4
-    monkeypatch.setattr(Evaluation, "_load", lambda *arguments: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("dycoke_cli.evaluation.run.load_model", lambda *_: pytest.fail("the model was loaded"))
     assert result(capsys, "--output", "out.jsonl") == first
     assert Path("out.jsonl").read_bytes() == before
 

@@ -237,7 +237,7 @@ def test_a_log_has_progress_lines_before_the_first_caption() -> None:
         assert progress.lines.every_s == MINUTE_S
     with CaptionProgress(Console(file=shown, width=80), every_s=0.02) as progress:
         wait_for("0:00  0 done\n", shown.getvalue)
-        progress.update(Tally(total=3, kept=1, kept_failed=0))
+        progress.update(Tally(total=3, kept=1))
         wait_for("0:00  0 done · 1 skipped\n", shown.getvalue)
 
 

@@ -8,10 +8,11 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from dycoke_cli.config.presets import PRESETS
-from dycoke_cli.config.settings import Settings, choices, merge_settings, parse_options
+from dycoke_cli.config.settings import Settings, choices, merge_settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.options import make_method
+from dycoke_cli.methods.parsing import parse_options
 from dycoke_cli.video.sampling import parse_time
 
 

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dycoke_cli.cli.app import run
-from dycoke_cli.display.output_files import check_outputs, check_writable
-from dycoke_cli.display.records import write_whole
+from dycoke_cli.display.output_files import check_outputs, check_writable, write_file
 from dycoke_cli.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +63,7 @@ def test_the_check_creates_no_file(folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
     for text in ("one", "two"):
         check_writable(folder / "r.html")
-        write_whole(folder / "r.html", text)
+        write_file(folder / "r.html", text)
     assert (folder / "r.html").read_text() == "two"
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dycoke_cli.display import thumbnails
+from dycoke_cli.display import packing
 from dycoke_cli.display.packing import pack_integers, pack_set, pack_sets, pack_shares
 from dycoke_cli.display.report import ReportRun, page, report_record, write_report
 from tests.display import report_data as made
@@ -206,11 +206,11 @@ def test_a_method_without_attention() -> None:
 
 def test_many_frames_get_smaller_pictures() -> None:
     """The total area of the pictures is bounded; each is a JPEG within its side, with its aspect ratio kept."""
-    assert thumbnails.thumbnail_side(16) == thumbnails.thumbnail_side(64) == thumbnails.SIDE
+    assert packing.picture_side(16) == packing.picture_side(64) == packing.SIDE
     for count in (65, 200, 600):
-        assert count * thumbnails.thumbnail_side(count) ** 2 <= thumbnails.AREA
-    assert thumbnails.thumbnail_side(10**6) == thumbnails.LEAST
-    uri = thumbnails.thumbnail(np.zeros((480, 270, 3), np.uint8), 100)
+        assert count * packing.picture_side(count) ** 2 <= packing.AREA
+    assert packing.picture_side(10**6) == packing.LEAST
+    uri = packing.pack_picture(np.zeros((480, 270, 3), np.uint8), 100)
     picture = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))))
     assert (picture.format, picture.size) == ("JPEG", (56, 100))
 

@@ -17,8 +17,8 @@ from dycoke_cli.doctor import torch_checks
 from dycoke_cli.doctor.decoders import check_decord, check_pyav
 from dycoke_cli.doctor.hub import check_cache, check_hub
 from dycoke_cli.doctor.installation import DECORDS, check_packages, check_python, check_settings, decord_package
+from dycoke_cli.doctor.result import run_check
 from dycoke_cli.doctor.torch_checks import Card, judge_cuda
-from dycoke_cli.doctor.worker import run_one
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import names
 from dycoke_cli.video import samples
@@ -250,5 +250,5 @@ def test_the_bundled_model_without_weights(tmp_path: Path, monkeypatch: pytest.M
     for file in names.DEMO.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(names, "DEMO", tmp_path)
-    result = run_one("model", lambda: torch_checks.check_model("cpu"))
+    result = run_check("model", lambda: torch_checks.check_model("cpu"), "Install dycoke again")
     assert (result.status, "model.safetensors" in result.message) == ("broken", True)

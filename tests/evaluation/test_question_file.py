@@ -93,6 +93,7 @@ GOOD = "- {video: a, question: b, answer: c}\n"
         ("[]", "holds no questions", "Write items like"),
         ("- {video: a", r"line \d is not YAML", "Correct it"),
         ("- a\n\x00", "is not YAML", "Correct it"),
+        ("- {video: a, question: b, answer: &q [*q]}", "line 1 is not YAML: .*recursive", "Correct it"),
     ],
 )
 def test_malformed_yaml_names_file_place_and_key(tmp_path: Path, text: str, message: str, remedy: str) -> None:

@@ -8,13 +8,13 @@ from PIL import Image
 
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
-from dycoke_cli.integrations.lmms_eval_request import Asked, read_request, settings_for
+from dycoke_cli.integrations.lmms_eval_request import VideoRequest, read_request, settings_for
 from dycoke_cli.integrations.retention import averages
 
 PICTURE = Image.new("RGB", (4, 4))
 
 
-def asked(*media: Any, kind: str = "video", role: str = "user", place: int = 0, **generation: Any) -> Asked:
+def asked(*media: Any, kind: str = "video", role: str = "user", place: int = 0, **generation: Any) -> VideoRequest:
     content = [{"type": kind, "url": one} for one in media] + [{"type": "text", "text": "What?"}]
     messages = [{"role": role, "content": content}]
     tasks = {"mine": {"test": ["a document"]}}

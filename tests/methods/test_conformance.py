@@ -8,7 +8,7 @@ import torch
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.budget import apportion, with_retain
 from dycoke_cli.methods.moments import BEFORE_PREFILL, EACH_STEP, IN_PREFILL
-from dycoke_cli.methods.options import make_method, method_options
+from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method, ModelFacts
 from dycoke_cli.methods.registry import METHODS
 from dycoke_cli.tokens import Grid
@@ -130,7 +130,7 @@ def test_methods_are_documented(name: str) -> None:
     documentation = " ".join(part.__doc__ or "" for part in kind.__mro__[:2])
     for field in fields(kind):  # type: ignore[arg-type]
         assert f"{field.name}:" in documentation
-    assert make_method(name, {key: str(value) for key, value in method_options(method).items()}) == method
+    assert make_method(name, {key: str(value) for key, value in method.options().items()}) == method
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -190,7 +190,7 @@ def test_attention_is_scored_after_the_prefill_pruning() -> None:
 def test_chains_take_their_options_and_their_budget() -> None:
     """An option goes to the stage that has it, the budget to the only stage with one; records name the stage."""
     method = make_method("random+dynamic", {"seed": "3", "dynamic.p": "0.5", "l": "2"})
-    options = method_options(with_retain(method, 0.3, FACTS, Grid(8, 3, 3)))
+    options = with_retain(method, 0.3, FACTS, Grid(8, 3, 3)).options()
     assert (options["random.seed"], options["random.retain"]) == (3, 0.3)
     assert (options["dynamic.p"], options["dynamic.l"]) == (0.5, 2)
     assert make_method("random+dynamic", {key: str(value) for key, value in options.items()}).options() == options

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from dycoke_cli.errors import UsageError
-from dycoke_cli.methods.dycoke import Dycoke, merge_windows
+from dycoke_cli.methods.dycoke import Dycoke
+from dycoke_cli.methods.temporal_merging import merge_windows
 from dycoke_cli.methods.dynamic import DynamicSelector
-from dycoke_cli.methods.options import make_method, method_options
+from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import ModelFacts
 from dycoke_cli.tokens import VisualTokens
 
@@ -131,6 +132,6 @@ def test_options_are_typed_and_recorded() -> None:
     """Text is parsed into numbers, and the record contains every option, including defaults."""
     method = make_method("dycoke", {"k": "0.5", "l": "0"})
     assert method == Dycoke(k=0.5, l=0)
-    assert method_options(method) == {
+    assert method.options() == {
         "k": 0.5, "l": 0, "p": 0.7, "gate": 0.9, "variant": "paper", "positions": "packed", "select": "dynamic"
     }  # fmt: skip

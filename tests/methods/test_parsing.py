@@ -1,16 +1,19 @@
 """Parsing of methods and options from source equals the imported classes, and needs no torch."""
 
+import inspect
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from dycoke_cli.config.settings import merge_settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods import parsing
-from dycoke_cli.methods.options import _takes, make_method
+from dycoke_cli.methods.listing import outline_methods
+from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.ranges import range_of
 from dycoke_cli.methods.registry import METHODS
 
@@ -40,15 +43,25 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
 ]
 
 
-def test_parsed_options_equal_the_imported_ones() -> None:
-    """Types, words, ranges and moments are those of the classes."""
-    assert parsing._option_kinds() == {name: _takes(kind) for name, kind in METHODS.items()}
-    for name, kind in METHODS.items():
-        outline = parsing._methods()[name]
-        limits = {option.name: option.limits for option in outline.options}
-        assert limits == {field.name: range_of(field.type) for field in fields(kind)}  # type: ignore[arg-type]
-        assert all(option.default for option in outline.options if option.limits)  # remedies suggest it
-        assert outline.acts == kind.acts
+@pytest.mark.parametrize("name", METHODS)
+def test_parsed_methods_equal_the_imported_ones(name: str) -> None:
+    """Docstring, moments, and of every option type or words, range, default and meaning are those of the class."""
+    kind, outline = METHODS[name], outline_methods()[name]
+    assert outline.acts == kind.acts
+    documentation = "\n".join(inspect.cleandoc(ancestor.__doc__ or "") for ancestor in reversed(kind.__mro__))
+    own = " ".join((inspect.getdoc(kind) or "").split())
+    assert outline.summary == " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+    assert outline.description.startswith(outline.summary)
+    assert all(paragraph in own for paragraph in outline.description.split("\n\n"))
+    types = get_type_hints(kind)
+    assert [option.name for option in outline.options] == [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for option, field in zip(outline.options, fields(kind), strict=True):  # type: ignore[arg-type]
+        assert option.kind == (get_args(types[field.name]) or types[field.name])
+        assert option.limits == range_of(field.type)
+        assert option.default == field.default
+        assert option.meaning
+        assert f"{option.name}: {option.meaning}" in " ".join(documentation.split())
+        assert f"{option.name}: {option.meaning}" not in outline.description
 
 
 @pytest.mark.parametrize(("name", "options", "remedy"), WRONG)

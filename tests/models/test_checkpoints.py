@@ -14,6 +14,7 @@ from dycoke_cli.errors import ModelError
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.names import DEMO
 from tests.conftest import GOLDEN, clip_frames, golden_model
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
@@ -82,7 +83,7 @@ def test_transformers_format_is_the_same_model(tmp_path: Path, tiny: Llava, name
     assert converted.stop_ids >= {388}
 
 
-@pytest.mark.parametrize("folder", [checkpoints.DEMO, GOLDEN / "checkpoints" / "tiny-ov"], ids=["demo", "golden"])
+@pytest.mark.parametrize("folder", [DEMO, GOLDEN / "checkpoints" / "tiny-ov"], ids=["demo", "golden"])
 def test_the_tokenizer_is_the_files_own(folder: Path) -> None:
     """The rules come from tokenizer.json: the demo's fold case, Qwen2's do not."""
     text = "\nDo you see ANYTHING black?<|im_end|>\n<|im_start|>assistant\n"

@@ -16,6 +16,7 @@ from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.evaluation.matching import matches
 from dycoke_cli.models import checkpoints, loading, quantization
 from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.names import DEMO
 from dycoke_cli.models.quantization import LIBRARY, quantization_config, quantized
 from dycoke_cli.models.sizes import stored_sizes
 
@@ -44,7 +45,7 @@ def test_spreading_needs_accelerate_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(ModelError, match="--device-map auto needs accelerate") as caught:
             loading.load(demo, CPU, torch.float32, spread=True)
         assert "dycoke[multi]" in caught.value.remedy
-    monkeypatch.setattr(quantization, "_require", lambda *words: None)
+    monkeypatch.setattr(quantization, "require", lambda *words: None)
     with pytest.raises(UsageError, match="CUDA devices"):
         loading.load(demo, CPU, torch.float32, spread=True)
 
@@ -90,7 +91,7 @@ def test_the_demo_answers_mostly_as_before(name: str) -> None:
     tower, head = small.model.model.vision_tower.encoder.layers[0].mlp.fc1.weight, small.model.lm_head.weight
     assert torch.equal(tower, whole.model.model.vision_tower.encoder.layers[0].mlp.fc1.weight)
     assert torch.equal(head, whole.model.lm_head.weight)
-    expected = stored_sizes(checkpoints.DEMO).weight_bytes(4, name)
+    expected = stored_sizes(DEMO).weight_bytes(4, name)
     assert small.weight_bytes == pytest.approx(expected, rel=0.02)
     items = [item for item in yaml.safe_load((SAMPLES / "questions.yaml").read_text()) if item["video"] == "cube.mp4"]
     questions = [item["question"] for item in items if item["type"] != "describe"]

@@ -6,9 +6,9 @@ from torch import nn
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration, Qwen2Config, SiglipVisionConfig
 
 from dycoke_cli.models.families.original_llava import SIGLIP_SO400M
-from dycoke_cli.models.flops import TextShape
+from dycoke_cli.models.flops import TextShape, VisionShape
 from dycoke_cli.models.names import DEMO, HUB_IDS
-from dycoke_cli.models.sizes import KNOWN, SiglipShape, Sizes, llava_sizes, stored_sizes
+from dycoke_cli.models.sizes import KNOWN, Sizes, llava_sizes, stored_sizes
 from tests.conftest import golden_model
 
 TEXTS = {
@@ -78,9 +78,6 @@ def test_bytes_of_each_format() -> None:
 def test_the_demo_is_a_llava_too() -> None:
     """The demo's files have the counts computed from its configuration."""
     config = LlavaOnevisionConfig.from_pretrained(DEMO)
-    vision = config.vision_config
-    shape = SiglipShape(
-        vision.num_hidden_layers, vision.hidden_size, vision.intermediate_size, vision.image_size, vision.patch_size
-    )
+    shape = VisionShape.of(config.vision_config)
     tied = bool(config.tie_word_embeddings)
     assert llava_sizes(TextShape.of(config.text_config), shape, tied) == stored_sizes(DEMO)

@@ -24,13 +24,9 @@ class InternVL(PlaceholderModel):
 
     architecture: ClassVar[str] = "InternVLForConditionalGeneration"
     family: ClassVar[str] = "internvl"
+    placeholder_key: ClassVar[str] = "image_token_id"
     mean: ClassVar[Channels] = IMAGENET_MEAN
     std: ClassVar[Channels] = IMAGENET_STD
-
-    @property
-    def placeholder(self) -> int:
-        """The id of the placeholder token, repeated for each visual token."""
-        return int(self.model.config.image_token_id)
 
     def grid(self, frames: int, size: Size) -> Grid:
         """Return the visual tokens of `frames` frames, the same for every frame size."""
@@ -56,10 +52,10 @@ class InternVL(PlaceholderModel):
         model = self.language_model
         return self.preprocessing.prepare(frames, (height, width), model.device).to(model.dtype)
 
-    def features(self, frames: PixelArray, of: int) -> tuple[Tensor, None]:
-        """Run vision tower, pixel shuffle and projector; see `PlaceholderModel.features`."""
+    def encode_chunk(self, frames: PixelArray, of: int, saliency: bool) -> tuple[Tensor, None, None]:
+        """Run vision tower, pixel shuffle and projector; see `Family.encode_chunk`."""
         features = self.model.model.get_image_features(self.pixels(frames), return_dict=True).pooler_output
-        return features.unflatten(1, self.grid(len(frames), frames.shape[1:3])[1:]), None
+        return features.unflatten(1, self.grid(len(frames), frames.shape[1:3])[1:]), None, None
 
     def text(self, question: str, seconds: Sequence[float]) -> str:
         """Return the prompt by the model's chat template."""

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.models.families.family import OnProgress, PixelArray, Size
+from dycoke_cli.models.families.family import Family, PixelArray, Size
 from dycoke_cli.models.families.layout import VideoLayout
-from dycoke_cli.models.families.loaded_model import LoadedModel
 from dycoke_cli.models.families.preprocessing import resized
 from dycoke_cli.models.families.saliency import encode_with_saliency
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
@@ -21,7 +20,7 @@ AFTER = "\n{text}<|im_end|>\n<|im_start|>assistant\n"
 
 
 @dataclass(frozen=True)
-class Llava(LoadedModel):
+class Llava(Family):
     """A loaded LLaVA model (transformers' LlavaOnevisionForConditionalGeneration), its tokenizer and video layout."""
 
     layout: VideoLayout
@@ -49,12 +48,6 @@ class Llava(LoadedModel):
         """Return the peak number of activations in the vision tower or the projector, which precedes pooling here."""
         return max(super().tower_activations(patches), patches * 3 * int(self.model.config.text_config.hidden_size))
 
-    @property
-    def newline(self) -> Tensor:
-        """The newline embedding: (hidden,)."""
-        newline: Tensor = self.model.model.image_newline
-        return newline
-
     def pixels(self, frames: PixelArray) -> Tensor:
         """Resize and normalise as the models' processor does, without keeping the aspect ratio.
 
@@ -65,28 +58,13 @@ class Llava(LoadedModel):
         images = resized(frames, (side, side), self.language_model.device)
         return (images / 127.5 - 1).to(self.language_model.dtype)
 
-    @torch.inference_mode()
-    def encode(
-        self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
-    ) -> VisualTokens:
-        """Encode frames (frames, height, width, 3) uint8 in chunks, as they are decoded; see `Family.encode`.
-
-        `of` has no effect: frames are encoded independently.
-        """
-        features, received = [], []
-        chunk = self.frames_per_chunk(self.patches_of(len(frames)))
-        tower = self.model.model.vision_tower
-        for start in range(0, len(frames), chunk):
-            pixels = self.pixels(frames[start : start + chunk])
-            if saliency:
-                patches, attention = encode_with_saliency(tower, pixels)
-                features.append(self._project(patches))
-                received.append(self._pool(attention[..., None])[..., 0])
-            else:
-                features.append(self.features(pixels))
-            if on_progress is not None:
-                on_progress(min(start + chunk, len(frames)), len(frames))
-        return VisualTokens.uncompressed(torch.cat(features), torch.cat(received) if saliency else None)
+    def encode_chunk(self, frames: PixelArray, of: int, saliency: bool) -> tuple[Tensor, Tensor | None, None]:
+        """Encode frames, each independently, so that `of` has no effect; see `Family.encode_chunk`."""
+        pixels = self.pixels(frames)
+        if not saliency:
+            return self.features(pixels), None, None
+        patches, received = encode_with_saliency(self.model.model.vision_tower, pixels)
+        return self._project(patches), self._pool(received[..., None])[..., 0], None
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
@@ -134,7 +112,7 @@ class Llava(LoadedModel):
         positions: "packed" numbers positions consecutively; "original" keeps those of the uncompressed prompt.
         """
         device = tokens.index.device
-        block = self.layout.arrange(tokens, self.newline)
+        block = self.layout.arrange(tokens, self.model.model.image_newline)
         embed = self.language_model.body.embed_tokens
         ids = self.tokenize(BEFORE) if before is None else before
         before_ids = torch.tensor(list(ids), dtype=torch.int64, device=device)
@@ -142,13 +120,14 @@ class Llava(LoadedModel):
         embeds = torch.cat([embed(before_ids), block.embeds, embed(after_ids)])
         start = len(before_ids)
         if positions == "original":
-            rest = start + self.layout.length(tokens.grid) + torch.arange(len(after_ids), device=device)
-            rotary = torch.cat([torch.arange(start, device=device), start + block.places, rest])
+            length, places = self.layout.length(tokens.grid), block.places
         else:
-            rotary = torch.arange(len(embeds), device=device)
+            length, places = len(block.places), torch.arange(len(block.places), device=device)
+        end = start + length
+        rest = end + torch.arange(len(after_ids), device=device)
+        rotary = torch.cat([torch.arange(start, device=device), start + places, rest])
         newlines = len(block.places) - len(tokens)
-        length = self.layout.length(tokens.grid) if positions == "original" else len(block.places)
-        return Prompt(embeds, rotary, start + block.visual, start + length + len(after_ids), newlines)
+        return Prompt(embeds, rotary, start + block.visual, end + len(after_ids), newlines)
 
     def prompt_for(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str

@@ -23,6 +23,7 @@ class LlavaNextVideo(PlaceholderModel):
 
     architecture: ClassVar[str] = "LlavaNextVideoForConditionalGeneration"
     family: ClassVar[str] = "llava_next_video"
+    placeholder_key: ClassVar[str] = "video_token_index"
     mean: ClassVar[Channels] = CLIP_MEAN
     std: ClassVar[Channels] = CLIP_STD
     end_of_turn: ClassVar[str] = "</s>"
@@ -40,11 +41,6 @@ class LlavaNextVideo(PlaceholderModel):
                 "Use LLaVA-NeXT-Video-7B-hf or LLaVA-NeXT-Video-7B-32K-hf",
             )
         return super().from_model(model, tokenizer, folder)
-
-    @property
-    def placeholder(self) -> int:
-        """The id of the placeholder token, repeated for each visual token."""
-        return int(self.model.config.video_token_index)
 
     @property
     def _side(self) -> int:
@@ -68,27 +64,26 @@ class LlavaNextVideo(PlaceholderModel):
         model = self.language_model
         return self.preprocessing.prepare(frames, size, model.device, (side, side)).to(model.dtype)
 
-    def features(self, frames: PixelArray, of: int) -> tuple[Tensor, None]:
-        """Run vision tower, pooling and projector; see `PlaceholderModel.features`."""
+    def encode_chunk(self, frames: PixelArray, of: int, saliency: bool) -> tuple[Tensor, None, None]:
+        """Run vision tower, pooling and projector; see `Family.encode_chunk`."""
         features = self.model.get_video_features(self.pixels(frames)[None], return_dict=True).pooler_output
         if isinstance(features, tuple):  # transformers before 5.23: one entry per video
             (features,) = features
-        return features.reshape(*self.grid(len(frames), frames.shape[1:3]), -1), None
+        return features.reshape(*self.grid(len(frames), frames.shape[1:3]), -1), None, None
 
     def text(self, question: str, seconds: Sequence[float]) -> str:
         """Return the prompt by the model's chat template, after the tokenizer's beginning-of-sequence token."""
-        video = f"{self.tokenizer.convert_ids_to_tokens(self.placeholder)}\n{question}"
-        start = self.tokenizer.bos_token or ""
-        if self.model.config.text_config.model_type == "mistral":
-            return f"{start}[INST] {video} [/INST]"
-        return f"{start}USER: {video} ASSISTANT:"
+        video = self.tokenizer.convert_ids_to_tokens(self.placeholder)
+        return (self.tokenizer.bos_token or "") + self._turn(f"{video}\n{question}")
 
     def next_turn_ids(self, question: str) -> list[int]:
         """Tokenize the end of an answer and the next question by the chat template."""
-        end = self.tokenizer.eos_token or ""
-        if self.model.config.text_config.model_type == "mistral":
-            return self.tokenize(f"{end}[INST] {question} [/INST]")
-        return self.tokenize(f"{end}USER: {question} ASSISTANT:")
+        return self.tokenize((self.tokenizer.eos_token or "") + self._turn(question))
+
+    def _turn(self, content: str) -> str:
+        """Return a user's turn by the chat template of Mistral or Vicuna."""
+        mistral = self.model.config.text_config.model_type == "mistral"
+        return f"[INST] {content} [/INST]" if mistral else f"USER: {content} ASSISTANT:"
 
     def stock_video(self, frames: PixelArray, duration_s: float) -> dict[str, Tensor]:
         """Build the video inputs of stock `generate`."""

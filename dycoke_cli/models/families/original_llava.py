@@ -3,10 +3,10 @@
 Source of key names and sizes: the released LLaVA-NeXT code and transformers' conversion script.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 from dycoke_cli.errors import ModelError
-from dycoke_cli.models.families.layout import VideoLayout
+from dycoke_cli.models.families.layout import Newline, Pooling, VideoLayout
 
 KEY_MAPPING = {
     r"^model\.vision_tower\.vision_tower\.vision_model\.": "model.vision_tower.",
@@ -82,13 +82,15 @@ def model_config(config: dict[str, Any]) -> Any:
 
 def video_layout(config: dict[str, Any]) -> VideoLayout:
     """Read the video layout from a config.json of this format. Raises ModelError for an unsupported value."""
-    newline = config.get("mm_newline_position", "one_token")
-    pooling = config.get("mm_spatial_pool_mode", "bilinear")
-    expect(config, "mm_newline_position", ("one_token", "grid", "frame", "no_token"))
-    expect(config, "mm_spatial_pool_mode", ("bilinear", "average", "max"))
+    expect(config, "mm_newline_position", get_args(Newline))
+    expect(config, "mm_spatial_pool_mode", get_args(Pooling))
     if config.get("add_faster_video"):
         raise ModelError("checkpoints with add_faster_video are not supported", "Use one without it")
-    return VideoLayout(newline, pooling, time_instruction=bool(config.get("add_time_instruction", False)))
+    return VideoLayout(
+        config.get("mm_newline_position", "one_token"),
+        config.get("mm_spatial_pool_mode", "bilinear"),
+        time_instruction=bool(config.get("add_time_instruction", False)),
+    )
 
 
 def expect(config: dict[str, Any], key: str, supported: tuple[str, ...]) -> None:

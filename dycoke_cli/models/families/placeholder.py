@@ -12,24 +12,25 @@ from torch import Tensor
 
 from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.methods.protocol import ModelFacts
-from dycoke_cli.models.families.family import HD, OnProgress, PixelArray, Size
-from dycoke_cli.models.families.loaded_model import MISMATCH_REMEDY, LoadedModel
+from dycoke_cli.models.families.family import HD, MISMATCH_REMEDY, Family, PixelArray
 from dycoke_cli.models.families.preprocessing import Channels, FramePreprocessing
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.frame_buffer import Pixels
 
 
 @dataclass(frozen=True)
-class PlaceholderModel(LoadedModel):
+class PlaceholderModel(Family):
     """A model without newline embeddings, whose prompt is a text with placeholders.
 
     A subclass defines the prompt text, the encoding of frames, and the video inputs of stock `generate`.
 
-    architecture: the transformers class. mean, std: of each channel, for checkpoints whose files have none.
+    architecture: the transformers class. placeholder_key: the configuration's field with the id of the placeholder
+    token. mean, std: of each channel, for checkpoints whose files have none.
     """
 
     preprocessing: FramePreprocessing
     architecture: ClassVar[str]
+    placeholder_key: ClassVar[str]
     mean: ClassVar[Channels]
     std: ClassVar[Channels]
 
@@ -65,30 +66,9 @@ class PlaceholderModel(LoadedModel):
         return ModelFacts(self.language_model.layers, "no_token", saliency=False)
 
     @property
-    def stock_from_pixels(self) -> bool:
-        """True: stock `generate` supports these families without changes."""
-        return True
-
-    @property
-    @abstractmethod
     def placeholder(self) -> int:
         """The id of the placeholder token, repeated for each visual token."""
-
-    @abstractmethod
-    def grid(self, frames: int, size: Size) -> Grid:
-        """Return the visual tokens of `frames` frames of a size."""
-
-    @abstractmethod
-    def patches_of(self, frames: int, size: Size) -> int:
-        """Return the vision tower's patches per frame for `frames` frames of a size."""
-
-    @abstractmethod
-    def features(self, frames: PixelArray, of: int) -> tuple[Tensor, Tensor | None]:
-        """Encode some frames of a video of `of` frames with the vision tower and the projector.
-
-        Returns features (frames, rows, cols, hidden), and DeepStack features (frames, rows, cols, levels, hidden) or
-        None.
-        """
+        return int(getattr(self.model.config, self.placeholder_key))
 
     @abstractmethod
     def text(self, question: str, seconds: Sequence[float]) -> str:
@@ -101,28 +81,6 @@ class PlaceholderModel(LoadedModel):
     def rotary_positions(self, ids: Tensor, grid: Grid, frames: int, duration_s: float) -> Tensor:
         """Return the rotary positions of the uncompressed prompt `ids` (length,): (length,), or (length, 3)."""
         return torch.arange(len(ids))
-
-    def video_length(self, grid: Grid) -> int:
-        """Return the prompt positions of an uncompressed video."""
-        return grid.total
-
-    @torch.inference_mode()
-    def encode(
-        self, frames: Pixels, on_progress: OnProgress | None = None, saliency: bool = False, of: int | None = None
-    ) -> VisualTokens:
-        """Encode frames (frames, height, width, 3) uint8 in chunks, as they are decoded; see `Family.encode`."""
-        if saliency:
-            raise ValueError("this family has no saliency")  # methods that need it were refused before
-        _, height, width, _ = frames.shape
-        of, (features, deepstack) = of or len(frames), ([], [])
-        chunk = self.frames_per_chunk(self.patches_of(of, (height, width))) * self.frames_per_patch
-        for start in range(0, len(frames), chunk):
-            encoded, levels = self.features(frames[start : start + chunk], of)
-            features.append(encoded)
-            deepstack += [] if levels is None else [levels]
-            if on_progress is not None:
-                on_progress(min(start + chunk, len(frames)), len(frames))
-        return VisualTokens.uncompressed(torch.cat(features), deepstack=torch.cat(deepstack) if deepstack else None)
 
     def prompt_ids(self, question: str, seconds: Sequence[float], grid: Grid) -> Tensor:
         """Tokenize the uncompressed prompt, the placeholder repeated for each visual token: (length,) int64 on the CPU.

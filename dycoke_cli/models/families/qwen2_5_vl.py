@@ -12,10 +12,9 @@ from torch import Tensor
 
 from dycoke_cli.models.families.family import Size
 from dycoke_cli.models.families.preprocessing import CLIP_MEAN, CLIP_STD, Channels
-from dycoke_cli.models.families.qwen_vl import VIDEO, QwenVL, fitted
+from dycoke_cli.models.families.qwen_vl import AFTER, VIDEO, QwenVL, fitted
 
 BEFORE = f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{VIDEO}"
-AFTER = "<|im_end|>\n<|im_start|>assistant\n"
 LEAST, MOST = 128, 768  # visual tokens per frame
 ALL = 128000 * 0.9  # visual tokens of all frames, at most: 90% of the model's context
 

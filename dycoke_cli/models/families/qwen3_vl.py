@@ -9,10 +9,9 @@ from typing import ClassVar
 
 from dycoke_cli.models.families.family import Size
 from dycoke_cli.models.families.preprocessing import Channels
-from dycoke_cli.models.families.qwen_vl import VIDEO, QwenVL, fitted
+from dycoke_cli.models.families.qwen_vl import AFTER, VIDEO, QwenVL, fitted
 
 BEFORE = "<|im_start|>user\n"
-AFTER = "<|im_end|>\n<|im_start|>assistant\n"
 HALF: Channels = (0.5, 0.5, 0.5)
 LEAST, MOST = 4096, 25165824  # pixels of all frames together, as in the released checkpoints
 MOST_OF_ONE = 768  # visual tokens per frame, at most

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from dycoke_cli.models.families.placeholder import PlaceholderModel
 from dycoke_cli.tokens import Grid
 from dycoke_cli.video.frame_buffer import Pixels
 
+AFTER = "<|im_end|>\n<|im_start|>assistant\n"
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
 SECTIONS = (16, 24, 24)  # default mrope_section: rotary pairs of a head for time, height and width
 LONGEST = 200  # largest ratio of a frame's sides
@@ -28,6 +29,8 @@ LONGEST = 200  # largest ratio of a frame's sides
 @dataclass(frozen=True)
 class QwenVL(PlaceholderModel):
     """A Qwen vision-language model. The `frames` of its grid are patches of two frames; an odd last one is repeated."""
+
+    placeholder_key: ClassVar[str] = "video_token_id"
 
     @classmethod
     def from_model(cls, model: Any, tokenizer: Any, folder: Path) -> Self:
@@ -44,11 +47,6 @@ class QwenVL(PlaceholderModel):
                 f"config.json has mrope_section={str(sections)[:80]}, not three numbers whose sum is {pairs}"
             )
         return made
-
-    @property
-    def placeholder(self) -> int:
-        """The id of the placeholder token, repeated for each visual token."""
-        return int(self.model.config.video_token_id)
 
     @property
     def frames_per_patch(self) -> int:
@@ -98,24 +96,24 @@ class QwenVL(PlaceholderModel):
         counts = torch.tensor([[grid.frames, grid.rows * merge, grid.cols * merge]])
         return ordered.reshape(grid.total * merge**2, -1), counts
 
-    def features(self, frames: PixelArray, of: int) -> tuple[Tensor, Tensor | None]:
-        """Run the vision tower, which encodes patches in time independently; see `PlaceholderModel.features`."""
+    def encode_chunk(self, frames: PixelArray, of: int, saliency: bool) -> tuple[Tensor, None, Tensor | None]:
+        """Run the vision tower, which encodes patches in time independently; see `Family.encode_chunk`."""
         patches, counts = self.patches(frames, of)
         dtype = self.language_model.dtype
         out = self.model.model.visual(patches.to(dtype), grid_thw=counts.to(patches.device), return_dict=True)
         shape = (int(counts[0, 0]), *(int(count) // self._vision.spatial_merge_size for count in counts[0, 1:]))
         levels = getattr(out, "deepstack_features", None)
         deepstack = torch.stack(list(levels), dim=1).unflatten(0, shape) if levels else None
-        return out.pooler_output.unflatten(0, shape), deepstack
+        return out.pooler_output.unflatten(0, shape), None, deepstack
 
     def rotary_positions(self, ids: Tensor, grid: Grid, frames: int, duration_s: float) -> Tensor:
         """Return the frame, row and column position of each token, computed by transformers: (length, 3)."""
         merge = self._vision.spatial_merge_size
         counts = torch.tensor([[grid.frames, grid.rows * merge, grid.cols * merge]])
         kinds = (ids == self.placeholder).int() * 2  # 2 marks video tokens in transformers
-        positions: Tensor = self.model.model.get_rope_index(
+        positions, _ = self.model.model.get_rope_index(
             ids[None], mm_token_type_ids=kinds[None], video_grid_thw=counts, **self.time_inputs(frames, duration_s)
-        )[0]
+        )
         return positions[:, 0].T.contiguous()
 
     def time_inputs(self, frames: int, duration_s: float) -> dict[str, Tensor]:

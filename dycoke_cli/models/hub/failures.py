@@ -53,15 +53,9 @@ def as_model_error(hub_id: str, revision: str | None, unreachable: str = CONNECT
         if status in (401, 403):
             raise ModelError(f"the hub refuses {hub_id!r} (HTTP {status})", "Check HF_TOKEN") from None
         raise ModelError(f"the hub failed on {hub_id!r} (HTTP {status})", "Try again later") from None
-    except OSError as error:
-        if error.filename is not None:  # an error of the disk, not of the network
+    except Exception as error:  # the hub client passes on exceptions of its HTTP library
+        if isinstance(error, OSError) and error.filename is not None:  # an error of the disk, not of the network
             message = f"{str(error.filename)!r} cannot be written: {error.strerror}"
             raise ModelError(message, "Free disk space, or check the folder's permissions") from None
-        raise _unreachable(hub_id, error, unreachable) from error
-    except Exception as error:  # the hub client passes on exceptions of its HTTP library
-        raise _unreachable(hub_id, error, unreachable) from error
-
-
-def _unreachable(hub_id: str, error: Exception, remedy: str) -> ModelError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return ModelError(f"{hub_id!r} cannot be fetched: {reason}", remedy)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{hub_id!r} cannot be fetched: {reason}", unreachable) from error

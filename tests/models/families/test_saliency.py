@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dycoke_cli.models import checkpoints, loading
-from dycoke_cli.models.families import loaded_model, saliency
+from dycoke_cli.models.families import family, saliency
 from dycoke_cli.models.families.llava import Llava
 from tests.conftest import GOLDEN, clip_frames
 
@@ -31,7 +31,7 @@ def test_asking_changes_no_feature(tiny: Llava, monkeypatch: pytest.MonkeyPatch,
     assert plain.saliency is None
     with torch.inference_mode():
         received = saliency.encode_with_saliency(tiny.model.model.vision_tower, tiny.pixels(frames))[1]
-    monkeypatch.setattr(loaded_model, "CHUNK", {"cpu": chunk})
+    monkeypatch.setattr(family, "CHUNK", {"cpu": chunk})
     watched = tiny.encode(frames, saliency=True)
     torch.testing.assert_close(watched.features, plain.features, atol=1e-5, rtol=0)
     assert watched.saliency is not None
