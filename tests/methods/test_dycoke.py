@@ -7,10 +7,10 @@ import torch
 
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.dycoke import Dycoke
-from dycoke_cli.methods.temporal_merging import merge_windows
 from dycoke_cli.methods.dynamic import DynamicSelector
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import ModelFacts
+from dycoke_cli.methods.temporal_merging import merge_windows
 from dycoke_cli.tokens import VisualTokens
 
 A, B, C = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]

@@ -12,8 +12,8 @@ from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.answer import Answer
 from dycoke_cli.session.batch import BatchSession, Row
-from dycoke_cli.session.video import encode_compressed
 from dycoke_cli.session.session import Session
+from dycoke_cli.session.video import encode_compressed
 from dycoke_cli.system.callbacks import Callbacks
 from tests.engine.test_every_method import EVERY
 from tests.session.test_session import clip

@@ -116,8 +116,12 @@ def test_frames_that_never_come_are_an_error_for_who_waits(worker):
     with VideoReader() as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
         with pytest.raises(VideoError, match="crashed"):
-            while True:
-                pending.announced().pixels[:]
+            _wait_for_ever(pending)
+
+
+def _wait_for_ever(pending):
+    while True:
+        pending.announced().pixels[:]
 
 
 def test_a_future_of_decoded_frames_is_done(worker):
