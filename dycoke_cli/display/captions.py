@@ -89,18 +89,16 @@ def counts(tally: "Tally") -> str:
 
 def summary_table(summary: "Summary") -> list[RenderableType]:
     """Return the tables printed at the end of a run: counts and times, then failures by reason."""
-    parts: list[RenderableType] = [_labelled(_rows(summary))]
+    figures = _labelled(_rows(summary))
     if not summary.failures:
-        parts.append(Text(""))
-    else:
-        failures = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        failures.add_column("failed", no_wrap=True)
-        failures.add_column("videos", justify="right", no_wrap=True)
-        failures.add_column("such as", overflow="fold")
-        for reason in summary.failures:
-            failures.add_row(Text(reason.reason), str(reason.videos), Text(visible(reason.example)))
-        parts.append(failures)
-    return parts
+        return [figures, Text("")]
+    failures = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    failures.add_column("failed", no_wrap=True)
+    failures.add_column("videos", justify="right", no_wrap=True)
+    failures.add_column("such as", overflow="fold")
+    for reason in summary.failures:
+        failures.add_row(Text(reason.reason), str(reason.videos), Text(visible(reason.example)))
+    return [figures, failures]
 
 
 def _rows(summary: "Summary") -> list[tuple[str, str]]:
