@@ -19,7 +19,7 @@ def tables(results: dict[str, Any]) -> str:
         parts += [
             f"**{world.capitalize()} clips** ({found['clips']}, {arms['full']['answers']['n']} short answers; without "
             f"compression {_percent(arms['full']['answers'])} right, and {_percent(arms['full']['kinds'][RECALL])} of "
-            "the facts told in descriptions)",
+            "the facts stated in descriptions)",
             _first(arms),
             _second(arms),
             _survival(found["survived"]),
@@ -37,7 +37,7 @@ def _first(arms: dict[str, dict[str, Any]]) -> str:
 
 
 def _second(arms: dict[str, dict[str, Any]]) -> str:
-    rows = [["at each step", "enters", "read a step", "short answers", "facts told"]]
+    rows = [["at each step", "enters", "read a step", "short answers", "facts stated"]]
     for label, arm in arms.items():
         if "p=" in label:
             told = arm["kinds"][RECALL]
@@ -49,7 +49,7 @@ def _second(arms: dict[str, dict[str, Any]]) -> str:
 def _survival(rows: list[dict[str, Any]]) -> str:
     found = {row["arm"]: row for row in rows}
     names = dict.fromkeys(label.split()[0] for label in found)
-    table = [["tokens left of short events", *(f"{budget:.1%} kept" for budget in BUDGETS)]]
+    table = [["tokens kept of short events", *(f"{budget:.1%} kept" for budget in BUDGETS)]]
     for name in names:
         cells = (found.get(f"{name} {budget:.1%}") for budget in BUDGETS)
         table.append([name, *("" if cell is None else _percent(cell) for cell in cells)])

@@ -119,7 +119,7 @@ def _steps(answer: "Answer", width: int) -> list[Text]:
         Text.assemble(("read per step  ", "dim"), (sparkline([step.retained for step in answer.steps], room), "cyan")),
         Text(
             f"{span} of all visual tokens over {_times(len(decode), 'step')}; "
-            f"set chosen anew {chosen}×, {_times(recalled, 'token')} recalled",
+            f"set reselected {chosen}×, {_times(recalled, 'token')} recalled",
             style="dim",
         ),
     ]

@@ -21,7 +21,7 @@ def results() -> Iterator[CheckResult]:
     yield torch
     if torch.status == "broken":
         return
-    cuda = run_check("cuda", torch_checks.check_cuda, "Install cuda again")
+    cuda = run_check("cuda", torch_checks.check_cuda, "Update the NVIDIA driver, or install a torch build for it")
     yield cuda
     yield run_check("torchvision", torch_checks.check_torchvision, "Install torchvision again")
     # A GPU that fails is reported above; the model is checked on the CPU nevertheless.

@@ -83,7 +83,7 @@ def test_a_measured_baseline_is_shown() -> None:
 def test_steps_are_drawn() -> None:
     """The panel contains the share read by the decode steps, reselections and recalled tokens."""
     text = drawn(outcome(), 100)
-    assert "14.3% of all visual tokens over 2 steps; set chosen anew 2×, 12 tokens recalled" in text
+    assert "14.3% of all visual tokens over 2 steps; set reselected 2×, 12 tokens recalled" in text
     assert sparkline([12, 0, 6], 10) == "█▁▅"
     assert len(sparkline(list(range(500)), 40)) == 40
     one = drawn(outcome(answer=replace(ANSWER, steps=STEPS[:1])), 100)

@@ -163,7 +163,7 @@ function costTable(runs) {
 /** Show the figures of every step as a table, the accessible alternative to the charts. */
 function showStepTable(answer) {
   const { read, recalled, reselected } = answer.steps, pieces = answer.trace && answer.trace.pieces;
-  const names = ["Step", "Text", "Read", "Share of all", "Recalled", "Chosen anew"];
+  const names = ["Step", "Text", "Read", "Share of all", "Recalled", "Reselected"];
   const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col", textContent: name })));
   const body = read.map((tokens, step) => element("tr", {},
     element("th", { scope: "row", textContent: step === 0 ? "0, prefill" : `${step}` }),

@@ -17,8 +17,8 @@ function showFacts(now) {
   const facts = [["Tokens into the model", count(tokens.visual_prefill), `${percent(tokens.visual_prefill / tokens.visual)} of ${count(tokens.visual)}`]];
   if (later.length) {
     const middle = [...later].sort((one, two) => one - two)[later.length >> 1];
-    const anew = steps.reselected.filter(Boolean).length;
-    facts.push(["Read for a word", count(middle), `${percent(middle / tokens.visual)}, chosen anew ${anew}×`]);
+    const reselected = steps.reselected.filter(Boolean).length;
+    facts.push(["Read for a word", count(middle), `${percent(middle / tokens.visual)}, reselected ${reselected}×`]);
     facts.push(["Recalled", count(steps.recalled.reduce((sum, one) => sum + one, 0)), `over ${plural(later.length, "step")}`]);
   }
   facts.push(["KV cache", size(memory.kv), theirs ? `${size(theirs.memory_bytes.kv)} ${plain.label}` : ""]);
