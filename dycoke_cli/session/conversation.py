@@ -94,7 +94,7 @@ class Conversation:
         with self.session.running():
             session.watch.restart()
             callbacks.phase("prefill")
-            prompt = self._prompt(question)
+            prompt = self.prompt(question)
             stop = session.stop_for(prompt, callbacks, "the conversation with this question", REMEDY)
             filled = self._make_room(len(prompt) + stop.max_new_tokens)
             rest = prompt.split(filled)[1]
@@ -119,7 +119,7 @@ class Conversation:
         return turn
 
     @torch.inference_mode()
-    def _prompt(self, question: str) -> Prompt:
+    def prompt(self, question: str) -> Prompt:
         """Build the prompt of the whole conversation."""
         session, model = self.session, self.session.model
         questions = [*(turn.question for turn in self.turns), question]
@@ -134,7 +134,7 @@ class Conversation:
     def _prefill_video(self) -> None:
         """Prefill the prompt up to the last visual token: that part does not depend on the question."""
         session, model = self.session, self.session.model.language_model
-        prompt = self._prompt("")
+        prompt = self.prompt("")
         self.video_end = int(prompt.visual.max()) + 1
         slots = self.video_end + HEADROOM + session.stop.max_new_tokens
         self.buffer = session.graphs.empty_buffer(model, 1, slots)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-_MEMINFO, _OWN_GROUPS, _GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+MEMINFO, OWN_GROUPS, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 class _Files(NamedTuple):
@@ -31,7 +31,7 @@ def known_free_bytes(device: torch.device, every: bool = False) -> int | None:
     if device.type == "cuda":
         devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if every else [device]
         return sum(map(_free_on_cuda, devices))
-    machine = _line(_MEMINFO, "MemAvailable:")
+    machine = _line(MEMINFO, "MemAvailable:")
     if machine is None:
         return None
     return min([machine * 1024, *_group_headroom()])
@@ -50,11 +50,11 @@ def _free_on_cuda(device: torch.device) -> int:
 
 def _group_headroom() -> Iterator[int]:
     """Yield the bytes left below the limit of each control group of this process, and of each group above it."""
-    for line in _lines(_OWN_GROUPS):
+    for line in _lines(OWN_GROUPS):
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        root, files = (_GROUPS / "memory", _VERSION_1) if controllers else (_GROUPS, _VERSION_2)
+        root, files = (GROUPS / "memory", _VERSION_1) if controllers else (GROUPS, _VERSION_2)
         own = root / path.lstrip("/")  # in a container it is often the host's path, and only the root exists
         for group in (own, *own.parents):
             if group.is_relative_to(root):

@@ -120,7 +120,7 @@ def read_index(path: str, name: str, beat: Callable[[], None]) -> FrameIndex:
             monotonic_dts=packets.monotonic_dts,
             exact=len(order) > 0 and not damaged,
             seekable=format_name in _SEEKABLE and bool(packets.key.any()),
-            decord_risk=_decord_risk(packets, container, stream, first),
+            decord_risk=decord_risk(packets, container, stream, first),
             losses=() if damaged else _missing_end(path, kind) or short + timestamps.gaps(kind, damaged=False),
             notes=(() if first.orientation.right_angle else (_SLANTED,)) + timestamps.notes,
         )
@@ -144,7 +144,7 @@ def _header_duration_s(container: "av.container.InputContainer", stream: "av.vid
     return whole / av.time_base if len(container.streams) == 1 else 0.0
 
 
-def _decord_risk(
+def decord_risk(
     packets: Packets,
     container: "av.container.InputContainer",
     stream: "av.video.stream.VideoStream",

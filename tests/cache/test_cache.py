@@ -80,18 +80,18 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     """Counts from here on."""
-    counter, submit, features = Counter(), VideoReader.submit, Llava._project
+    counter, submit, encode = Counter(), VideoReader.submit, Llava.encode_chunk
 
     def counted_submit(self: VideoReader, *arguments: Any, **options: Any) -> Any:
         counter.decoded += 1
         return submit(self, *arguments, **options)
 
-    def counted_features(self: Llava, patches: torch.Tensor) -> torch.Tensor:
+    def counted_encode(self: Llava, *arguments: Any) -> Any:
         counter.encoded += 1
-        return features(self, patches)
+        return encode(self, *arguments)
 
     monkeypatch.setattr(VideoReader, "submit", counted_submit)
-    monkeypatch.setattr(Llava, "_project", counted_features)
+    monkeypatch.setattr(Llava, "encode_chunk", counted_encode)
     return counter
 
 

@@ -81,7 +81,7 @@ def test_dycoke_is_a_slow_replay_of_the_same_turns(tiny: Llava, method: Dycoke) 
     table = slow.weights["embed_tokens.weight"]
     place = 0
     for question in QUESTIONS:
-        prompt = chat._prompt(question)
+        prompt = chat.prompt(question)
         turn = chat.ask(question, SILENT)
         for embed, number in zip(
             prompt.embeds[place:].double().numpy(), prompt.positions[place:].tolist(), strict=True
@@ -131,7 +131,7 @@ def test_what_drops_tokens_by_the_question_prefills_anew(tiny: Llava, name: str)
     chat = conversation(tiny, method)
     assert chat.prefills_anew
     for question in QUESTIONS:
-        prompt = chat._prompt(question)
+        prompt = chat.prompt(question)
         turn = chat.ask(question, SILENT)
         own = chat.session
         fresh = list(generate(tiny.language_model, [prompt], own.method, own.stop, own.sampling))
@@ -169,7 +169,7 @@ def test_a_full_context_is_refused_and_can_be_cleared(tiny: Llava, monkeypatch: 
     """The last answer is as long as fits, with a notice; then one line says what to do; /clear makes room."""
     chat = conversation(tiny, Full())
     first = chat.ask("What?", SILENT)
-    end = len(chat._prompt("colour?"))
+    end = len(chat.prompt("colour?"))
     monkeypatch.setattr(tiny.language_model.body.config, "max_position_embeddings", end + 2)
     notices: list[str] = []
     assert len(chat.ask("colour?", Callbacks(notice=notices.append)).ids) <= 2
@@ -189,7 +189,7 @@ def test_an_interrupted_answer_stays_as_far_as_it_came(tiny: Llava) -> None:
     assert (turn.answer.finish, len(turn.ids)) == ("interrupted", 3)
     following = chat.ask(QUESTIONS[1], SILENT)
     chat.turns.pop()
-    whole: Prompt = chat._prompt(QUESTIONS[1])
+    whole: Prompt = chat.prompt(QUESTIONS[1])
     own = chat.session
     steps = list(generate(tiny.language_model, [whole], own.method, own.stop, own.sampling))
     assert generated(following) == [step.tokens[0] for step in steps]
@@ -217,7 +217,7 @@ def test_another_method_takes_the_conversation_over(tiny: Llava) -> None:
     before.ask(QUESTIONS[0], SILENT)
     own = session(tiny, Full())
     after = Conversation(own, own.encode(SILENT), earlier=before.turns)
-    prompt = after._prompt(QUESTIONS[1])
+    prompt = after.prompt(QUESTIONS[1])
     turn = after.ask(QUESTIONS[1], SILENT)
     steps = list(generate(tiny.language_model, [prompt], own.method, own.stop, own.sampling))
     assert generated(turn) == [step.tokens[0] for step in steps]
@@ -249,7 +249,7 @@ def test_the_second_turn_is_quick(mid_size: Llava, method: Method) -> None:
     for _ in range(3):
         chat = conversation(mid_size, method, 16, SETTINGS.model_copy(update={"max_new_tokens": 2}))
         first = chat.ask(QUESTIONS[0], SILENT).answer.time_s
-        whole = chat._prompt(QUESTIONS[1])
+        whole = chat.prompt(QUESTIONS[1])
         second = chat.ask(QUESTIONS[1], SILENT)
         assert (first.vision, second.answer.time_s.vision) == (0, 0)
         ratios.append(second.answer.time_s.first_token / first.first_token)

@@ -32,7 +32,7 @@ def crash_late(*arguments, whole={0}.decode_frames):
         os.kill(os.getpid(), signal.{1})
 {0}.decode_frames = crash_late
 """
-NO_DOUBT = "from dycoke_cli.video import probe; probe._decord_risk = lambda *_: None\n"
+NO_DOUBT = "from dycoke_cli.video import probe; probe.decord_risk = lambda *_: None\n"
 
 
 @pytest.fixture

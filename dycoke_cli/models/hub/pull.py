@@ -40,7 +40,7 @@ def pull(hub_id: str, revision: str | None = None, notice: Callable[[str], None]
         files = _needed_files(hub_id, info.siblings or [])
         missing = [file for file in files if not _blob(hub_id, file).exists()]
         total, fetched = (sum(file.size or 0 for file in group) for group in (files, missing))
-        _refuse_full_disk(hub_id, fetched)
+        refuse_full_disk(hub_id, fetched)
     # From here on files may be partly downloaded; the next run resumes them.
     with as_model_error(hub_id, revision, RERUN):
         from huggingface_hub import snapshot_download
@@ -74,7 +74,7 @@ def _blob(hub_id: str, file: Any) -> Path:
     return storage_folder(hub_id) / "blobs" / str(file.lfs.sha256 if file.lfs is not None else file.blob_id)
 
 
-def _refuse_full_disk(hub_id: str, needed: int) -> None:
+def refuse_full_disk(hub_id: str, needed: int) -> None:
     """Raise ModelError, before the download, if the disk lacks space for it."""
     folder = storage_folder(hub_id)
     while not folder.exists():

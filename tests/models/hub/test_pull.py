@@ -230,4 +230,4 @@ def test_a_full_disk_is_seen_before_the_download(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     with pytest.raises(ModelError, match=r"needs 16\.1 GB on disk"):
-        module._refuse_full_disk(MODEL, 16_060_000_000)
+        module.refuse_full_disk(MODEL, 16_060_000_000)
