@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,17 @@ def compare(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     return code, out, err
 
 
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """One comparison as JSON and as a report: both baselines, and two values of k."""
+    report = tmp_path_factory.mktemp("grid") / "r.html"
+    arguments = ["--baseline", "--sweep", "k=0.3,0.7", "--json", "--report", str(report), "-q", *QUICK]
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        assert run(["compare", RING, "what shape is it?", *arguments]) == 0
+    assert err.getvalue() == ""
+    return json.loads(out.getvalue()), report.read_text()
+
+
 def test_it_runs_without_a_video(capsys: pytest.CaptureFixture[str]) -> None:
     """On the bundled sample, from any folder: tables on stdout, and empty stderr."""
     code, out, err = compare(capsys, "--baseline")
@@ -50,14 +62,14 @@ def test_it_runs_without_a_video(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
-def test_json_has_the_keys_that_scripts_read(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_keys_that_scripts_read(
+    capsys: pytest.CaptureFixture[str], grid: tuple[dict[str, Any], str]
+) -> None:
     """One object: machine, every run with the keys of an answer of `ask`, and a summary of each arm."""
     code, out, err = compare(capsys, RING, "what shape is it?", "-M", "full", "--sweep", "k=0.3", "--json", "-q")
     assert (code, out) == (2, "")
     assert "full" in err
-    code, out, err = compare(capsys, RING, "what shape is it?", "--baseline", "--sweep", "k=0.3,0.7", "--json", "-q")
-    assert (code, err) == (0, "")
-    found: dict[str, Any] = json.loads(out)
+    found, _ = grid
     assert found["schema"] == 1
     assert found["machine"].keys() >= {"cpu", "cores", "torch", "transformers", "device_name"}
     assert found["question"] == "what shape is it?"
@@ -96,11 +108,9 @@ def test_csv_to_stdout_and_to_a_file(capsys: pytest.CaptureFixture[str], folder:
     ]
 
 
-def test_a_report_has_every_arm(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_a_report_has_every_arm(capsys: pytest.CaptureFixture[str], grid: tuple[dict[str, Any], str]) -> None:
     """One page with all arms and the command that repeats the comparison."""
-    arguments = ["--baseline", "--sweep", "k=0.3,0.7", "--report", "r.html"]
-    assert compare(capsys, RING, "what shape is it?", *arguments, "-q")[0] == 0
-    text = (folder / "r.html").read_text()
+    _, text = grid
     (data,) = re.findall(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
     page = json.loads(data)
     assert [(run["label"], run["baseline"], run["repeats"]) for run in page["runs"]] == [
