@@ -111,10 +111,9 @@ def write_entry(path: Path, tokens: "VisualTokens", frames: Frames, facts: dict[
 
     tensors = kept_tensors(tokens)
     tensors["pictures"] = torch.from_numpy(np.stack([frames.thumbnail(place) for place in range(len(frames))]))
+    info = {key: value for key, value in asdict(frames.info).items() if key != "path"}  # other files may be equal
     video = {
-        "info": {
-            key: value for key, value in asdict(frames.info).items() if key != "path"
-        },  # other files may have the same content
+        "info": info,
         "indices": list(frames.indices),
         "seconds": list(frames.seconds),
         "shape": list(frames.pixels.shape),
