@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.memory import mid_size_model
+from benchmarks.memory import MID, mid_size_model
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     words = PreTrainedTokenizerFast.from_pretrained(DEMO, local_files_only=True)
-    model = replace(mid_size_model(torch.device(arguments.device)), tokenizer=words)
+    model = replace(mid_size_model(torch.device(arguments.device), MID), tokenizer=words)
     count = arguments.frames
     pixels = np.random.default_rng(0).integers(0, 256, (count, 384, 384, 3), dtype=np.uint8)
     info = VideoInfo("noise", float(count), 1.0, count, 384, 384, "none", "made here")
