@@ -22,10 +22,22 @@ import torch
 
 from benchmarks.command_line import option_parser, write_result
 from dycoke_cli.system.machine import machine_facts
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 
 ROOT = Path(__file__).parents[1]
-ASK = ["-m", "dycoke_cli", "ask", str(samples.VIDEO), samples.QUESTION, "-m", "demo", "-q", "--json", "--no-cache"]
+ARGUMENTS = ["-m", "demo", "-q", "--json", "--no-cache"]
+ASK = ["-m", "dycoke_cli", "ask", str(bundled_clips.VIDEO), bundled_clips.QUESTION, *ARGUMENTS]
+    "-m",
+    "dycoke_cli",
+    "ask",
+    str(bundled_clips.VIDEO),
+    bundled_clips.QUESTION,
+    "-m",
+    "demo",
+    "-q",
+    "--json",
+    "--no-cache",
+]
 CLOCK = "; import time; print(time.process_time())"
 LLAVA = "import torch, transformers.models.llava_onevision.modeling_llava_onevision"
 IMPORTS = {"import torch": "import torch", "import torch and the model": LLAVA}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import dycoke_cli
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 25 * 10**6  # bytes
@@ -67,9 +67,9 @@ def test_files_of_the_wheel(wheel: Path) -> None:
     """The demo model, at least two clips with their questions, and py.typed, below the size limit."""
     assert wheel.stat().st_size < LARGEST
     names = set(zipfile.ZipFile(wheel).namelist())
-    clips = [clip.name for clip in samples.FOLDER.glob("*.mp4")]
+    clips = [clip.name for clip in bundled_clips.FOLDER.glob("*.mp4")]
     assert len(clips) >= 2
-    wanted = {f"demo/clips/{name}" for name in [*clips, samples.QUESTIONS.name]}
+    wanted = {f"demo/clips/{name}" for name in [*clips, bundled_clips.QUESTIONS.name]}
     wanted |= {"demo/model.safetensors", "demo/config.json", "demo/tokenizer.json", "display/template/page.html"}
     assert {f"dycoke_cli/{name}" for name in wanted | {"py.typed"}} <= names
     assert not [name for name in names if not name.startswith(("dycoke_cli/", "dycoke-"))]

@@ -114,11 +114,11 @@ def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings",
 def _video_and_question(video: str | None, question: str | None) -> tuple[str, str]:
     """Return the video and the question, the bundled ones if both are None. Raises UsageError if one is missing."""
     from dycoke_cli.session.question import check_question
-    from dycoke_cli.video import samples
+    from dycoke_cli.video import bundled_clips
     from dycoke_cli.video.path import video_path
 
     if video is None:
-        return str(samples.VIDEO), samples.QUESTION
+        return str(bundled_clips.VIDEO), bundled_clips.QUESTION
     if question is None or not question.strip():
         raise UsageError(
             f"there is no question about {video!r}", 'Ask something: dycoke compare video.mp4 "what happens?"'

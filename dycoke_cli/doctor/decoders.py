@@ -6,7 +6,7 @@ from typing import Literal
 from dycoke_cli.doctor.installation import decord_package
 from dycoke_cli.doctor.result import CheckResult, ok
 from dycoke_cli.errors import DyCokeError, UsageError
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 from dycoke_cli.video.reader import read_frames
 from dycoke_cli.video.sampling import Sampling
 
@@ -39,13 +39,13 @@ def check_decord() -> CheckResult:
 
 def _decoded(decoder: Literal["decord", "pyav"]) -> CheckResult:
     began = time.perf_counter()
-    frames = read_frames(samples.VIDEO, Sampling(FRAMES), decoder, LIMIT_S)
+    frames = read_frames(bundled_clips.VIDEO, Sampling(FRAMES), decoder, LIMIT_S)
     seconds = time.perf_counter() - began
     height, width = frames.pixels.shape[1:3]
-    message = f"{len(frames)} frames of {samples.VIDEO.name}, {width}x{height}, in {seconds:.2g} s"
+    message = f"{len(frames)} frames of {bundled_clips.VIDEO.name}, {width}x{height}, in {seconds:.2g} s"
     return ok(decoder, message, seconds=seconds, frames=len(frames))
 
 
 def _one_line(error: DyCokeError) -> str:
     """Return the message of a video error without the full stop and with the file name of the sample only."""
-    return error.message.replace(str(samples.VIDEO), samples.VIDEO.name).rstrip(".")
+    return error.message.replace(str(bundled_clips.VIDEO), bundled_clips.VIDEO.name).rstrip(".")

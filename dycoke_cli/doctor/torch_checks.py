@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from dycoke_cli.doctor.result import CheckResult, ok
 from dycoke_cli.errors import ModelError
 from dycoke_cli.models import loading
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 
 LOW_VRAM = 2 * 2**30  # bytes: with less, hardly any model fits
 NVIDIA_SMI_LIMIT_S = 10.0  # it hangs if the driver hangs
@@ -106,7 +106,7 @@ def check_model(device: str = "auto") -> CheckResult:
     from dycoke_cli.session.ask import ask
 
     settings = Settings.model_validate({"model": "demo", "device": device})
-    known = read_questions(samples.QUESTIONS)[0]
+    known = read_questions(bundled_clips.QUESTIONS)[0]
     outcome = ask(str(known.path), [known.text], settings)
     answer, where = outcome.answers[0].answer, f"{outcome.model['dtype']} on {outcome.model['device']}"
     facts = {"question": known.text, "answer": answer, "expected": known.expected[0], **outcome.model}

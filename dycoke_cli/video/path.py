@@ -12,7 +12,7 @@ import sys
 from urllib.parse import unquote_to_bytes
 
 from dycoke_cli.errors import InputError, VideoError
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 from dycoke_cli.video.source import check_source, images_in, quoted_path
 from dycoke_cli.video.stdin import STDIN
 
@@ -43,7 +43,7 @@ def video_path(written: str | os.PathLike[str], folder: str = "") -> str:
         raise VideoError(
             f"{quoted_path(written)} is no file on this machine.", _download_hint(written), reason="missing"
         )
-    path = local_path(samples.resolve(written), folder)
+    path = local_path(bundled_clips.resolve(written), folder)
     if re.search(r"[*?[]", path) and not os.path.lexists(path) and (found := sorted(glob.glob(path))):
         first = os.path.normpath(found[0])
         several = f"{len(found)} files, such as" if len(found) > 1 else "one file,"

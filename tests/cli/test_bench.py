@@ -11,7 +11,7 @@ from dycoke_cli.bench.arms import StockArm
 from dycoke_cli.cli import app
 from dycoke_cli.cli.interrupt import Termination
 from dycoke_cli.system.free_memory import free_bytes
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 from tests.bench.made import LIMITS
 
 QUICK = ["--frames", "4", "--new-tokens", "3", "--repeat", "1", "--device", "cpu"]
@@ -79,7 +79,7 @@ def test_json_has_the_keys_that_scripts_read(capsys: pytest.CaptureFixture[str],
 
 def test_video_decodes_in_every_run(capsys: pytest.CaptureFixture[str]) -> None:
     """With --video, the time to the first token includes decoding."""
-    code, out, err = bench(capsys, *QUICK, "--video", str(samples.VIDEO), "-M", "dycoke", "--json", "-q")
+    code, out, err = bench(capsys, *QUICK, "--video", str(bundled_clips.VIDEO), "-M", "dycoke", "--json", "-q")
     assert (code, err) == (0, "")
     (row,) = json.loads(out)["summary"]
     video, first = row["time_s"]["video"]["median"], row["time_s"]["first_token"]["median"]

@@ -17,7 +17,7 @@ from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.session import Session
 from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 from tests.conftest import golden_model
 from tests.session.test_session import clip
 
@@ -28,7 +28,7 @@ ARMS = [replace(Arm.of("full", {}), baseline=True), Arm.of("dycoke", {"k": "0.5"
 @pytest.fixture(scope="module")
 def found() -> Comparison:
     """A comparison of three arms and stock `generate`, two repeats, with traces."""
-    return compare(str(samples.VIDEO), samples.QUESTION, ARMS, SETTINGS, stock=True, repeats=2, trace=True)
+    return compare(str(bundled_clips.VIDEO), bundled_clips.QUESTION, ARMS, SETTINGS, stock=True, repeats=2, trace=True)
 
 
 def test_each_arm_runs_once_per_repeat_in_turns(found: Comparison) -> None:
@@ -88,7 +88,7 @@ def test_arithmetic_follows_the_layers(found: Comparison) -> None:
 def test_one_budget_for_all_but_the_baseline() -> None:
     """--retain applies to the compressing arm; the baseline `full` keeps all tokens."""
     arms = [ARMS[0], Arm.of("random", {})]
-    found = compare(str(samples.VIDEO), "what?", arms, SETTINGS.model_copy(update={"retain": 0.5}), repeats=1)
+    found = compare(str(bundled_clips.VIDEO), "what?", arms, SETTINGS.model_copy(update={"retain": 0.5}), repeats=1)
     assert [run.answer.tokens.prefill_retention for run in found.runs] == [1.0, 0.5]
     assert found.runs[1].method["options"]["retain"] == 0.5
 
@@ -112,7 +112,7 @@ def test_an_arm_that_cannot_run_is_refused_before_anything_runs(
 
     monkeypatch.setattr(Llava, "encode", ran)
     with pytest.raises(UsageError, match=what):
-        compare(str(samples.VIDEO), "what?", [ARMS[0], *arms], SETTINGS.model_copy(update=settings), stock=True)
+        compare(str(bundled_clips.VIDEO), "what?", [ARMS[0], *arms], SETTINGS.model_copy(update=settings), stock=True)
 
 
 def test_a_missing_video_is_one_error(tmp_path: Path) -> None:

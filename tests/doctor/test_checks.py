@@ -21,7 +21,7 @@ from dycoke_cli.doctor.result import run_check
 from dycoke_cli.doctor.torch_checks import Card, judge_cuda
 from dycoke_cli.errors import UsageError
 from dycoke_cli.models import names
-from dycoke_cli.video import samples
+from dycoke_cli.video import bundled_clips
 
 GB = 10**9
 
@@ -75,7 +75,7 @@ def test_decoders_read_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     result = check_decord()
     assert (result.status, "pip install decord" in result.remedy) == ("warning", True)
     assert "libavcodec.so.58" in result.message
-    monkeypatch.setattr(samples, "VIDEO", tmp_path / "cube.mp4")
+    monkeypatch.setattr(bundled_clips, "VIDEO", tmp_path / "cube.mp4")
     assert check_pyav().status == "broken"
 
 
@@ -239,8 +239,10 @@ def test_the_bundled_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = torch_checks.check_model("cpu")
     assert (result.status, "red" in result.message) == ("ok", True)
     wrong = tmp_path / "questions.yaml"
-    wrong.write_text(samples.QUESTIONS.read_text().replace("cube.mp4", str(samples.VIDEO)).replace("red", "blue"))
-    monkeypatch.setattr(samples, "QUESTIONS", wrong)
+    wrong.write_text(
+        bundled_clips.QUESTIONS.read_text().replace("cube.mp4", str(bundled_clips.VIDEO)).replace("red", "blue")
+    )
+    monkeypatch.setattr(bundled_clips, "QUESTIONS", wrong)
     result = torch_checks.check_model("cpu")
     assert (result.status, "not 'blue'" in result.message) == ("broken", True)
 
