@@ -27,17 +27,6 @@ from dycoke_cli.video import bundled_clips
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = ["-m", "demo", "-q", "--json", "--no-cache"]
 ASK = ["-m", "dycoke_cli", "ask", str(bundled_clips.VIDEO), bundled_clips.QUESTION, *ARGUMENTS]
-    "-m",
-    "dycoke_cli",
-    "ask",
-    str(bundled_clips.VIDEO),
-    bundled_clips.QUESTION,
-    "-m",
-    "demo",
-    "-q",
-    "--json",
-    "--no-cache",
-]
 CLOCK = "; import time; print(time.process_time())"
 LLAVA = "import torch, transformers.models.llava_onevision.modeling_llava_onevision"
 IMPORTS = {"import torch": "import torch", "import torch and the model": LLAVA}
