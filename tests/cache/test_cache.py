@@ -1,4 +1,4 @@
-"""The same look at the same video is read from disk: same answer, no decoder, no vision tower."""
+"""The cache of encoded videos: hits skip decoder and vision tower and return the same answers."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ QUESTION = ["what colour is the cube?"]
 
 
 class Counter:
-    """How often decoder and vision tower were asked."""
+    """Counts of decoding requests and of encoded chunks."""
 
     def __init__(self) -> None:
         self.decoded = self.encoded = 0
@@ -45,21 +45,21 @@ class Counter:
 
 
 @pytest.fixture(autouse=True)
-def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model is the same for all runs of a kind; loading it anew each time tests nothing here."""
+def shared_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load the model once per pooling, to save time."""
     monkeypatch.setattr(pipeline, "load_model", lambda checkpoint, settings, *_: demo(settings.pooling))
 
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[dict[str, VideoReader]]:
-    """One for each decoder, whose process stays."""
+    """One reader per decoder, with a process that all tests share."""
     with ExitStack() as stack:
         yield {name: stack.enter_context(VideoReader(name)) for name in ("auto", "pyav")}
 
 
 @pytest.fixture(autouse=True)
-def started_once(readers: dict[str, VideoReader], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processes that decode are those of the runs before; starting them anew each time tests nothing here."""
+def shared_readers(readers: dict[str, VideoReader], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode in the shared processes, to save time."""
     monkeypatch.setattr(pipeline, "VideoReader", lambda decoder, timeout_s: nullcontext(readers[decoder]))
 
 
@@ -70,7 +70,7 @@ def demo(pooling: str | None) -> Llava:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache that lasts as long as the test."""
+    """The cache folder of one test."""
     path = tmp_path / "encoded"
     path.mkdir()
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: path)
@@ -79,7 +79,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
-    """Counts from here on."""
+    """Count decoding and encoding from here on."""
     counter, submit, encode = Counter(), VideoReader.submit, Llava.encode_chunk
 
     def counted_submit(self: VideoReader, *arguments: Any, **options: Any) -> Any:
@@ -108,8 +108,8 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*.safetensors"))
 
 
-def test_the_second_ask_neither_decodes_nor_encodes(folder: Path, counter: Counter, video: Path) -> None:
-    """Same answer, counts, steps, frames and facts; the record says where the features came from, and time is saved."""
+def test_hit_skips_decoding_and_encoding(folder: Path, counter: Counter, video: Path) -> None:
+    """A hit returns the same answer, counts, steps, frames and video info in less time; `features` is "cache"."""
     first = run(video)
     once = counter.counts
     assert once[0] == 1 <= once[1]
@@ -128,8 +128,8 @@ def test_the_second_ask_neither_decodes_nor_encodes(folder: Path, counter: Count
     assert {span.name for span in second.timeline} >= {"decode_video", "prefill"}
 
 
-def test_what_answers_share_and_what_they_do_not(folder: Path, counter: Counter, video: Path) -> None:
-    """Another method or question is served; other frames, window, model settings or another video are not."""
+def test_settings_that_hit_or_miss(folder: Path, counter: Counter, video: Path) -> None:
+    """Another method, option or answer length hits; other frames, window, model settings, decoder or video miss."""
     run(video)
     begun = counter.decoded
     for same in ({"method": "full"}, {"max_new_tokens": 2}, {"options": {"k": "0.3"}}, {"cache_size": 3.0}):
@@ -140,8 +140,8 @@ def test_what_answers_share_and_what_they_do_not(folder: Path, counter: Counter,
     assert run(clip("one_frame.mp4")).features == "computed"
 
 
-def test_a_method_that_needs_saliency_gets_it(folder: Path, counter: Counter, video: Path) -> None:
-    """What was kept without it serves it not; what was kept with it serves everyone."""
+def test_saliency_is_computed_for_methods_that_need_it(folder: Path, counter: Counter, video: Path) -> None:
+    """An entry without saliency misses for a method that needs it; an entry with saliency hits for every method."""
     run(video)
     salient = SETTINGS.model_copy(update={"method": "visionzip"})
     first = run(video, salient)
@@ -153,8 +153,8 @@ def test_a_method_that_needs_saliency_gets_it(folder: Path, counter: Counter, vi
     assert counter.counts == before
 
 
-def test_content_counts_and_not_the_name(folder: Path, video: Path) -> None:
-    """A copy elsewhere is the same video; another one in its place is not."""
+def test_key_depends_on_content_and_not_on_path(folder: Path, video: Path) -> None:
+    """A copy of the file hits; another video at the same path misses."""
     run(video)
     copy = video.with_name("copy.mp4")
     shutil.copy(video, copy)
@@ -163,10 +163,8 @@ def test_content_counts_and_not_the_name(folder: Path, video: Path) -> None:
     assert run(copy).features == "computed"
 
 
-def test_a_large_file_is_read_through_once(
-    folder: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not before the answer, and never again while size, date and ends are the same."""
+def test_large_file_is_hashed_once(folder: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file is hashed after the answer, and not again while size, date and both ends are unchanged."""
     monkeypatch.setattr(content_key, "HASHED_BEFORE", 10)
     run(video)
     index = content_key.ContentIndex(folder)
@@ -181,8 +179,8 @@ def test_a_large_file_is_read_through_once(
 
 @pytest.mark.parametrize("damage", ["torn", "foreign", "empty", "older", "gone"])
 def test_a_damaged_entry_is_ignored_and_replaced(folder: Path, video: Path, damage: str) -> None:
-    """Whatever lies there: the video is decoded, and the next ask finds it whole again."""
-    wanted = run(video)
+    """With a damaged entry the video is decoded and the entry written again."""
+    first = run(video)
     (path,) = files(folder)
     whole = path.read_bytes()
     assert b'format\\": 1' in whole
@@ -191,24 +189,22 @@ def test_a_damaged_entry_is_ignored_and_replaced(folder: Path, video: Path, dama
     if damage == "gone":
         path.unlink()
     again = run(video)
-    assert (again.features, again.answers[0].steps) == ("computed", wanted.answers[0].steps)
+    assert (again.features, again.answers[0].steps) == ("computed", first.answers[0].steps)
     assert run(video).features == "cache"
 
 
-def test_an_entry_that_vanishes_on_the_way_is_decoded(
-    folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another process may make room between finding and reading."""
+def test_entry_deleted_before_reading_is_a_miss(folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that another process deletes between look-up and reading is a miss."""
     run(video)
     monkeypatch.setattr(Entry, "load", lambda self, path, decode: None)
     assert run(video).features == "computed"
 
 
 @pytest.mark.parametrize("large", [False, True])
-def test_a_video_that_was_replaced_meanwhile_is_not_kept(
+def test_video_replaced_during_the_run_is_not_saved(
     folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
-    """What was looked at is no longer there: under the name of what is there now it would be wrong for ever."""
+    """Tokens of a file that was replaced during the run are not saved: their key would be that of the new file."""
     if large:
         monkeypatch.setattr(content_key, "HASHED_BEFORE", 10)
     replaced = Callbacks(answered=lambda text: shutil.copy(clip("two_frames.mp4"), video))
@@ -218,8 +214,8 @@ def test_a_video_that_was_replaced_meanwhile_is_not_kept(
     assert run(video).features == "cache"
 
 
-def test_measuring_runs_and_refusals_leave_it_alone(folder: Path, counter: Counter, video: Path) -> None:
-    """--baseline measures, --no-cache wants none: nothing is read and nothing kept."""
+def test_baseline_and_no_cache_bypass_the_cache(folder: Path, counter: Counter, video: Path) -> None:
+    """--baseline and --no-cache neither read nor write the cache."""
     run(video, baseline=True)
     run(video, SETTINGS.model_copy(update={"cache": False}))
     assert files(folder) == []
@@ -228,23 +224,21 @@ def test_measuring_runs_and_refusals_leave_it_alone(folder: Path, counter: Count
     assert run(video, SETTINGS.model_copy(update={"cache": False})).features == "computed"
 
 
-def test_a_folder_that_cannot_be_written_costs_no_answer(
-    folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One line says so."""
+def test_failed_write_is_a_notice(folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed write is reported in a notice with the folder and the reason."""
 
-    def full(*arguments: Any) -> None:
+    def raise_no_space(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dycoke_cli.cache.lookup.write_entry", full)
+    monkeypatch.setattr("dycoke_cli.cache.lookup.write_entry", raise_no_space)
     notices: list[str] = []
     assert run(video, callbacks=Callbacks(notice=notices.append)).answers
     assert [line for line in notices if "No space left on device" in line and str(folder) in line]
     assert files(folder) == []
 
 
-def test_what_was_not_used_for_longest_goes(folder: Path, tmp_path: Path) -> None:
-    """Down to the limit, by last use and not by age; a half-written file of a process that is gone goes too."""
+def test_least_recently_used_entries_are_deleted(folder: Path, tmp_path: Path) -> None:
+    """Down to the limit, the least recently used entries are deleted, and stale partly written files with them."""
     store = Cache(folder, 0)
     for number in range(4):
         run(
@@ -262,28 +256,28 @@ def test_what_was_not_used_for_longest_goes(folder: Path, tmp_path: Path) -> Non
     assert store.make_room() == 2
     assert files(folder) == paths[:2]
     assert not list(folder.glob(".half*"))
-    left = sum(path.stat().st_size for path in paths[:2])
-    assert store.clear() == (2, left)
+    size_of_rest = sum(path.stat().st_size for path in paths[:2])
+    assert store.clear() == (2, size_of_rest)
     assert list(folder.iterdir()) == []
 
 
-def test_a_video_larger_than_the_limit_is_not_kept(folder: Path, video: Path) -> None:
-    """And nothing else goes for it."""
+def test_video_above_the_limit_is_not_saved(folder: Path, video: Path) -> None:
+    """A video above the limit is not saved, and no other entry is deleted for it."""
     run(video)
     before = files(folder)
     run(video, SETTINGS.model_copy(update={"frames": 4, "cache_size": 0.0}))
     assert files(folder) == before
 
 
-def test_the_kept_tokens_are_the_same_to_the_bit(folder: Path, video: Path) -> None:
-    """And the head tells what a person may want to know of it."""
+def test_contents_of_an_entry(folder: Path, video: Path) -> None:
+    """An entry contains path, model, token indices, saliency and thumbnails of at most 240 pixels a side."""
     run(video, SETTINGS.model_copy(update={"method": "visionzip"}))
     (path,) = files(folder)
     entry = Entry.at(path)
     assert entry is not None
     assert (entry.head["path"], entry.head["model"]) == (str(video), "demo")
     assert json.dumps(entry.head)
-    loaded = entry.load(str(video), lambda: pytest.fail("nobody wanted pixels"))
+    loaded = entry.load(str(video), lambda: pytest.fail("pixels were decoded"))
     assert loaded is not None
     tokens, frames = loaded
     again = dataclasses.replace(tokens, features=tokens.features.clone())
@@ -293,10 +287,10 @@ def test_the_kept_tokens_are_the_same_to_the_bit(folder: Path, video: Path) -> N
     assert open_cache(SETTINGS.model_copy(update={"cache": False})) is None
 
 
-def test_a_report_works_from_the_cache_and_shows_the_same_pictures(
+def test_report_after_a_hit_contains_the_same_pictures(
     folder: Path, counter: Counter, video: Path, tmp_path: Path
 ) -> None:
-    """It ended in a TypeError; nothing is decoded for it, and but for times both pages show the same frames."""
+    """A report after a hit decodes nothing and contains the same thumbnails (it once raised a TypeError)."""
     pages = []
     for turn in ("computed", "cache"):
         outcome = run(video, trace=True)
@@ -309,15 +303,15 @@ def test_a_report_works_from_the_cache_and_shows_the_same_pictures(
     assert pages[0] == pages[1]
 
 
-def test_pixels_are_there_after_a_hit(folder: Path, counter: Counter, video: Path) -> None:
-    """Whoever takes a part of them has the file decoded then."""
+def test_pixels_are_decoded_on_use_after_a_hit(folder: Path, counter: Counter, video: Path) -> None:
+    """Indexing the pixels after a hit decodes the file."""
     cold, hit = run(video), run(video)
     assert hit.features == "cache"
     assert (hit.frames.pixels[2:4] == cold.frames.pixels[2:4]).all()
 
 
-def test_a_hit_tells_of_the_asked_file(folder: Path, video: Path, tmp_path: Path) -> None:
-    """The path was that of the copy which was asked about first."""
+def test_hit_reports_the_requested_path(folder: Path, video: Path, tmp_path: Path) -> None:
+    """A hit reports the path of the requested file (it once reported that of the first copy)."""
     copy = shutil.copy(video, tmp_path / "copy.mp4")
     cold, hit = run(video), run(Path(copy))
     assert hit.features == "cache"
@@ -327,7 +321,7 @@ def test_a_hit_tells_of_the_asked_file(folder: Path, video: Path, tmp_path: Path
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_without_a_writer_is_refused_at_once(folder: Path, tmp_path: Path) -> None:
-    """Its content was to be fingerprinted before anybody looked at what it is, and to open it is to wait for ever."""
+    """A pipe is refused before it is fingerprinted: opening a pipe without a writer blocks."""
     pipe = tmp_path / "pipe.mp4"
     os.mkfifo(pipe)
     with pytest.raises(VideoError, match="is a pipe"):

@@ -1,4 +1,4 @@
-"""Every command, once with an empty cache of encoded videos and once from it: the records may differ in times alone."""
+"""Every command with an empty cache and with a filled one: output differs in measured values only."""
 
 import inspect
 import io
@@ -43,12 +43,12 @@ MEDIA = ROOT / "tests" / "media"
 CLIP = str(MEDIA / "h264_cfr.mp4")
 QUESTION = "what colour is the cube?"
 QUICK = ["--model", "demo", "--max-new-tokens", "4"]
-LAYOUT = ("dtype", "newline", "pooling", "row_newlines")  # what decides which model is loaded
-# All that a hit may say otherwise: what it took, and where the features came from.
+LAYOUT = ("dtype", "newline", "pooling", "row_newlines")  # the settings that determine the loaded model
+# Keys whose values may differ on a hit: times, peak memory, and the source of the features.
 TIMES = {"time_s", "load_s", "timeline", "startup", "made"}
 PEAKS = {"peak", "peak_above_weights", "peak_above_weights_ratio"}
 MEASURED = frozenset(TIMES | PEAKS | {"features"})
-# And what else two runs of a command over many videos or methods measure.
+# Further measured keys of commands over many videos or methods.
 RATES = MEASURED | {"seconds", "elapsed_s", "per_minute"} | {
     f"speedup_{part}" for part in ("total", "first_token", "prefill", "decode", "model")
 }  # fmt: skip
@@ -67,7 +67,7 @@ FLAGS = [
     "--frames 1",
     "--temperature 1 --top-p 0.9 --seed 3 --cache-size 0.1",
 ]
-# These have tests of their own, or are not to be had on every machine.
+# Settings that are tested elsewhere, or are not available on every machine.
 ELSEWHERE = {"quantize", "device_map", "compile", "cache", "model", "method"}
 STAGES = [
     *METHODS,
@@ -90,29 +90,29 @@ Files = dict[str, Any]
 Command = Callable[..., tuple[str, str, Files]]
 
 
-def differences(ours: Any, theirs: Any, but: frozenset[str] = MEASURED, place: str = "") -> list[str]:
-    """Say where two records differ, whatever values the keys in `but` have."""
+def differences(ours: Any, theirs: Any, ignored: frozenset[str] = MEASURED, key: str = "") -> list[str]:
+    """Return one line per difference between two records, without comparing values of the `ignored` keys."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         if ours.keys() != theirs.keys():
-            return [f"{place} has {sorted(ours.keys() ^ theirs.keys())} on one side"]
-        alike = ours.keys() - but
-        return [line for key in sorted(alike) for line in differences(ours[key], theirs[key], but, f"{place}.{key}")]
+            return [f"{key} has {sorted(ours.keys() ^ theirs.keys())} on one side"]
+        pairs = {name: (ours[name], theirs[name]) for name in sorted(ours.keys() - ignored)}
+        return [line for name, pair in pairs.items() for line in differences(*pair, ignored, f"{key}.{name}")]
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        pairs = enumerate(zip(ours, theirs, strict=True))
-        return [line for number, pair in pairs for line in differences(*pair, but, f"{place}[{number}]")]
-    return [] if ours == theirs else [f"{place}: {str(ours)[:200]} and {str(theirs)[:200]}"]
+        rows = enumerate(zip(ours, theirs, strict=True))
+        return [line for number, pair in rows for line in differences(*pair, ignored, f"{key}[{number}]")]
+    return [] if ours == theirs else [f"{key}: {str(ours)[:200]} and {str(theirs)[:200]}"]
 
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[dict[str, VideoReader]]:
-    """One for each decoder, whose process stays: starting one takes a second."""
+    """One reader per decoder, with a process that all tests share: starting one takes a second."""
     with ExitStack() as stack:
         yield {name: stack.enter_context(VideoReader(name)) for name in ("auto", "pyav")}
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[str, VideoReader]) -> None:
-    """A folder of its own, no configuration of whoever runs the tests; decoders and models that are there already."""
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[str, VideoReader]) -> None:
+    """Run each test in an empty folder, without user configuration, with shared decoders and models."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -129,13 +129,13 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[
 
 @cache
 def demo(*layout: str | None) -> Llava:
-    """Load the demo once in each form."""
+    """Load the demo once per layout."""
     return load_model(checkpoints.locate("demo"), Settings(**dict(zip(LAYOUT, layout, strict=True))))
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache that lasts as long as the test."""
+    """The cache folder of one test."""
     path = tmp_path / "encoded"
     path.mkdir()
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: path)
@@ -144,9 +144,9 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command that writes into this folder -> stdout, stderr, and what it wrote, which is then gone."""
+    """Return a function that runs a command -> stdout, stderr, files written to the working folder (then deleted)."""
 
-    def ran(*words: str, code: int = 0) -> tuple[str, str, Files]:
+    def run_command(*words: str, code: int = 0) -> tuple[str, str, Files]:
         given = run(list(words))
         out, err = capsys.readouterr()
         assert given == code, err
@@ -155,11 +155,11 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
             Path(name).unlink()
         return out, err, written
 
-    return ran
+    return run_command
 
 
 def content(path: Path) -> Any:
-    """Read what a command wrote: JSON, JSON lines, the data of a report with the page around it, or text."""
+    """Parse a file that a command wrote: JSON, JSON lines, a report (page and its data), or text."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".html":
         around = re.split(r'(?<=<script type="application/json" id="data">)(.*?)(?=</script>)', text)
@@ -171,7 +171,7 @@ def content(path: Path) -> Any:
 
 @pytest.fixture
 def from_cache(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Makes a block in which neither decoder nor vision tower may run."""
+    """Return a context manager in which decoding and encoding fail the test."""
 
     @contextmanager
     def block() -> Iterator[None]:
@@ -184,22 +184,22 @@ def from_cache(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
 
 
 @pytest.fixture(scope="module")
-def watched() -> list[Path]:
-    """The files of a cache that a method which needs saliency has filled, once one has."""
+def salient_entries() -> list[Path]:
+    """Cache files with saliency; empty until a test has made them."""
     return []
 
 
 def ask(command: Command, video: str, words: str = "", questions: tuple[str, ...] = (QUESTION,)) -> tuple[Any, ...]:
-    """Run `ask` with all that it can write -> record, stderr, files."""
+    """Run `ask` with --json, --trace and --report -> record, stderr, files."""
     given = shlex.split(words)
     frames = [] if {"--frames", "--fps"} & set(given) else ["--frames", "5"]
-    wanted = ["--json", "--trace", "t.json", "--report", "r.html"]
-    out, err, files = command("ask", *QUICK, *frames, *given, *wanted, video, *questions)
+    outputs = ["--json", "--trace", "t.json", "--report", "r.html"]
+    out, err, files = command("ask", *QUICK, *frames, *given, *outputs, video, *questions)
     return json.loads(out), err, files
 
 
-def hold_against_each_other(cold: Any, hit: Any) -> None:
-    """Record by record and key by key; `cold` and `hit` are what `ask` gave."""
+def assert_equal_runs(cold: Any, hit: Any) -> None:
+    """Assert that two results of `ask`, computed and from the cache, differ in measured values only."""
     assert (cold[0]["features"], hit[0]["features"]) == ("computed", "cache")
     assert differences(list(hit), list(cold)) == []
     assert cold[2].keys() == {"t.json", "r.html"}
@@ -209,8 +209,8 @@ def hold_against_each_other(cold: Any, hit: Any) -> None:
     assert {span["name"] for span in hit[0]["timeline"]} == {span["name"] for span in cold[0]["timeline"]}
 
 
-def test_every_setting_of_ask_is_tried() -> None:
-    """A flag that is added has to be added here, or it may bring up what another made."""
+def test_every_setting_of_ask_is_covered() -> None:
+    """Every setting of `ask` is in FLAGS or ELSEWHERE: one missing from the cache key would return wrong tokens."""
     tried = " ".join(FLAGS)
     flags = {name: f"--{name.replace('_', '-')} " for name in SETTINGS} | {"options": "--option "}
     assert SETTINGS.keys() <= inspect.signature(ask_command).parameters.keys()
@@ -219,62 +219,62 @@ def test_every_setting_of_ask_is_tried() -> None:
 
 @pytest.mark.parametrize("words", FLAGS)
 def test_ask_with_each_flag(folder: Path, command: Command, from_cache: Callable[[], Any], words: str) -> None:
-    """Record, trace, report and notices."""
+    """With each flag, record, trace, report and notices of a hit equal those of the first run."""
     cold = ask(command, CLIP, words)
     with from_cache():
-        hold_against_each_other(cold, ask(command, CLIP, words))
+        assert_equal_runs(cold, ask(command, CLIP, words))
 
 
 @pytest.mark.parametrize("words", STAGES)
 def test_ask_with_each_method(
-    folder: Path, command: Command, from_cache: Callable[[], Any], watched: list[Path], words: str
+    folder: Path, command: Command, from_cache: Callable[[], Any], salient_entries: list[Path], words: str
 ) -> None:
-    """Kept by itself, and kept by a method that wants the vision tower's attention as well: the same either way."""
+    """With each method, a hit on its own entry and a hit on an entry with saliency equal the first run."""
     cold = ask(command, CLIP, f"--method {words}")
     with from_cache():
-        hold_against_each_other(cold, ask(command, CLIP, f"--method {words}"))
+        assert_equal_runs(cold, ask(command, CLIP, f"--method {words}"))
     for path in folder.iterdir():
         path.unlink()
-    if not watched:
+    if not salient_entries:
         ask(command, CLIP, "--method visionzip")
-        watched += [Path(shutil.copy(path, folder.with_name(path.name))) for path in folder.iterdir()]
-    for path in watched:
+        salient_entries += [Path(shutil.copy(path, folder.with_name(path.name))) for path in folder.iterdir()]
+    for path in salient_entries:
         shutil.copy(path, folder)
     with from_cache():
-        hold_against_each_other(cold, ask(command, CLIP, f"--method {words}"))
+        assert_equal_runs(cold, ask(command, CLIP, f"--method {words}"))
 
 
 @pytest.mark.parametrize("name", VIDEOS.values(), ids=VIDEOS.keys())
 def test_ask_about_each_kind_of_video(folder: Path, command: Command, from_cache: Callable[[], Any], name: str) -> None:
-    """What is known of a file, damage and warnings included, is known of it from the cache."""
+    """A hit reports the same video info, damage and warnings as the first run."""
     cold = ask(command, str(MEDIA / name))
     with from_cache():
-        hold_against_each_other(cold, ask(command, str(MEDIA / name)))
+        assert_equal_runs(cold, ask(command, str(MEDIA / name)))
 
 
 def test_ask_about_a_folder_of_pictures(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
-    """At a rate of its own."""
+    """A folder of pictures with --fps hits as well."""
     pictures = folder.with_name("pictures")
     pictures.mkdir()
     for place in range(6):
         Image.new("RGB", (64, 48), (40 * place, 0, 90)).save(pictures / f"{place}.png")
     cold = ask(command, str(pictures), "--fps 4 --frames 5")
     with from_cache():
-        hold_against_each_other(cold, ask(command, str(pictures), "--fps 4 --frames 5"))
+        assert_equal_runs(cold, ask(command, str(pictures), "--fps 4 --frames 5"))
 
 
 def test_ask_several_questions(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
-    """They share one prefill; a method that acts inside it prefills for each."""
+    """Several questions hit, with a shared prefill (dycoke) and with one prefill per question (fastv)."""
     for method in ("dycoke", "fastv"):
         words = f"--method {method} --frames {4 + len(method)}"
         cold = ask(command, CUBE, words, (QUESTION, "describe the video."))
         with from_cache():
-            hold_against_each_other(cold, ask(command, CUBE, words, (QUESTION, "describe the video.")))
+            assert_equal_runs(cold, ask(command, CUBE, words, (QUESTION, "describe the video.")))
         assert len(cold[0]["answers"]) == 2
 
 
-def test_ask_without_a_cache_is_ask_with_an_empty_one(folder: Path, command: Command) -> None:
-    """One encodes window by window, the other all frames at once."""
+def test_no_cache_equals_empty_cache(folder: Path, command: Command) -> None:
+    """Encoding by windows (--no-cache) and all frames at once (empty cache) return the same."""
     words = "--frames 20"
     record, err, files = ask(command, CLIP, words)
     without = ask(command, CLIP, f"{words} --no-cache")
@@ -282,23 +282,23 @@ def test_ask_without_a_cache_is_ask_with_an_empty_one(folder: Path, command: Com
     assert differences(list(without), [record, err, files]) == []
 
 
-def test_ask_plain_and_its_panel(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
-    """The same text; of the panel the rows without times or peaks, and one sentence more."""
+def test_ask_with_stats_panel(folder: Path, command: Command, from_cache: Callable[[], Any]) -> None:
+    """A hit prints the same text and unmeasured panel rows, and one more line about the cache."""
     words = ["ask", *QUICK, "--frames", "5", CLIP, QUESTION, "--stats"]
     out, panel, _ = command(*words)
     with from_cache():
         assert command(*words)[0] == out
         hit = command(*words)[1]
     measured = re.compile(r"video decoding|vision|prefill|first token|per token|total|peak|came from the cache|Reading")
-    wanted, found = ([line for line in text.splitlines() if not measured.search(line)] for text in (panel, hit))
-    assert found == wanted
-    assert len(wanted) > 8
+    cold_rows, hit_rows = ([line for line in text.splitlines() if not measured.search(line)] for text in (panel, hit))
+    assert hit_rows == cold_rows
+    assert len(cold_rows) > 8
     assert "came from the cache" in hit
     assert "came from the cache" not in panel
 
 
-def test_a_measuring_ask_finds_nothing_and_says_the_same(folder: Path, command: Command) -> None:
-    """--baseline encodes anew, whatever is there, and keeps nothing."""
+def test_baseline_bypasses_the_cache(folder: Path, command: Command) -> None:
+    """--baseline neither reads nor writes the cache, and its answers equal those of a plain run."""
     cold = ask(command, CLIP, "--baseline")
     assert list(folder.iterdir()) == []
     plain = ask(command, CLIP)
@@ -308,7 +308,7 @@ def test_a_measuring_ask_finds_nothing_and_says_the_same(folder: Path, command: 
     assert differences(again[0]["answers"], plain[0]["answers"]) == []
 
 
-TALK = [
+CHAT_LINES = [
     QUESTION, "/trace t.json", "/report r.html", "what shape is it?", "/method full", QUESTION, "/method", "/frames",
     "/method visionzip:retain=0.5", QUESTION, "/report r.html", "/frames 3", "and now?", "/clear", "/help",
     "/method vidcom2+dynamic", QUESTION, "/save talk.md", "/report r.html", "/trace off", QUESTION, "/trace on",
@@ -317,36 +317,38 @@ TALK = [
 
 
 @pytest.fixture
-def talk(monkeypatch: pytest.MonkeyPatch, command: Command) -> Callable[..., tuple[str, str, Files]]:
-    """Runs a chat with lines piped in."""
+def run_chat(monkeypatch: pytest.MonkeyPatch, command: Command) -> Callable[..., tuple[str, str, Files]]:
+    """Return a function that runs a chat with lines on stdin."""
 
-    def piped(video: str, *words: str, lines: list[str] = TALK) -> tuple[str, str, Files]:
+    def run_with_lines(video: str, *words: str, lines: list[str] = CHAT_LINES) -> tuple[str, str, Files]:
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
         return command("chat", *QUICK, "--frames", "5", *words, video)
 
-    return piped
+    return run_with_lines
 
 
 @pytest.mark.parametrize("video", [CLIP, str(MEDIA / "cut60_faststart.mp4")], ids=["whole", "damaged"])
-def test_chat_with_each_of_its_commands(folder: Path, talk: Command, from_cache: Callable[[], Any], video: str) -> None:
-    """A whole conversation, with what it says and writes."""
-    assert {name for name in HELP if not any(line.startswith(name) for line in TALK)} == set()
-    cold = talk(video)
+def test_chat_with_each_of_its_commands(
+    folder: Path, run_chat: Command, from_cache: Callable[[], Any], video: str
+) -> None:
+    """A chat that uses every command prints and writes the same on a hit."""
+    assert {name for name in HELP if not any(line.startswith(name) for line in CHAT_LINES)} == set()
+    cold = run_chat(video)
     with from_cache():
-        hit = talk(video)
+        hit = run_chat(video)
     assert differences(list(hit), list(cold)) == []
     assert cold[2].keys() == {"r.html", "t.json", "talk.md"}
 
 
-def test_ask_and_chat_serve_each_other(
-    folder: Path, command: Command, talk: Command, from_cache: Callable[[], Any]
+def test_ask_and_chat_share_entries(
+    folder: Path, command: Command, run_chat: Command, from_cache: Callable[[], Any]
 ) -> None:
-    """What one kept the other finds, and says what it would have said anyway."""
-    asked, talked = ask(command, CLIP), talk(CUBE, lines=[QUESTION, "/save t.md"])
+    """`ask` hits on an entry that `chat` saved and the reverse, with the same answers."""
+    asked, chatted = ask(command, CLIP), run_chat(CUBE, lines=[QUESTION, "/save t.md"])
     with from_cache():
-        hit = talk(CLIP, lines=[QUESTION])
+        hit = run_chat(CLIP, lines=[QUESTION])
         assert hit[0].strip() == asked[0]["answers"][0]["answer"]
-        assert ask(command, CUBE)[0]["answers"][0]["answer"] == talked[0].strip()
+        assert ask(command, CUBE)[0]["answers"][0]["answer"] == chatted[0].strip()
 
 
 @pytest.fixture
@@ -363,7 +365,7 @@ def videos(tmp_path: Path) -> Path:
     return path
 
 
-OTHERS = {
+OTHER_COMMANDS = {
     "compare": ["compare", CLIP, QUESTION, "--baseline", "--sweep", "k=0.3", "--repeat", "1", "--report", "r.html"],
     "eval": ["eval", "../videos/q.jsonl", "--baseline", "--output", "a.jsonl"],
     "caption": ["caption", "../videos", "--output", "c.jsonl", "--sidecar"],
@@ -371,43 +373,43 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("words", OTHERS.values(), ids=OTHERS.keys())
-def test_commands_that_compare_or_run_over_many_say_the_same_whatever_is_kept(
+@pytest.mark.parametrize("words", OTHER_COMMANDS.values(), ids=OTHER_COMMANDS.keys())
+def test_other_commands_bypass_the_cache(
     folder: Path, command: Command, videos: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    """They encode what they are asked about: the cache may hold it, and is neither read nor written."""
+    """compare, eval and caption neither read nor write the cache."""
     words = [*words, *QUICK, "--frames", "5", "--json"]
     out, err, files = command(*words)
     assert list(folder.iterdir()) == []
     ask(command, CLIP)
     kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    monkeypatch.setattr(Entry, "at", lambda *_: pytest.fail("looked into the cache"))
+    monkeypatch.setattr(Entry, "at", lambda *_: pytest.fail("the cache was read"))
     again = command(*words)
     assert differences([json.loads(again[0]), *again[1:]], [json.loads(out), err, files], RATES) == []
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == kept
 
 
-def test_ask_from_python_tells_its_listener_the_same(folder: Path, from_cache: Callable[[], Any]) -> None:
-    """Notices, questions and answers, piece by piece and in order."""
+def test_callbacks_of_ask_in_python(folder: Path, from_cache: Callable[[], Any]) -> None:
+    """A hit passes the same notices, questions, pieces and answers to the callbacks, in the same order."""
 
-    def heard() -> tuple[str, list[tuple[str, str]]]:
-        told: list[tuple[str, str]] = []
+    def record_callbacks() -> tuple[str, list[tuple[str, str]]]:
+        events: list[tuple[str, str]] = []
         kinds = ("notice", "question", "text", "answered")
-        callbacks = Callbacks(**{kind: lambda line, kind=kind: told.append((kind, line)) for kind in kinds})
+        callbacks = Callbacks(**{kind: lambda line, kind=kind: events.append((kind, line)) for kind in kinds})
         settings = Settings(model="demo", frames=5, max_new_tokens=4)
         questions = [QUESTION, "describe the video."]
         return ask_in_python(
             str(MEDIA / "cut60_faststart.mp4"), questions, settings, callbacks=callbacks
-        ).features, told
+        ).features, events
 
-    cold = heard()
+    cold = record_callbacks()
     with from_cache():
-        assert heard() == ("cache", cold[1])
+        assert record_callbacks() == ("cache", cold[1])
     assert {kind for kind, _ in cold[1]} == {"notice", "question", "text", "answered"}
 
 
 def test_a_session_in_python(folder: Path, from_cache: Callable[[], Any]) -> None:
-    """Warmed up, with a trace, and with saliency for another method."""
+    """A warmed-up session with a trace and with saliency returns the same on a hit."""
     settings = Settings(model="demo", frames=5, max_new_tokens=4)
 
     def answers() -> tuple[bool, Any]:

@@ -1,4 +1,4 @@
-"""What does not fit the model's context is refused before anything is encoded, and what is named instead does fit."""
+"""Context checks: a request that is too long raises ContextError before encoding, and its remedies fit."""
 
 import re
 from collections.abc import Callable
@@ -26,25 +26,28 @@ NAMES = [
 
 @pytest.fixture
 def context_of(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Gives the tiny model a context of so many positions."""
+    """Return a function that sets the number of positions in the tiny model's context."""
     config = tiny.language_model.body.config
     return lambda positions: monkeypatch.setattr(config, "max_position_embeddings", positions)
 
 
 @pytest.fixture
-def blind(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every look at pixels a failure."""
+def no_encoding(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail the test if pixels are encoded."""
 
     def encode(*_: object, **__: object) -> None:
-        raise AssertionError("something was encoded")
+        raise AssertionError("pixels were encoded")
 
     monkeypatch.setattr(Llava, "encode", encode)
 
 
-def refused(model: Llava, name: str, frames: int, options: dict[str, str], **settings: object) -> ContextError | None:
+def context_error(
+    model: Llava, name: str, frames: int, options: dict[str, str], **settings: object
+) -> ContextError | None:
+    """Return the error of check_context, or None."""
     try:
-        own = SHORT.model_copy(update=settings)
-        Session(model, clip(frames), make_method(name, options), own).check_context([QUESTION])
+        changed = SHORT.model_copy(update=settings)
+        Session(model, clip(frames), make_method(name, options), changed).check_context([QUESTION])
     except ContextError as error:
         return error
     return None
@@ -52,13 +55,13 @@ def refused(model: Llava, name: str, frames: int, options: dict[str, str], **set
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("positions", [120, 90, 60])
-def test_what_would_fit_fits_and_a_frame_more_does_not(
+def test_remedies_fit_and_are_maximal(
     tiny: Llava, context_of: Callable[[int], None], name: str, positions: int
 ) -> None:
-    """Fewer frames, a smaller budget or another method: each way out that is named is taken, by a run to its end."""
+    """A run with each remedy (fewer frames, smaller --retain, other method) succeeds; with one step more it fails."""
     options = {"random": {"retain": "0.9"}, "uniform": {"retain": "0.9"}}.get(name, {})
     context_of(positions)
-    error = refused(tiny, name, 16, options)
+    error = context_error(tiny, name, 16, options)
     if error is None:
         (answer,) = Session(tiny, clip(16), make_method(name, options), SHORT).answers([QUESTION], Callbacks())
         assert answer.tokens.context == positions
@@ -69,20 +72,20 @@ def test_what_would_fit_fits_and_a_frame_more_does_not(
     if frames := re.search(r"--frames (\d+)", error.remedy):
         fewer = int(frames[1])
         assert list(Session(tiny, clip(fewer), make_method(name, options), SHORT).answers([QUESTION], Callbacks()))
-        assert refused(tiny, name, fewer + 1, options) is not None
+        assert context_error(tiny, name, fewer + 1, options) is not None
     if budget := re.search(r"(?:--method (\w+) )?--retain ([\d.]+)", error.remedy):
         other, retain = budget[1] or name, float(budget[2])
         own = SHORT.model_copy(update={"retain": retain})
         assert list(Session(tiny, clip(16), make_method(other, options), own).answers([QUESTION], Callbacks()))
-        assert retain == 1 or refused(tiny, other, 16, options, retain=round(retain + 0.01, 2)) is not None
+        assert retain == 1 or context_error(tiny, other, 16, options, retain=round(retain + 0.01, 2)) is not None
     assert frames or budget
 
 
-def test_every_way_out_is_named(tiny: Llava, context_of: Callable[[int], None]) -> None:
-    """In terms of the flags that were used."""
+def test_remedies_use_the_given_flags(tiny: Llava, context_of: Callable[[int], None]) -> None:
+    """Remedies name the flags that the user gave."""
     context_of(120)
     remedies = {
-        (name, *settings.items()): getattr(refused(tiny, name, 16, options, **settings), "remedy", None)
+        (name, *settings.items()): getattr(context_error(tiny, name, 16, options, **settings), "remedy", None)
         for name, options, settings in [
             ("full", {}, {}), ("full", {}, {"fps": 2.0}), ("random", {}, {"retain": 0.9}),
         ]
@@ -95,8 +98,8 @@ def test_every_way_out_is_named(tiny: Llava, context_of: Callable[[int], None]) 
     assert "--method" not in remedies["random", ("retain", 0.9)]
 
 
-def test_a_question_that_never_fits(tiny: Llava, context_of: Callable[[int], None]) -> None:
-    """No number of frames helps, and none is named."""
+def test_question_too_long_for_any_video(tiny: Llava, context_of: Callable[[int], None]) -> None:
+    """If not even one frame fits with the question, the remedy is a shorter question."""
     context_of(20)
     with pytest.raises(ContextError) as caught:
         check_context(tiny, make_method("full", {}), SHORT, clip(1).clip, [QUESTION])
@@ -104,8 +107,8 @@ def test_a_question_that_never_fits(tiny: Llava, context_of: Callable[[int], Non
     assert caught.value.remedy == "Ask a shorter question"
 
 
-def test_the_longest_of_several_questions_counts(tiny: Llava, context_of: Callable[[int], None], blind: None) -> None:
-    """Whatever its place; the answer to the first does not begin."""
+def test_longest_question_is_checked(tiny: Llava, context_of: Callable[[int], None], no_encoding: None) -> None:
+    """The longest question is checked before the first answer starts, wherever it is in the list."""
     context_of(8 * 9 + 1 + 100)
     session = Session(tiny, clip(8), make_method("full", {}), SHORT)
     session.check_context([QUESTION])
@@ -113,37 +116,35 @@ def test_the_longest_of_several_questions_counts(tiny: Llava, context_of: Callab
         next(session.answers([QUESTION, "and then? " * 20], Callbacks()))
 
 
-def test_the_last_position_can_be_used(tiny: Llava, context_of: Callable[[int], None]) -> None:
-    """A prompt that leaves one position gives an answer of one token, and says why it ends there."""
+def test_answer_fills_the_context(tiny: Llava, context_of: Callable[[int], None]) -> None:
+    """A prompt that leaves n positions returns an answer of n tokens, with a notice; none left raises ContextError."""
     (answer,) = Session(tiny, clip(8), make_method("full", {}), SHORT).answers([QUESTION], Callbacks())
     length = answer.tokens.prompt_uncompressed
-    for left in (1, 3):
-        context_of(length + left)
-        said: list[str] = []
+    for remaining in (1, 3):
+        context_of(length + remaining)
+        notices: list[str] = []
         session = Session(tiny, clip(8), make_method("full", {}), SHORT)
-        (short,) = session.answers([QUESTION], Callbacks(notice=said.append))
-        assert (short.tokens.generated, short.finish) == (left, "length")
-        assert said == [
-            f"{left} tokens of the model's context are left for this answer. "
+        (short,) = session.answers([QUESTION], Callbacks(notice=notices.append))
+        assert (short.tokens.generated, short.finish) == (remaining, "length")
+        assert notices == [
+            f"{remaining} tokens of the model's context are left for this answer. "
             "Fewer frames, or a smaller --retain, make room"
         ]
         assert answer.answer.startswith(short.answer)
     context_of(length)
-    assert refused(tiny, "full", 8, {}) is not None
+    assert context_error(tiny, "full", 8, {}) is not None
 
 
-def test_a_batch_is_refused_before_its_first_row_is_encoded(
-    tiny: Llava, context_of: Callable[[int], None], blind: None
-) -> None:
-    """One row that does not fit is found before the work for the others."""
+def test_batch_is_checked_before_encoding(tiny: Llava, context_of: Callable[[int], None], no_encoding: None) -> None:
+    """A batch with a row that does not fit raises ContextError before any row is encoded."""
     context_of(150)
     rows = [Row(clip(2), QUESTION), Row(clip(16), QUESTION)]
     with pytest.raises(ContextError, match="16 frames"):
         BatchSession(tiny, make_method("full", {}), SHORT).answers(rows)
 
 
-def test_a_row_of_a_batch_ends_at_the_end_of_the_context(tiny: Llava, context_of: Callable[[int], None]) -> None:
-    """The longest video's answer is cut short, and the others' are what they are alone."""
+def test_batched_row_ends_with_the_context(tiny: Llava, context_of: Callable[[int], None]) -> None:
+    """The answer of the longest row is cut at the end of the context; the other answer does not change."""
     settings = Settings(max_new_tokens=6)
     rows = [Row(clip(4), QUESTION), Row(clip(8), QUESTION)]
     method = make_method("dycoke", {})
@@ -155,8 +156,8 @@ def test_a_row_of_a_batch_ends_at_the_end_of_the_context(tiny: Llava, context_of
     assert second.steps == plain[1].steps[:2]
 
 
-def test_a_conversation_is_refused_before_its_prefill(tiny: Llava, context_of: Callable[[int], None]) -> None:
-    """Its video alone is too long, before any question."""
+def test_conversation_is_checked_before_prefill(tiny: Llava, context_of: Callable[[int], None]) -> None:
+    """A conversation whose video does not fit raises ContextError before its first question."""
     session = Session(tiny, clip(8), make_method("full", {}), SHORT)
     encoded = session.encode(Callbacks())
     context_of(60)
@@ -164,11 +165,11 @@ def test_a_conversation_is_refused_before_its_prefill(tiny: Llava, context_of: C
         Conversation(session, encoded)
 
 
-def test_no_room_for_an_answer() -> None:
-    """What the caller says of itself is in the message."""
-    with pytest.raises(ContextError, match="the talk takes 12 positions; the model's context has 12"):
-        answer_budget(12, 12, 5, Callbacks(), "the talk", "Say less")
-    assert answer_budget(12, 2, 5, Callbacks(), "the talk", "Say less") == 5
+def test_answer_budget() -> None:
+    """The error message contains the subject that the caller passed."""
+    with pytest.raises(ContextError, match="the conversation takes 12 positions; the model's context has 12"):
+        answer_budget(12, 12, 5, Callbacks(), "the conversation", "Shorten it")
+    assert answer_budget(12, 2, 5, Callbacks(), "the conversation", "Shorten it") == 5
 
 
 @pytest.mark.parametrize(
@@ -180,10 +181,10 @@ def test_no_room_for_an_answer() -> None:
         ({"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 128, "rope_theta": 1e4}, 512),
     ],
 )
-def test_stretched_positions_count(
+def test_context_includes_rope_scaling(
     tiny: Llava, monkeypatch: pytest.MonkeyPatch, rope: dict[str, object], positions: int
 ) -> None:
-    """A config.json that stretches its positions means the stretched ones, and never fewer than it names."""
+    """The context includes RoPE scaling, and is never smaller than max_position_embeddings."""
     config = transformers.Qwen2Config(max_position_embeddings=512, rope_parameters=rope)
     monkeypatch.setattr(tiny.language_model.body, "config", config)
     assert tiny.language_model.context == positions

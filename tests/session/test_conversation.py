@@ -1,4 +1,4 @@
-"""A conversation's turns are those of fresh runs over the same conversation, and cost only what is new in them."""
+"""Conversations: turns equal fresh runs over the same text, and prefill only the new tokens."""
 
 import dataclasses
 
@@ -45,13 +45,13 @@ def conversation(model: Llava, method: Method, count: int = 8, settings: Setting
 
 
 def generated(turn: Turn) -> list[int]:
-    """All tokens of an answer, the one that ended it included."""
+    """Return all token ids of an answer, including the stop token."""
     return turn.recorder.ids
 
 
-def test_full_is_stock_generate_over_the_whole_conversation(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn by turn: transformers, given pixels and the token ids of everything said so far, answers the same."""
-    monkeypatch.setattr(tiny.model.config, "video_token_index", 415)  # an id that the tokenizer never gives
+def test_full_turns_equal_transformers_generate(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn equals transformers' generate() on the pixels and the token ids of the conversation so far."""
+    monkeypatch.setattr(tiny.model.config, "video_token_index", 415)  # an id that the tokenizer never returns
     chat = conversation(tiny, Full())
     visual = [415] * tiny.layout.length(tiny.grid(8))
     ids = tiny.tokenize(BEFORE) + visual + tiny.question_ids(QUESTIONS[0], [], 0.0)
@@ -73,18 +73,20 @@ def test_full_is_stock_generate_over_the_whole_conversation(tiny: Llava, monkeyp
 
 
 @pytest.mark.parametrize("method", [Dycoke(gate=0.99), Dycoke(l=0, p=0.9, positions="original")], ids=repr)
-def test_dycoke_is_a_slow_replay_of_the_same_turns(tiny: Llava, method: Dycoke) -> None:
-    """In float64 and plain loops: text is prefilled with everything read, answers are decoded with a second stage
-    that is made anew each turn; logits' maxima and the sets read agree at every step of every turn."""
+def test_dycoke_turns_equal_the_reference(tiny: Llava, method: Dycoke) -> None:
+    """Greedy tokens and the tokens read equal those of the float64 reference at every step of every turn.
+
+    The reference prefills text with all tokens read and decodes each answer with a new second stage.
+    """
     chat = conversation(tiny, method, 6)
     slow = slow_model(tiny)
     table = slow.weights["embed_tokens.weight"]
-    place = 0
+    position = 0
     for question in QUESTIONS:
         prompt = chat.prompt(question)
         turn = chat.ask(question, SILENT)
         for embed, number in zip(
-            prompt.embeds[place:].double().numpy(), prompt.positions[place:].tolist(), strict=True
+            prompt.embeds[position:].double().numpy(), prompt.positions[position:].tolist(), strict=True
         ):
             logits: Vector = forward(slow, embed, number, None)
         stage2 = Stage2(prompt.visual.tolist(), method.l, method.p, method.gate)
@@ -95,7 +97,7 @@ def test_dycoke_is_a_slow_replay_of_the_same_turns(tiny: Llava, method: Dycoke) 
                 assert selection is not None
                 assert set(selection.index[0].tolist()) == set(stage2.active or ())
             assert token == int(np.argmax(logits))
-        place = len(prompt) + len(ids) - 1
+        position = len(prompt) + len(ids) - 1
     assert [turn.reused for turn in chat.turns][1:] == sorted({turn.reused for turn in chat.turns[1:]})
 
 
@@ -109,8 +111,8 @@ EVERY = [
 
 
 @pytest.mark.parametrize("method", EVERY, ids=repr)
-def test_the_first_turn_is_ask(tiny: Llava, method: Method) -> None:
-    """Answer, counts and steps of the first question are those of a session that is asked nothing else."""
+def test_first_turn_equals_single_question(tiny: Llava, method: Method) -> None:
+    """The first turn returns the answer, counts and steps of a session with that question alone."""
     turn = conversation(tiny, method).ask(QUESTIONS[0], SILENT)
     (alone,) = session(tiny, method).answers(QUESTIONS[:1], SILENT, trace=True)
     assert (turn.answer.answer, turn.answer.finish) == (alone.answer, alone.finish)
@@ -120,13 +122,13 @@ def test_the_first_turn_is_ask(tiny: Llava, method: Method) -> None:
     assert ours is not None
     assert theirs is not None
     assert dataclasses.replace(ours, scores=[]) == dataclasses.replace(theirs, scores=[])
-    for mine, wanted in zip(ours.scores, theirs.scores, strict=True):
-        assert mine == pytest.approx(wanted, abs=1e-5)
+    for mine, expected in zip(ours.scores, theirs.scores, strict=True):
+        assert mine == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["fastv", "kmeans+fastv+dynamic"])
-def test_what_drops_tokens_by_the_question_prefills_anew(tiny: Llava, name: str) -> None:
-    """Each turn is a run over the whole conversation, with all tokens to choose from."""
+def test_prefill_pruners_prefill_every_turn(tiny: Llava, name: str) -> None:
+    """With a prefill pruner, each turn prefills the whole conversation with all visual tokens."""
     method = make_method(name, {"fastv.l": "2"})
     chat = conversation(tiny, method)
     assert chat.prefills_anew
@@ -140,8 +142,8 @@ def test_what_drops_tokens_by_the_question_prefills_anew(tiny: Llava, name: str)
         assert turn.answer.tokens.visual_prefill == len(prompt.visual)
 
 
-def test_every_pruned_token_is_a_candidate_again(tiny: Llava) -> None:
-    """The second turn's first set is what its own attention asks for, whatever the first turn had left out."""
+def test_second_turn_selects_from_all_tokens(tiny: Llava) -> None:
+    """The second turn selects anew from all prefilled tokens, including those that the first turn pruned."""
     chat = conversation(tiny, Dycoke(select="once"))
     first, second = (chat.ask(question, SILENT) for question in QUESTIONS[:2])
     sets = [set(turn.traced().trace.steps[1]) for turn in (first, second)]  # type: ignore[union-attr]
@@ -150,8 +152,8 @@ def test_every_pruned_token_is_a_candidate_again(tiny: Llava) -> None:
     assert not any(step.reselected for step in second.answer.steps[2:])
 
 
-def test_growing_changes_nothing(tiny: Llava) -> None:
-    """A buffer that is too small for the conversation is copied into a larger one, and the answers stay."""
+def test_buffer_growth_preserves_answers(tiny: Llava) -> None:
+    """A buffer that is too small is copied into a larger one, and the answers do not change."""
     chat, small = conversation(tiny, Dycoke()), conversation(tiny, Dycoke())
     assert small.buffer is not None
     assert chat.buffer is not None
@@ -165,8 +167,8 @@ def test_growing_changes_nothing(tiny: Llava) -> None:
     assert chat.buffer.lengths == small.buffer.lengths
 
 
-def test_a_full_context_is_refused_and_can_be_cleared(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last answer is as long as fits, with a notice; then one line says what to do; /clear makes room."""
+def test_full_context_raises_until_cleared(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last answer is cut to fit, with a notice; the next turn raises UsageError; clear() frees the context."""
     chat = conversation(tiny, Full())
     first = chat.ask("What?", SILENT)
     end = len(chat.prompt("colour?"))
@@ -182,8 +184,8 @@ def test_a_full_context_is_refused_and_can_be_cleared(tiny: Llava, monkeypatch: 
     assert chat.ask("What?", SILENT).ids == first.ids
 
 
-def test_an_interrupted_answer_stays_as_far_as_it_came(tiny: Llava) -> None:
-    """The next turn goes on from the words that were shown, as a fresh run over them does."""
+def test_interrupted_answer_is_kept(tiny: Llava) -> None:
+    """The turn after an interrupted answer equals a fresh run over the partial answer."""
     chat, calls = conversation(tiny, Full()), iter([False, False, True])
     turn = chat.ask(QUESTIONS[0], SILENT, lambda: next(calls))
     assert (turn.answer.finish, len(turn.ids)) == ("interrupted", 3)
@@ -196,23 +198,23 @@ def test_an_interrupted_answer_stays_as_far_as_it_came(tiny: Llava) -> None:
     assert all(read_set(step) is None for step in steps)
 
 
-def test_a_turn_that_fails_leaves_no_trace(tiny: Llava) -> None:
-    """Ctrl-C before or amid the words that were shown: the same question then gets the same answer."""
+def test_failed_turn_is_rolled_back(tiny: Llava) -> None:
+    """After a Ctrl-C before or during an answer, the next turn equals that of a conversation without it."""
 
-    def hit(piece: str) -> None:
+    def interrupt(piece: str) -> None:
         raise KeyboardInterrupt
 
     chat, other = conversation(tiny, Dycoke()), conversation(tiny, Dycoke())
     chat.ask(QUESTIONS[0], SILENT)
     other.ask(QUESTIONS[0], SILENT)
-    for callbacks in (Callbacks(phase=hit), Callbacks(text=hit)):
+    for callbacks in (Callbacks(phase=interrupt), Callbacks(text=interrupt)):
         with pytest.raises(KeyboardInterrupt):
             chat.ask(QUESTIONS[1], callbacks)
     assert chat.ask(QUESTIONS[2], SILENT).ids == other.ask(QUESTIONS[2], SILENT).ids
 
 
-def test_another_method_takes_the_conversation_over(tiny: Llava) -> None:
-    """The turns so far are prefilled as text; the answer is that of a fresh run over it with the new method."""
+def test_change_of_method_keeps_turns(tiny: Llava) -> None:
+    """After a change of method, earlier turns are prefilled as text; the answer equals a fresh run's."""
     before = conversation(tiny, Dycoke())
     before.ask(QUESTIONS[0], SILENT)
     own = session(tiny, Full())
@@ -225,7 +227,7 @@ def test_another_method_takes_the_conversation_over(tiny: Llava) -> None:
 
 @pytest.fixture(scope="module")
 def mid_size(tiny: Llava) -> Llava:
-    """Random weights, large enough that the video outweighs what every call costs: 16 frames of 64 tokens."""
+    """A random model for which prefilling the video (16 frames of 64 tokens) exceeds the fixed cost of a call."""
     torch.manual_seed(0)
     vision = transformers.SiglipVisionConfig(
         hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4,
@@ -242,9 +244,11 @@ def mid_size(tiny: Llava) -> Llava:
 
 
 @pytest.mark.parametrize("method", [Full(), Dycoke()], ids=repr)
-def test_the_second_turn_is_quick(mid_size: Llava, method: Method) -> None:
-    """Its first token takes under a quarter of what the first one's takes without vision; its answer is that of a
-    fresh run. The machine may be busy: the best of three counts."""
+def test_second_turn_first_token_time(mid_size: Llava, method: Method) -> None:
+    """The second turn's first token takes under a quarter of the first turn's, without vision, and equals a fresh run.
+
+    The best of three attempts counts, because the machine may be busy.
+    """
     ratios = []
     for _ in range(3):
         chat = conversation(mid_size, method, 16, SETTINGS.model_copy(update={"max_new_tokens": 2}))

@@ -1,4 +1,4 @@
-"""Decoding, loading and looking overlap, and nobody is told otherwise than it was."""
+"""Overlap of decoding, loading and encoding, and the times and notices that report it."""
 
 import gc
 import json
@@ -16,7 +16,7 @@ from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session import pipeline
 from dycoke_cli.session.ask import Outcome, ask
 from dycoke_cli.session.frame_request import sampling_of, shortfalls
-from dycoke_cli.video import worker_process as child_module
+from dycoke_cli.video import worker_process
 from dycoke_cli.video.clip import Clip
 from dycoke_cli.video.frames import Frames, VideoInfo
 from tests.video.clips import clip, worker_after
@@ -24,9 +24,9 @@ from tests.video.test_frame_buffer import REFUTED, SLOW
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(model="demo", frames=8, max_new_tokens=4)
-# What no answer of a LLaVA model needs, and some import of transformers' front doors would bring in.
+# Modules that a LLaVA model does not need, but that some top-level imports of transformers load.
 UNNEEDED = ("torchvision", "scipy", "sklearn", "pandas", "PIL.ImageDraw", "av", "decord", "matplotlib", "tensorflow")
-FRONT_DOORS = (
+TOP_LEVEL_IMPORTS = (
     "transformers.pipelines",
     "transformers.trainer",
     "transformers.models.llava_onevision.processing_llava_onevision",
@@ -35,13 +35,13 @@ FRONT_DOORS = (
 
 @pytest.fixture
 def whole() -> Outcome:
-    """The run that nothing disturbs."""
+    """The outcome of a run with the unchanged worker."""
     return ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS)
 
 
-def test_the_tower_looks_while_the_video_decodes(monkeypatch: pytest.MonkeyPatch, whole: Outcome) -> None:
-    """With a slow decoder the first frames are encoded before the last are there; the figures say so, and truly."""
-    monkeypatch.setattr(child_module, "worker_command", worker_after(SLOW))
+def test_encoding_overlaps_decoding(monkeypatch: pytest.MonkeyPatch, whole: Outcome) -> None:
+    """With a slow decoder the first frames are encoded before the last are decoded, and the timeline reports it."""
+    monkeypatch.setattr(worker_process, "worker_command", worker_after(SLOW))
     outcome = ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS)
     spans = {span.name: span for span in outcome.timeline}
     assert set(spans) == {"decode_video", "load_model", "vision", "prefill", "decode"}
@@ -58,17 +58,17 @@ def test_the_tower_looks_while_the_video_decodes(monkeypatch: pytest.MonkeyPatch
     assert (answer.answer, answer.steps) == (whole.answers[0].answer, whole.answers[0].steps)
 
 
-def test_frames_that_were_taken_back_leave_no_trace(monkeypatch: pytest.MonkeyPatch, whole: Outcome) -> None:
-    """What the tower saw of them is forgotten; frames, record and answer are the other decoder's."""
-    monkeypatch.setattr(child_module, "worker_command", worker_after(REFUTED.format(8)))
+def test_replaced_frames_are_encoded_again(monkeypatch: pytest.MonkeyPatch, whole: Outcome) -> None:
+    """Tokens of replaced frames are discarded; frames, record and answer come from the second decoder."""
+    monkeypatch.setattr(worker_process, "worker_command", worker_after(REFUTED.format(8)))
     outcome = ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS)
     assert outcome.frames.info.decoder == "pyav"
     assert outcome.frames.indices == whole.frames.indices
     assert (outcome.answers[0].answer, outcome.answers[0].steps) == (whole.answers[0].answer, whole.answers[0].steps)
 
 
-def test_a_baseline_finds_all_frames_there(whole: Outcome) -> None:
-    """Both runs of a comparison begin in the same state: nothing on its way."""
+def test_baseline_waits_for_all_frames(whole: Outcome) -> None:
+    """With --baseline all frames are decoded before encoding, so that both runs start in the same state."""
     outcome = ask(str(clip("h264_cfr.mp4")), ["what happens?"], SETTINGS, baseline=True)
     spans = {span.name: span for span in outcome.timeline}
     assert spans["decode_video"].end_s <= spans["vision"].begin_s
@@ -76,38 +76,38 @@ def test_a_baseline_finds_all_frames_there(whole: Outcome) -> None:
     assert outcome.answers[0].answer == whole.answers[0].answer
 
 
-def test_no_garbage_is_looked_for_while_modules_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And it is again afterwards, even after a failure."""
-    seen: list[bool] = []
+def test_garbage_collection_is_off_while_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage collection is off while the model loads, and on again after an error."""
+    enabled: list[bool] = []
 
     def load(*arguments: Any) -> Llava:
-        seen.append(gc.isenabled())
+        enabled.append(gc.isenabled())
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "load_model", load)
     with pytest.raises(KeyboardInterrupt):
         ask(str(clip("one_frame.mp4")), ["q"], SETTINGS)
-    assert seen == [False]
+    assert enabled == [False]
     assert gc.isenabled()
 
 
-def test_what_modules_leave_is_old_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next look for garbage is not at all of it, and nothing is kept from ever being looked at."""
-    left: list[object] = []
+def test_loading_leaves_the_youngest_generation_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects made while the model loads leave the youngest generation, and none stays frozen."""
+    allocated: list[object] = []
 
     def load(*arguments: Any) -> Llava:
-        left.extend([] for _ in range(100_000))
+        allocated.extend([] for _ in range(100_000))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "load_model", load)
     with pytest.raises(KeyboardInterrupt):
         ask(str(clip("one_frame.mp4")), ["q"], SETTINGS)
-    assert len(gc.get_objects(generation=0)) < len(left)
+    assert len(gc.get_objects(generation=0)) < len(allocated)
     assert gc.get_freeze_count() == 0
 
 
-def test_ask_imports_no_more_than_it_needs() -> None:
-    """The cause of a slow start is what is imported: nothing of this on the way to an answer of the demo."""
+def test_ask_imports_no_unneeded_modules() -> None:
+    """`ask` with the demo imports none of the modules that would slow its start."""
     code = (
         "import sys, json; from dycoke_cli.cli.app import run; code = run(sys.argv[1:]); "
         "print(json.dumps(sorted(sys.modules))); sys.exit(code)"
@@ -123,11 +123,11 @@ def test_ask_imports_no_more_than_it_needs() -> None:
     )
     modules = set(json.loads(done.stdout.splitlines()[-1]))
     assert "transformers.models.siglip.modeling_siglip" in modules
-    assert modules & {*UNNEEDED, *FRONT_DOORS} == set()
+    assert modules & {*UNNEEDED, *TOP_LEVEL_IMPORTS} == set()
 
 
 @pytest.mark.parametrize(
-    ("settings", "taken", "told"),
+    ("settings", "taken", "expected"),
     [
         ({"fps": 1e5, "max_frames": 500}, 200, ["100000 frames a second were asked for; the video has 25"]),
         ({"fps": 25.0, "max_frames": 200}, 200, []),
@@ -140,15 +140,13 @@ def test_ask_imports_no_more_than_it_needs() -> None:
         ({"frames": 64}, 64, []),
     ],
 )
-def test_fewer_frames_than_asked_for_are_told_of_with_the_reason(
-    settings: dict[str, Any], taken: int, told: list[str]
-) -> None:
-    """A rate above the video's own, a limit, a video that has no more; what is as asked is not worth a word."""
-    wanted = sampling_of(Settings(**settings), default_frames=16)
-    chosen = wanted.choose(np.arange(200) / 25, 8.0)
+def test_notices_for_fewer_frames_than_requested(settings: dict[str, Any], taken: int, expected: list[str]) -> None:
+    """Each reason for fewer frames is one notice; there is none if all requested frames were taken."""
+    sampling = sampling_of(Settings(**settings), default_frames=16)
+    chosen = sampling.choose(np.arange(200) / 25, 8.0)
     assert len(chosen) == taken
     info = VideoInfo("v.mp4", 8.0, 25.0, 200, 64, 48, "pyav", "asked for")
     frames = Frames(None, tuple(chosen.tolist()), tuple((chosen / 25).tolist()), info)
-    lines = list(shortfalls(Clip.of(frames), Settings(**settings), wanted))
-    assert len(lines) == len(told), lines
-    assert all(words in line for words, line in zip(told, lines, strict=True))
+    lines = list(shortfalls(Clip.of(frames), Settings(**settings), sampling))
+    assert len(lines) == len(expected), lines
+    assert all(words in line for words, line in zip(expected, lines, strict=True))

@@ -1,4 +1,4 @@
-"""A session's counts, records and traces add up, and shared work changes no answer."""
+"""Sessions: counts, step records, traces and times are consistent; shared work does not change answers."""
 
 import numpy as np
 import pytest
@@ -46,8 +46,8 @@ SHARING = [
 
 
 @pytest.mark.parametrize("method", SHARING, ids=repr)
-def test_several_questions_equal_single_ones(tiny: Llava, method: Method) -> None:
-    """One decoding, encoding and prefill for all; each answer, count and set as if asked alone."""
+def test_several_questions_equal_single_questions(tiny: Llava, method: Method) -> None:
+    """Questions that share decoding, encoding and prefill return the answers, counts and steps of single questions."""
     together = answers(tiny, method, QUESTIONS)
     for ours, question in zip(together, QUESTIONS, strict=True):
         (alone,) = answers(tiny, method, [question])
@@ -61,7 +61,7 @@ def test_several_questions_equal_single_ones(tiny: Llava, method: Method) -> Non
 
 
 def test_methods_share_one_encoding(tiny: Llava) -> None:
-    """What one session encoded serves another method's: the same answers, and no time counted that was not spent."""
+    """Visual tokens encoded by one session give another method the same answers, with zero vision and decoding time."""
     encoded = Session(tiny, clip(), Full(), SETTINGS).encode(Callbacks())
     for method in (Dycoke(), Full()):
         alone = answers(tiny, method, QUESTIONS)
@@ -72,14 +72,14 @@ def test_methods_share_one_encoding(tiny: Llava) -> None:
         assert given[0].time_s.first_token == given[0].time_s.prefill > 0
 
 
-def test_the_same_question_twice(tiny: Llava) -> None:
-    """Even prompts that are equal to the end leave each question a token of its own to run."""
+def test_equal_questions_return_equal_answers(tiny: Llava) -> None:
+    """Equal questions return equal answers: each prefills at least one token after the shared prefix."""
     first, second = answers(tiny, Dycoke(), ["What?", "What?"])
     assert (first.answer, first.steps) == (second.answer, second.steps)
 
 
 def test_counts_and_steps_of_dycoke(tiny: Llava) -> None:
-    """8 frames of 9 tokens at K=0.7: two whole frames and six of three; then 30 % of those at every step."""
+    """Of 8 frames of 9 tokens, K=0.7 keeps two whole frames and three tokens of six; each step then reads 30 %."""
     (answer,) = answers(tiny, Dycoke(gate=2.0), ["What happens?"])
     tokens = answer.tokens
     assert (tokens.visual, tokens.visual_prefill, tokens.newline) == (72, 36, 1)
@@ -99,7 +99,7 @@ def test_counts_and_steps_of_dycoke(tiny: Llava) -> None:
 
 
 def test_counts_and_steps_of_fastv(tiny: Llava) -> None:
-    """Two of eight layers hold all 72 tokens, six hold 18: 31.5 in the mean, and so are the bytes of the cache."""
+    """Two of eight layers hold all 72 tokens, six hold 18, 31.5 on average; the KV bytes match."""
     method = make_method("fastv", {"l": "2", "keep": "0.25"})
     (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Callbacks(), trace=True))
     tokens = answer.tokens
@@ -114,25 +114,25 @@ def test_counts_and_steps_of_fastv(tiny: Llava) -> None:
     assert all(read == answer.trace.steps[0] for read in answer.trace.steps)
 
 
-def test_a_chain_of_three_is_traced_to_the_video(tiny: Llava) -> None:
-    """Half enters, half of that is left after layer 2, 30 % of that is read: always subsets, with scores for each."""
+def test_trace_of_three_chained_methods(tiny: Llava) -> None:
+    """Half of the tokens are prefilled, half of those remain after layer 2, the best 30 % of those are read."""
     method = make_method("random+fastv+dynamic", {"retain": "0.5", "fastv.l": "2", "keep": "0.5", "gate": "2"})
     (answer,) = list(Session(tiny, clip(), method, SETTINGS).answers(["What happens?"], Callbacks(), trace=True))
     trace = answer.trace
     assert trace is not None
     assert answer.tokens.prefill_retention == (2 * 36 + 6 * 18) / 8 / 72
     assert [len(trace.prefill), *map(len, trace.steps)] == [36, 18, *[5] * (len(answer.steps) - 1)]
-    left = set(trace.steps[0])
-    assert left < set(trace.prefill)
+    remaining = set(trace.steps[0])
+    assert remaining < set(trace.prefill)
     for read, scores in zip(trace.steps[1:], trace.scores[1:], strict=True):
-        assert set(read) < left
+        assert set(read) < remaining
         by_token = dict(zip(trace.prefill, scores, strict=True))
-        assert {token for token, score in by_token.items() if score} <= left
-        assert min(by_token[token] for token in read) >= max(by_token[token] for token in left - set(read))
+        assert {token for token, score in by_token.items() if score} <= remaining
+        assert min(by_token[token] for token in read) >= max(by_token[token] for token in remaining - set(read))
 
 
 def test_times_add_up(tiny: Llava) -> None:
-    """First token and total are the sums of their parts, and nothing is negative."""
+    """Time to first token and total time equal the sums of their parts, and time per token is positive."""
     (answer,) = answers(tiny, Dycoke(), ["What happens?"])
     time = answer.time_s
     assert time.first_token == pytest.approx(time.decode_video + time.vision + time.prefill)
@@ -141,8 +141,8 @@ def test_times_add_up(tiny: Llava) -> None:
     assert 0 < time.per_token < time.decode
 
 
-def test_trace_agrees_with_the_steps(tiny: Llava) -> None:
-    """Indices are into all visual tokens; what is read was prefilled; recalls are what the records count."""
+def test_trace_equals_step_records(tiny: Llava) -> None:
+    """Traced indices refer to all visual tokens, tokens read are prefilled, and recalls equal the step records."""
     (answer,) = answers(tiny, Dycoke(gate=0.99), ["What happens?"], trace=True)
     trace = answer.trace
     assert trace is not None
@@ -163,31 +163,31 @@ def test_trace_agrees_with_the_steps(tiny: Llava) -> None:
 
 
 def test_full_reads_everything_at_every_step(tiny: Llava) -> None:
-    """Without compression nothing is pruned, recalled or chosen."""
+    """Without compression no token is pruned, recalled or reselected."""
     (answer,) = answers(tiny, Full(), ["What happens?"])
     assert {(step.read, step.retained, step.recalled, step.reselected) for step in answer.steps} == {
         (72, 1.0, 0, False)
     }
 
 
-def test_text_streams_as_the_answer(tiny: Llava) -> None:
-    """The pieces are the answer, question by question."""
-    heard: list[str] = []
-    callbacks = Callbacks(text=heard.append, question=lambda question: heard.append("|"))
+def test_streamed_text_equals_answer(tiny: Llava) -> None:
+    """The streamed pieces of each question join to its answer."""
+    pieces_streamed: list[str] = []
+    callbacks = Callbacks(text=pieces_streamed.append, question=lambda question: pieces_streamed.append("|"))
     session = Session(tiny, clip(), Dycoke(), SETTINGS)
     given = list(session.answers(QUESTIONS, callbacks))
-    assert [piece.strip() for piece in "".join(heard).split("|")[1:]] == [answer.answer for answer in given]
+    assert [piece.strip() for piece in "".join(pieces_streamed).split("|")[1:]] == [answer.answer for answer in given]
 
 
-def test_a_window_is_a_video_of_its_own() -> None:
-    """Times start at the window, and its end is the video's at most."""
+def test_times_of_a_window() -> None:
+    """Times are relative to the start of the window, and its end is at most the end of the video."""
     window = Clip.of(clip().clip.frames, "0:02", "1:00")
     assert window.seconds[:3] == (-2.0, -1.0, 0.0)
     assert window.duration_s == 14.0
 
 
-def test_a_budget_becomes_options(tiny: Llava) -> None:
-    """settings.retain decides how many visual tokens enter, whatever the method's own options said."""
+def test_retain_sets_method_options(tiny: Llava) -> None:
+    """settings.retain sets the share of visual tokens prefilled and overrides the method's own options."""
     settings = SETTINGS.model_copy(update={"retain": 0.5})
     session = Session(tiny, clip(), Dycoke(k=0.1), settings)
     assert session.method.options()["k"] == pytest.approx(2 / 3)
@@ -198,14 +198,14 @@ def test_a_budget_becomes_options(tiny: Llava) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["bilinear", "average"])
-def test_the_grid_is_known_before_encoding(pooling: str) -> None:
-    """Budgets are checked against the shape that the vision tower will give."""
+def test_grid_equals_encoded_grid(pooling: str) -> None:
+    """`grid` equals the grid of the encoded frames."""
     model = golden_model("tiny-ov", pooling=pooling)
     assert model.grid(2) == model.encode(clip_frames()[:2].numpy()).grid
 
 
-def test_a_method_that_does_not_fit_is_refused_before_any_work(tiny: Llava) -> None:
-    """The session checks the layer against the network."""
+def test_method_with_a_missing_layer_is_refused(tiny: Llava) -> None:
+    """A session raises UsageError for a layer that the model does not have."""
     with pytest.raises(UsageError, match="l=8"):
         Session(tiny, clip(), Dycoke(l=8), SETTINGS)
 
@@ -218,8 +218,8 @@ def test_a_method_that_does_not_fit_is_refused_before_any_work(tiny: Llava) -> N
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_memory_running_out_is_one_error(error: Exception) -> None:
-    """However the allocator says it, the user gets one line, a remedy and exit code 5."""
+def test_out_of_memory_errors_are_translated(error: Exception) -> None:
+    """Every out-of-memory error becomes OutOfMemoryError with exit code 5 and a remedy."""
     with pytest.raises(OutOfMemoryError) as caught, out_of_memory_explained():
         raise error
     assert caught.value.exit_code == 5
@@ -227,6 +227,6 @@ def test_memory_running_out_is_one_error(error: Exception) -> None:
 
 
 def test_other_failures_pass_through() -> None:
-    """A bug must not be explained away as a lack of memory."""
+    """Other errors are not reported as a lack of memory."""
     with pytest.raises(RuntimeError, match="shapes"), out_of_memory_explained():
         raise RuntimeError("shapes differ")

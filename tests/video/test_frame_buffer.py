@@ -1,11 +1,10 @@
-"""The first frames are used while later ones decode, and nothing that turns out wrong is ever taken for right."""
+"""FrameBuffer and PendingFrames: frames used while later ones decode, replaced attempts, and PyAV seeking."""
 
 import numpy as np
 import pytest
 
 from dycoke_cli.errors import VideoError
-from dycoke_cli.video import pyav_reader
-from dycoke_cli.video import worker_process as child_module
+from dycoke_cli.video import pyav_reader, worker_process
 from dycoke_cli.video.frame_buffer import FrameBuffer
 from dycoke_cli.video.pending_frames import PendingFrames
 from dycoke_cli.video.probe import read_index
@@ -46,12 +45,12 @@ def crash(*arguments, whole={0}.decode_frames):
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Replaces the worker by one that a piece of code has changed first."""
-    return lambda prelude: monkeypatch.setattr(child_module, "worker_command", worker_after(prelude))
+    """Return a function that makes readers start a worker which runs `prelude` first."""
+    return lambda prelude: monkeypatch.setattr(worker_process, "worker_command", worker_after(prelude))
 
 
 def test_indexing_waits_for_the_last_frame_it_needs():
-    """Counted from the end too; for no frames there is nothing to wait for; in a part of a part as in the whole."""
+    """Positive, negative and empty indices wait for the last frame they need, also in nested `between` buffers."""
     waited, content = [], np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
 
     def load(count):
@@ -74,58 +73,58 @@ def test_indexing_waits_for_the_last_frame_it_needs():
     assert waited == []
 
 
-def test_the_first_frames_are_used_before_the_last_are_there(worker):
+def test_first_frames_are_available_before_the_last(worker):
     worker(SLOW)
     with VideoReader() as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
-        coming = pending.announced()
-        assert isinstance(coming.pixels, FrameBuffer)
-        assert coming.pixels.shape == (8, 360, 640, 3)
-        first = [number(picture) for picture in coming.pixels[:2]]
+        early = pending.announced()
+        assert isinstance(early.pixels, FrameBuffer)
+        assert early.pixels.shape == (8, 360, 640, 3)
+        first = [number(picture) for picture in early.pixels[:2]]
         assert not pending.future.done()
-        assert first == list(coming.indices[:2])
-        rest = coming.pixels[2:]
+        assert first == list(early.indices[:2])
+        rest = early.pixels[2:]
         whole = pending.result()
     assert [number(picture) for picture in rest] == list(whole.indices[2:])
     assert np.shares_memory(rest, whole.pixels)
     assert 0 < pending.waited_s <= pending.seconds + 1
-    assert (coming.indices, coming.seconds, coming.info) == (whole.indices, whole.seconds, whole.info)
-    assert np.array_equal(coming.pixels[-1], whole.pixels[-1])
-    assert len(coming.pixels[8:]) == 0
+    assert (early.indices, early.seconds, early.info) == (whole.indices, whole.seconds, whole.info)
+    assert np.array_equal(early.pixels[-1], whole.pixels[-1])
+    assert len(early.pixels[8:]) == 0
 
 
-@pytest.mark.parametrize("shown", [3, 8], ids=["amid the frames", "after the last one"])
-def test_replaced_frames_are_another_attempt(shown, worker):
-    """Whoever waits for all frames of a decoder that is refuted learns from `attempt` that they are void."""
-    worker(REFUTED.format(shown))
+@pytest.mark.parametrize("yielded", [3, 8], ids=["before the last frame", "after the last frame"])
+def test_replaced_frames_are_another_attempt(yielded, worker):
+    """`attempt` increases when the frames of a refuted decoder are replaced."""
+    worker(REFUTED.format(yielded))
     with VideoReader() as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
         first = pending.announced()
         attempt = pending.attempt
-        void = first.pixels[:]
-        if first.info.decoder == "decord":  # else the parent was slow, and never saw them
+        replaced = first.pixels[:]
+        if first.info.decoder == "decord":  # else this process was late, and pyav had replaced them
             assert pending.attempt > attempt
-            assert number(void[0]) != first.indices[0]
+            assert number(replaced[0]) != first.indices[0]
         anew = pending.announced()
         assert anew.info.decoder_reason == "decord gave nonsense"
         assert [number(picture) for picture in anew.pixels[:]] == list(pending.result().indices)
 
 
-def test_frames_that_never_come_are_an_error_for_who_waits(worker):
+def test_failed_decoding_raises_in_the_waiting_caller(worker):
     worker(CRASH.format("decord_reader") + CRASH.format("pyav_reader"))
     with VideoReader() as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
         with pytest.raises(VideoError, match="crashed"):
-            _wait_for_ever(pending)
+            _read_until_error(pending)
 
 
-def _wait_for_ever(pending):
+def _read_until_error(pending):
     while True:
         pending.announced().pixels[:]
 
 
-def test_a_future_of_decoded_frames_is_done(worker):
-    """It waits for nothing, and its times are those that decoding took."""
+def test_completed_frames_do_not_wait(worker):
+    """PendingFrames.completed returns its frames at once and reports the given decoding time."""
     frames = read_frames(clip("two_frames.mp4"), EIGHT)
     pending = PendingFrames.completed("clip", frames, 0.25)
     assert pending.result() is pending.announced() is frames
@@ -136,24 +135,24 @@ SEEKABLE = ["h264_cfr.mp4", "h264_bf_opengop.mp4", "hevc_8bit.mp4", "editlist_tr
 
 
 @pytest.mark.parametrize("name", SEEKABLE)
-def test_seeking_and_reading_on_show_the_same(name):
-    """Whatever a seek is said to cost, on every choice of frames."""
+def test_seeking_and_sequential_decoding_are_equal(name):
+    """The decoded pictures do not depend on the assumed cost of a seek."""
     index = read_index(str(clip(name)), name, lambda: None)
     assert index.seekable
     size = (index.stored_width // 4, index.height // 4)
     random = np.random.default_rng(0)
     for count in (3, 20):
         chosen = np.sort(random.choice(len(index.pts), count, replace=False))
-        ways = [
+        results = [
             list(pyav_reader.decode_frames(index, chosen, size, lambda: None, cost)) for cost in (0, 5, 1 << 30, None)
         ]
-        assert all(len(pictures) == count for pictures in ways)
-        for pictures in ways[1:]:
-            assert all(np.array_equal(one, other) for one, other in zip(ways[0], pictures, strict=True))
+        assert all(len(pictures) == count for pictures in results)
+        for pictures in results[1:]:
+            assert all(np.array_equal(one, other) for one, other in zip(results[0], pictures, strict=True))
 
 
-def test_the_work_is_counted_from_key_frames_or_from_the_frame_before():
-    """Key frames at 0, 60 and 120 of 150: by hand."""
+def test_decoded_frames_are_counted_from_the_nearest_start():
+    """`decoded_for` equals counts by hand, with key frames at 0, 60 and 120 of 150."""
     index = read_index(str(clip("h264_cfr.mp4")), "clip", lambda: None)
     keys = np.searchsorted(index.pts, index.keys)
     first, second = keys[:2].tolist()

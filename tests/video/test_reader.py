@@ -1,4 +1,4 @@
-"""Whatever a decoder does to its process, the caller gets right frames or one sentence, soon, and nothing is left."""
+"""VideoReader: hangs, crashes and wrong frames of decoders, and release of processes, files and memory."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dycoke_cli.errors import UsageError, VideoError
-from dycoke_cli.video import worker_process as child_module
+from dycoke_cli.video import worker_process
 from dycoke_cli.video.reader import VideoReader, read_frames
 from dycoke_cli.video.sampling import Sampling
 from dycoke_cli.video.shared_memory import SharedPixels, open_shared_pixels
@@ -32,17 +32,17 @@ def crash_late(*arguments, whole={0}.decode_frames):
         os.kill(os.getpid(), signal.{1})
 {0}.decode_frames = crash_late
 """
-NO_DOUBT = "from dycoke_cli.video import probe; probe.decord_risk = lambda *_: None\n"
+NO_DECORD_RISK = "from dycoke_cli.video import probe; probe.decord_risk = lambda *_: None\n"
 
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Replaces the worker by one that a piece of code has changed first."""
-    return lambda prelude: monkeypatch.setattr(child_module, "worker_command", worker_after(prelude))
+    """Return a function that makes readers start a worker which runs `prelude` first."""
+    return lambda prelude: monkeypatch.setattr(worker_process, "worker_command", worker_after(prelude))
 
 
-def _runs(pid):
-    """Whether a process still does anything; one that only waits to be counted does not."""
+def _is_running(pid):
+    """Return True if the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -56,12 +56,12 @@ def _runs(pid):
 
 def _ends(pid, within_s=5.0):
     deadline = time.monotonic() + within_s
-    while _runs(pid) and time.monotonic() < deadline:
+    while _is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return not _runs(pid)
+    return not _is_running(pid)
 
 
-def test_a_hanging_decord_is_killed_and_pyav_gives_the_frames(worker):
+def test_hanging_decord_is_killed_and_pyav_decodes(worker):
     worker(HANG.format("decord_reader"))
     with VideoReader(stall_s=0.5) as reader:
         pending = reader.submit(clip("h264_cfr.mp4"), EIGHT)
@@ -78,7 +78,7 @@ def test_a_hanging_decord_is_killed_and_pyav_gives_the_frames(worker):
 
 @posix
 @pytest.mark.parametrize("fatal", ["SIGKILL", "SIGSEGV", "SIGABRT"])
-def test_a_crash_amid_the_frames_is_followed_by_pyav(fatal, worker, capfd):
+def test_pyav_replaces_a_decoder_that_crashes_between_frames(fatal, worker, capfd):
     worker(CRASH.format("decord_reader", fatal))
     frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
     assert [number(picture) for picture in frames.pixels] == list(frames.indices)
@@ -88,7 +88,7 @@ def test_a_crash_amid_the_frames_is_followed_by_pyav(fatal, worker, capfd):
 
 
 @posix
-def test_two_failures_are_told_in_one_sentence(worker):
+def test_two_failures_raise_one_error(worker):
     worker(HANG.format("decord_reader") + CRASH.format("pyav_reader", "SIGSEGV"))
     with VideoReader(stall_s=0.5) as reader, pytest.raises(VideoError) as caught:
         reader.submit(clip("h264_cfr.mp4"), EIGHT).result()
@@ -99,7 +99,7 @@ def test_two_failures_are_told_in_one_sentence(worker):
     assert caught.value.exit_code == 3
 
 
-def test_two_hangs_are_a_timeout(worker):
+def test_two_hangs_raise_a_timeout(worker):
     worker(HANG.format("decord_reader") + HANG.format("pyav_reader"))
     with VideoReader(stall_s=0.3) as reader, pytest.raises(VideoError) as caught:
         reader.submit(clip("one_frame.mp4"), EIGHT).result()
@@ -107,7 +107,7 @@ def test_two_hangs_are_a_timeout(worker):
     assert caught.value.message.count("made no progress") == 2
 
 
-def test_slow_progress_is_no_hang_but_ends_at_the_timeout(worker):
+def test_slow_progress_is_limited_by_the_timeout_only(worker):
     worker(
         "import time; from dycoke_cli.video import decord_reader\n"
         "def slow(*arguments, whole=decord_reader.decode_frames):\n"
@@ -128,25 +128,25 @@ def test_slow_progress_is_no_hang_but_ends_at_the_timeout(worker):
     assert time.monotonic() - began < 5
 
 
-def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(child_module, "worker_command", lambda: ["/nonexistent/python"])
+def test_worker_that_does_not_start_raises_video_error(monkeypatch):
+    monkeypatch.setattr(worker_process, "worker_command", lambda: ["/nonexistent/python"])
     with pytest.raises(VideoError, match="could not be started"):
         read_frames(clip("one_frame.mp4"), EIGHT)
-    monkeypatch.setattr(child_module, "worker_command", lambda: [sys.executable, "-c", "raise SystemExit(7)"])
+    monkeypatch.setattr(worker_process, "worker_command", lambda: [sys.executable, "-c", "raise SystemExit(7)"])
     with pytest.raises(VideoError, match=r"status 7, then .* status 7"):
         read_frames(clip("one_frame.mp4"), EIGHT)
 
 
 @pytest.mark.parametrize("name", ["h264.ts", "editlist_trim.mp4", "hevc_8bit.mp4", "h264_bf_opengop.mp4"])
-def test_what_decord_gets_wrong_is_noticed_even_when_the_probe_is_blind(name, worker):
-    worker(NO_DOUBT)
+def test_wrong_frames_of_decord_are_detected_without_the_probe(name, worker):
+    worker(NO_DECORD_RISK)
     frames = read_frames(clip(name), Sampling(frames=32))
     assert frames.info.decoder == "pyav"
     assert frames.info.decoder_reason.startswith(("decord counts 100 frames", "decord gave another picture"))
     assert all(looks_right(name, *pair) for pair in zip(frames.pixels, frames.seconds, strict=True))
 
 
-def test_without_decord_pyav_does_it_alone(worker):
+def test_pyav_decodes_if_decord_is_not_installed(worker):
     worker("import sys; sys.modules['decord'] = None")
     frames = read_frames(clip("h264_cfr.mp4"), EIGHT)
     assert (frames.info.decoder, frames.info.decoder_reason) == ("pyav", "decord is not installed")
@@ -156,7 +156,7 @@ def test_without_decord_pyav_does_it_alone(worker):
     assert "pyav" in caught.value.remedy
 
 
-def test_what_libraries_print_is_no_answer_and_never_shown(worker, capfd):
+def test_output_of_libraries_is_discarded(worker, capfd):
     worker(
         "import os; from dycoke_cli.video import decord_reader\n"
         "def loud(*arguments, whole=decord_reader.decode_frames):\n"
@@ -169,7 +169,7 @@ def test_what_libraries_print_is_no_answer_and_never_shown(worker, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_one_child_serves_many_requests_and_survives_errors():
+def test_one_worker_serves_many_requests_and_survives_errors():
     with VideoReader() as reader:
         names = ["two_frames.mp4", "text.mp4", "h264_cfr.mp4", "audio_only.mp4", "one_frame.mp4"]
         pending = [reader.submit(clip(name), EIGHT) for name in names]
@@ -182,12 +182,12 @@ def test_one_child_serves_many_requests_and_survives_errors():
             pending[3].result()
         assert len(pending[4].result()) == 1
         assert reader.child_pid == pid
-        assert np.array_equal(kept.pixels, before)  # earlier frames stay the caller's own
+        assert np.array_equal(kept.pixels, before)  # later requests do not overwrite earlier frames
         assert pending[2].result() is pending[2].result()
 
 
 @posix
-def test_a_child_that_dies_between_requests_is_replaced():
+def test_worker_that_dies_between_requests_is_replaced():
     with VideoReader() as reader:
         reader.submit(clip("one_frame.mp4"), EIGHT).result()
         pid = reader.child_pid
@@ -198,7 +198,7 @@ def test_a_child_that_dies_between_requests_is_replaced():
         assert reader.child_pid != pid
 
 
-def test_closing_does_not_wait_for_a_hanging_child(worker):
+def test_closing_does_not_wait_for_a_hanging_worker(worker):
     worker(HANG.format("decord_reader"))
     with VideoReader() as reader:
         pending = reader.submit(clip("one_frame.mp4"), EIGHT)
@@ -220,7 +220,7 @@ from dycoke_cli.video.reader import VideoReader
 from dycoke_cli.video.sampling import Sampling
 from tests.video.clips import clip, worker_after
 worker_process.worker_command = worker_after({prelude!r})
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests run in the background of a shell have it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
 with VideoReader() as reader:
     pending = reader.submit(clip("one_frame.mp4"), Sampling(frames=1))
     while not (pending.total or pending.future.done()):
@@ -232,7 +232,7 @@ with VideoReader() as reader:
 
 @posix
 @pytest.mark.parametrize("fatal", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_child_outlives_its_parent(fatal):
+def test_worker_ends_with_its_parent(fatal):
     code = PARENT.format(prelude=HANG.format("decord_reader"))
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -242,7 +242,7 @@ def test_no_child_outlives_its_parent(fatal):
         text=True,
     ) as parent:
         pid = int(parent.stdout.readline())
-        assert _runs(pid)
+        assert _is_running(pid)
         began = time.monotonic()
         parent.send_signal(fatal)
         assert parent.wait(5) != 0
@@ -251,7 +251,7 @@ def test_no_child_outlives_its_parent(fatal):
         assert ("KeyboardInterrupt" in parent.stderr.read()) == (fatal == signal.SIGINT)
 
 
-def _open_things():
+def _open_resources():
     shared = Path("/dev/shm")
     return (
         len(list(Path("/proc/self/fd").iterdir())),
@@ -260,27 +260,27 @@ def _open_things():
     )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts what /proc lists")
-def test_closed_readers_leave_nothing_behind(tmp_path, monkeypatch):
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_closed_readers_release_files_memory_and_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     read_frames(clip("two_frames.mp4"), EIGHT)
-    before = _open_things()
+    before = _open_resources()
     with VideoReader() as reader:
         for place in range(12):
             assert len(reader.submit(clip("two_frames.mp4"), EIGHT).result()) == 2
             if place == 5:
-                inside = _open_things()[0]
-        assert _open_things()[0] == inside
+                handles_while_open = _open_resources()[0]
+        assert _open_resources()[0] == handles_while_open
         pids = [reader.child_pid]
     for _ in range(3):
         with VideoReader() as reader:
             reader.submit(clip("one_frame.mp4"), EIGHT).result()
             pids.append(reader.child_pid)
-    assert _open_things() == before
-    assert not any(_runs(pid) for pid in pids)
+    assert _open_resources() == before
+    assert not any(_is_running(pid) for pid in pids)
 
 
-def test_the_child_and_what_starts_it_hold_no_torch():
+def test_reader_and_worker_do_not_import_torch():
     code = (
         "import sys; import dycoke_cli.video.reader, dycoke_cli.video.worker\n"
         "print(sorted({'torch', 'transformers', 'PIL', 'decord'} & set(sys.modules)))"
@@ -289,20 +289,20 @@ def test_the_child_and_what_starts_it_hold_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_module_beside_the_video_is_not_imported(tmp_path, monkeypatch):
+def test_modules_in_the_working_folder_are_not_imported(tmp_path, monkeypatch):
     for name in ("numpy", "av", "json"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
     assert len(read_frames(clip("one_frame.mp4"), EIGHT)) == 1
 
 
-def test_a_canvas_shows_what_was_drawn_without_a_copy_or_says_that_it_is_gone():
+def test_shared_pixels_are_not_copied_and_raise_after_close():
     pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
     theirs = SharedPixels(pictures.nbytes)
     ours = open_shared_pixels(theirs.handle, (3, 4, 5, 3))
     for slot in (2, 0, 1):
         theirs.write(slot, np.asfortranarray(pictures[slot]))
-        assert np.array_equal(ours[slot], pictures[slot])  # the very memory
+        assert np.array_equal(ours[slot], pictures[slot])  # shared, not copied
     theirs.close()
     assert np.array_equal(ours, pictures)
     with pytest.raises(OSError):  # noqa: PT011

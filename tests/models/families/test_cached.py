@@ -14,10 +14,10 @@ from dycoke_cli.video.reader import VideoReader
 from tests.models.families.test_whole_runs import CUBE
 
 
-def test_the_second_run_is_read_from_disk(
+def test_second_run_reads_the_cache(
     family: Family, folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second run gives the same answer, steps and counts without decoding and encoding; features are bit-equal."""
+    """A second run returns the same answer, steps and counts without decoding and encoding; features are bit-equal."""
     settings = Settings(model=folders[family.family], frames=7, max_new_tokens=4)
     monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: tmp_path)
     monkeypatch.setattr(pipeline, "load_model", lambda *_: family)
@@ -26,16 +26,16 @@ def test_the_second_run_is_read_from_disk(
     entry = Entry.at(path)
     assert entry is not None
     assert (entry.frames, entry.size) == (7, (480, 854))
-    kept = entry.load("", lambda: pytest.fail("nobody wanted pixels"))
-    assert kept is not None
-    wanted = family.encode(first.frames.pixels[:])
-    assert kept[0].grid == wanted.grid
-    assert torch.equal(kept[0].features, wanted.features)
-    if wanted.deepstack is None:
-        assert kept[0].deepstack is None
+    cached = entry.load("", lambda: pytest.fail("pixels were decoded"))
+    assert cached is not None
+    expected = family.encode(first.frames.pixels[:])
+    assert cached[0].grid == expected.grid
+    assert torch.equal(cached[0].features, expected.features)
+    if expected.deepstack is None:
+        assert cached[0].deepstack is None
     else:
-        assert kept[0].deepstack is not None
-        assert torch.equal(kept[0].deepstack, wanted.deepstack)
+        assert cached[0].deepstack is not None
+        assert torch.equal(cached[0].deepstack, expected.deepstack)
     with monkeypatch.context() as patched:
         patched.setattr(VideoReader, "submit", lambda *_, **__: pytest.fail("decoded"))
         patched.setattr(type(family), "encode", lambda *_, **__: pytest.fail("encoded"))
