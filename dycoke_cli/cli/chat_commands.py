@@ -115,10 +115,11 @@ class ChatCommands:
         self._written("/report", path)
 
     def _turns(self, what: str) -> int:
-        """Return the number of turns with the current method and frames, and print how many `what` leaves out."""
+        """Return the number of turns with the current method and frames, and print how many are not in `what`."""
         chat = self.chat
         if chat.since:
-            self.notice(f"{chat.since} earlier turns used another method or other frames: {what} leaves them out")
+            turns = "turn" if chat.since == 1 else "turns"
+            self.notice(f"{chat.since} earlier {turns} used another method or other frames: not in {what}")
         return len(chat.conversation.turns) - chat.since
 
     def _file(self, command: str, text: str, example: str) -> Path:
