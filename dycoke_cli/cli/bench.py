@@ -107,7 +107,7 @@ def bench_command(
     own = [key for key in ("shape", "methods", "option", "frames", "visual_tokens", "new_tokens", "video", "layers",
                            "threads") if given[key] is not None]  # fmt: skip
     if targets and own:
-        flag = f"--{own[0].replace('_', '-')}"
+        flag = "--method" if own[0] == "methods" else f"--{own[0].replace('_', '-')}"
         raise UsageError(f"--targets sets its own sizes and excludes {flag}", "Leave one of the two out")
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds

@@ -145,6 +145,7 @@ def test_targets_include_those_not_measured(
         (["--video", "-"], 2, "--video -"),
         (["--video", "absent.mp4"], 3, "absent.mp4"),
         (["--targets", "--shape", "7b"], 2, "--shape"),
+        (["--targets", "--method", "full"], 2, "excludes --method"),
         (["-M", "dycoke:l=9"], 2, "l=9"),
         (["-M", "nothing"], 2, "'nothing'"),
         (["-M", "full", "-M", "full"], 2, "same method"),
