@@ -145,7 +145,6 @@ def test_targets_include_those_not_measured(
         (["--video", "-"], 2, "--video -"),
         (["--video", "absent.mp4"], 3, "absent.mp4"),
         (["--targets", "--shape", "7b"], 2, "--shape"),
-        (["--targets", "--method", "full"], 2, "excludes --method"),
         (["-M", "dycoke:l=9"], 2, "l=9"),
         (["-M", "nothing"], 2, "'nothing'"),
         (["-M", "full", "-M", "full"], 2, "same method"),
@@ -168,3 +167,10 @@ def test_bad_input_is_one_line_and_a_remedy(
     assert len(lines) == 2
     assert what in lines[0]
     assert lines[1].strip()
+
+
+def test_targets_name_the_flag_that_they_exclude(capsys: pytest.CaptureFixture[str]) -> None:
+    """The flag as it is typed, not the parameter's name."""
+    for given, flag in ((["-M", "full"], "--method"), (["--new-tokens", "3"], "--new-tokens")):
+        code, _, err = bench(capsys, "--targets", *given)
+        assert (code, err.splitlines()[0].split()[-1]) == (2, flag)
