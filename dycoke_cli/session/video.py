@@ -124,7 +124,8 @@ class Video:
         method: returns the method for the frames as they are announced now.
         """
         if self._lookup is not None:
-            return method().compress(self.encode(model, on_progress, method().needs_saliency, notice))
+            tokens = self.encode(model, on_progress, method().needs_saliency, notice)
+            return method().compress(tokens)  # asked again: the frames may have been replaced
         return self._encode(lambda pixels: encode_compressed(model, pixels, method(), on_progress), notice)
 
     def compress_few(self, model: "Family", method: "Method") -> "VisualTokens":
@@ -136,6 +137,7 @@ class Video:
 
     def _encode(self, encode: "Callable[[Pixels], VisualTokens]", notice: Notice) -> "VisualTokens":
         """Encode the frames as they are decoded; encode those of another decoder if it had to replace the first."""
+        self.pending.announced()  # the first attempt counts from here
         while True:
             attempt = self.pending.attempt
             tokens = encode(self.clip.frames.pixels)

@@ -4,8 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,13 +49,6 @@ def shared_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "load_model", lambda checkpoint, settings, *_: demo(settings.pooling))
 
 
-@pytest.fixture(scope="module")
-def readers() -> Iterator[dict[str, VideoReader]]:
-    """One reader per decoder, with a process that all tests share."""
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(VideoReader(name)) for name in ("auto", "pyav")}
-
-
 @pytest.fixture(autouse=True)
 def shared_readers(readers: dict[str, VideoReader], monkeypatch: pytest.MonkeyPatch) -> None:
     """Decode in the shared processes, to save time."""
@@ -66,15 +58,6 @@ def shared_readers(readers: dict[str, VideoReader], monkeypatch: pytest.MonkeyPa
 @cache
 def demo(pooling: str | None) -> Llava:
     return load_model(checkpoints.locate("demo"), SETTINGS.model_copy(update={"pooling": pooling}))
-
-
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The cache folder of one test."""
-    path = tmp_path / "encoded"
-    path.mkdir()
-    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: path)
-    return path
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -103,13 +103,6 @@ def differences(ours: Any, theirs: Any, ignored: frozenset[str] = MEASURED, key:
     return [] if ours == theirs else [f"{key}: {str(ours)[:200]} and {str(theirs)[:200]}"]
 
 
-@pytest.fixture(scope="module")
-def readers() -> Iterator[dict[str, VideoReader]]:
-    """One reader per decoder, with a process that all tests share: starting one takes a second."""
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(VideoReader(name)) for name in ("auto", "pyav")}
-
-
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[str, VideoReader]) -> None:
     """Run each test in an empty folder, without user configuration, with shared decoders and models."""
@@ -131,15 +124,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: dict[s
 def demo(*layout: str | None) -> Llava:
     """Load the demo once per layout."""
     return load_model(checkpoints.locate("demo"), Settings(**dict(zip(LAYOUT, layout, strict=True))))
-
-
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The cache folder of one test."""
-    path = tmp_path / "encoded"
-    path.mkdir()
-    monkeypatch.setattr("dycoke_cli.cache.store.cache_folder", lambda: path)
-    return path
 
 
 @pytest.fixture

@@ -83,13 +83,18 @@ COMPRESSED = [Dycoke(), Dycoke(k=0.5, p=0.9, l=0), Dycoke(k=0.3, p=0.5, l=7, pos
 QUESTIONS = ["What happens in the video?", "colour?", "Please describe this video in detail, from the first to last."]
 
 
-@pytest.mark.parametrize("method", [Full(), *COMPRESSED, Dycoke(variant="official")], ids=repr)
-def test_a_batch_answers_as_each_alone(tiny: Llava, method: Method) -> None:
-    """Three videos of different length with different questions: each row has the active set it has alone."""
-    prompts = [
+def three_prompts(tiny: Llava, method: Method) -> list[Prompt]:
+    """Three videos of different length, with different questions."""
+    return [
         prompt_for(tiny, frames(count, start), question, method)
         for count, start, question in zip((5, 16, 9), (2, 0, 5), QUESTIONS, strict=True)
     ]
+
+
+@pytest.mark.parametrize("method", [Full(), *COMPRESSED, Dycoke(variant="official")], ids=repr)
+def test_a_batch_answers_as_each_alone(tiny: Llava, method: Method) -> None:
+    """Three videos of different length with different questions: each row has the active set it has alone."""
+    prompts = three_prompts(tiny, method)
     together = run(tiny, prompts, method)
     for row, prompt in enumerate(prompts):
         alone = run(tiny, [prompt], method)

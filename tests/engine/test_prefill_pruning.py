@@ -17,7 +17,7 @@ from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.tokens import Prompt
 from tests.conftest import GOLDEN
-from tests.engine.test_generate import QUESTIONS, answer, frames, prompt_for, read_set, run, traces_on
+from tests.engine.test_generate import QUESTIONS, answer, frames, prompt_for, read_set, run, three_prompts, traces_on
 
 NEW = 6
 METHODS = [
@@ -139,10 +139,7 @@ def test_dropping_nothing_is_the_stock_prefill(tiny: Llava) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
 def test_a_batch_prunes_each_row_separately(tiny: Llava, method: Method) -> None:
     """Three videos of different length with different questions have the same tokens, sets and answers as alone."""
-    prompts = [
-        prompt_for(tiny, frames(count, start), question, method)
-        for count, start, question in zip((5, 16, 9), (2, 0, 5), QUESTIONS, strict=True)
-    ]
+    prompts = three_prompts(tiny, method)
     together = run(tiny, prompts, method)
     for row, prompt in enumerate(prompts):
         alone = run(tiny, [prompt], method)

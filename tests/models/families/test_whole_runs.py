@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,21 +17,12 @@ from dycoke_cli.methods.full import Full
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session.session import Session
-from dycoke_cli.session.video import Video
 from dycoke_cli.system.callbacks import Callbacks
-from dycoke_cli.video.frames import Frames, VideoInfo
-from tests.conftest import clip_frames
 from tests.models.families.tiny import MODELS
+from tests.session.test_session import clip
 
 CUBE = str(Path(__file__).parents[3] / "sample_videos" / "cube.mp4")
 SETTINGS = Settings(max_new_tokens=5)
-
-
-def clip(count: int = 7) -> Video:
-    info = VideoInfo("clip", 16.0, 1.0, 16, 120, 90, "pyav", "test")
-    numbers = tuple(range(count))
-    frames = Frames(np.asarray(clip_frames()[:count]), numbers, tuple(map(float, numbers)), info)
-    return Video.of(frames, decode_s=0.25)
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -58,18 +48,18 @@ def test_the_command(
 def test_several_questions_share_the_video(family: Family) -> None:
     """Answers, token counts and steps are those of a session with one question."""
     questions = ["What happens?", "What is it?"]
-    session = Session(family, clip(), Dycoke(), SETTINGS)
+    session = Session(family, clip(7), Dycoke(), SETTINGS)
     session.warm_up()
     together = list(session.answers(questions, Callbacks()))
     for ours, question in zip(together, questions, strict=True):
-        (alone,) = Session(family, clip(), Dycoke(), SETTINGS).answers([question], Callbacks())
+        (alone,) = Session(family, clip(7), Dycoke(), SETTINGS).answers([question], Callbacks())
         assert (ours.answer, ours.tokens, ours.steps) == (alone.answer, alone.tokens, alone.steps)
 
 
 def test_the_stock_arm_answers_as_the_uncompressed_run(family: Family) -> None:
     """Stock `generate` and the uncompressed run have the same answer, token counts and key-value bytes."""
-    (ours,) = Session(family, clip(), Full(), SETTINGS).answers(["What is it?"], Callbacks())
-    theirs = StockGenerate(family, clip(), SETTINGS.max_new_tokens).answer("What is it?")
+    (ours,) = Session(family, clip(7), Full(), SETTINGS).answers(["What is it?"], Callbacks())
+    theirs = StockGenerate(family, clip(7), SETTINGS.max_new_tokens).answer("What is it?")
     assert (theirs.answer, theirs.tokens, theirs.memory_bytes.kv) == (ours.answer, ours.tokens, ours.memory_bytes.kv)
 
 
