@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-import torch
 from torch import Tensor
 
 from dycoke_cli.errors import UsageError
@@ -86,9 +85,7 @@ class Dycoke(Method):
         features = tokens.by_frame()
         if self.variant == "official":
             return tokens.keep(dycoke_official.merge_windows(features, self.k))
-        merged_into = merge_windows(features, self.k)
-        kept = torch.nonzero(merged_into == torch.arange(len(tokens), device=merged_into.device)).squeeze(1)
-        return tokens.keep(kept, merged_into)
+        return tokens.keep(*merge_windows(features, self.k))
 
     def selector(self, counts: Tensor, width: int | None = None) -> Selector | None:
         """Return the selector of the second stage; None with p=0 in the paper variant."""

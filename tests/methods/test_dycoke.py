@@ -24,18 +24,39 @@ def test_one_window_by_hand() -> None:
     """f1 and f2 merge where they equal f0, and f3 where it equals f2, even if that token of f2 is merged itself."""
     features = clip([A, A], [A, B], [A, B], [B, B])
     # Half of two tokens is one merge a frame: f1's first and f2's first into f0; f3's second (like f2's second).
-    assert merge_windows(features, 0.5).tolist() == [0, 1, 0, 3, 0, 5, 6, 5]
+    assert merge_windows(features, 0.5).merged_into.tolist() == [0, 1, 0, 3, 0, 5, 6, 5]
 
 
 def test_merges_follow_a_token_that_is_itself_merged() -> None:
     """A token of f3 whose counterpart in f2 is merged merges into f0, never into a removed token."""
     features = clip([A, B], [A, A], [A, A], [A, C])
-    assert merge_windows(features, 0.5).tolist() == [0, 1, 0, 3, 0, 5, 0, 7]
+    assert merge_windows(features, 0.5).merged_into.tolist() == [0, 1, 0, 3, 0, 5, 0, 7]
 
 
 def test_ties_merge_from_the_first_place_on() -> None:
     """Ties in similarity are resolved by position, so that runs are reproducible on every machine."""
-    assert merge_windows(clip([A, A, A, A], [B, B, B, B]), 0.5).tolist() == [0, 1, 2, 3, 0, 1, 6, 7]
+    assert merge_windows(clip([A, A, A, A], [B, B, B, B]), 0.5).merged_into.tolist() == [0, 1, 2, 3, 0, 1, 6, 7]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("k", [0.0, 0.3, 0.7, 1.0])
+def test_windows_by_a_slow_loop(k: float, dtype: torch.dtype) -> None:
+    """Kept and merged tokens are those of a loop over frames with `F.cosine_similarity`, with ties and zero vectors."""
+    for frames in range(1, 10):
+        features = torch.randn(frames, 13, 24, generator=torch.Generator().manual_seed(frames)).to(dtype)
+        features[:, 3:6] = features[:1, 3:6]  # equal in all frames: ties
+        features[-1, 7] = 0
+        merged_into = torch.arange(frames * 13).reshape(frames, 13)
+        for frame in (frame for offset in (1, 2, 3) for frame in range(offset, frames, 4)):
+            earlier = frame - (2 if frame % 4 == 2 else 1)
+            similarity = torch.cosine_similarity(features[frame].float(), features[earlier].float(), dim=-1)
+            for place in similarity.sort(descending=True, stable=True).indices[: math.floor(k * 13 + 0.5)]:
+                merged_into[frame, place] = merged_into[earlier, place]
+        merging = merge_windows(features, k)
+        assert merging.merged_into.tolist() == merged_into.flatten().tolist()
+        assert merging.kept.tolist() == [
+            token for token, into in enumerate(merged_into.flatten().tolist()) if token == into
+        ]
 
 
 @pytest.mark.parametrize("frames", range(1, 14))

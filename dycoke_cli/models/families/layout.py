@@ -49,10 +49,12 @@ class VideoLayout:
         return (rows + up) // 2, (cols + up) // 2
 
     def pool(self, features: Tensor) -> Tensor:
-        """Pool (frames, rows, cols, hidden) to half the rows and columns."""
+        """Pool (frames, rows, cols, hidden) to half the rows and columns, in the same dtype; sums are in float32."""
+        # A view of torch's channels-last format, whose kernels run over all outputs. CUDA's bilinear kernel for
+        # contiguous channels has one thread for each position in a frame, which loops over frames and channels.
         x = features.permute(0, 3, 1, 2)
         if self.pooling == "bilinear":
-            x = F.interpolate(x.contiguous(), size=self.pooled(*x.shape[2:]), mode="bilinear")
+            x = F.interpolate(x, size=self.pooled(*x.shape[2:]), mode="bilinear")
         else:
             x = F.avg_pool2d(x, 2) if self.pooling == "average" else F.max_pool2d(x, 2)
         return x.permute(0, 2, 3, 1)
@@ -71,25 +73,26 @@ class VideoLayout:
         at, ends = self._places(tokens)
         embeds = torch.cat([tokens.features, newline.to(tokens.features).expand(len(ends), -1)])
         places = torch.cat([at, ends])
+        number = torch.arange(len(places), device=places.device)
         # Newlines between tokens require sorting; otherwise tokens out of raster order keep their order.
-        order = torch.arange(len(places), device=places.device)
-        if self.newline in ("grid", "frame"):
-            order = places.argsort()
-        visual = torch.empty_like(order)
-        visual[order] = torch.arange(len(order), device=order.device)
-        return Block(embeds[order], places[order], visual[: len(tokens)])
+        if self.newline not in ("grid", "frame"):
+            return Block(embeds, places, number[: len(tokens)])
+        places, order = places.sort()
+        visual = torch.empty_like(order).scatter_(0, order, number)
+        return Block(embeds[order], places, visual[: len(tokens)])
 
     def _places(self, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
         """Return the indices of the remaining tokens and newlines in the uncompressed block: (tokens,), (newlines,)."""
-        grid, device = tokens.grid, tokens.index.device
+        grid = tokens.grid
+        if self.newline in ("one_token", "no_token"):
+            return tokens.index, tokens.index.new_full((self.length(grid) - grid.total,), grid.total)
+        # A line is a row or a frame: the tokens before a newline.
+        width, needed = grid.per_frame, 1
         if self.newline == "grid":
-            rows = torch.arange(grid.frames * grid.rows, device=device)
-            present = torch.bincount(tokens.index // grid.cols, minlength=len(rows))
-            needed = {"complete": grid.cols, "present": 1, "all": 0}[self.row_newlines]
-            return tokens.index + tokens.index // grid.cols, (rows * (grid.cols + 1) + grid.cols)[present >= needed]
-        if self.newline == "frame":
-            frames = torch.arange(grid.frames, device=device)
-            present = torch.bincount(tokens.frame, minlength=grid.frames)
-            return tokens.index + tokens.frame, (frames * (grid.per_frame + 1) + grid.per_frame)[present > 0]
-        end = [grid.total] if self.newline == "one_token" else []
-        return tokens.index, torch.tensor(end, dtype=torch.int64, device=device)
+            width, needed = grid.cols, {"complete": grid.cols, "present": 1, "all": 0}[self.row_newlines]
+        line = tokens.index // width
+        ends = torch.arange(width, self.length(grid), width + 1, device=line.device)
+        if needed and len(tokens) < grid.total:
+            present = torch.zeros_like(ends).scatter_add_(0, line, torch.ones_like(line))
+            ends = ends[present >= needed]  # the host waits for the device here, as the number depends on the tokens
+        return tokens.index + line, ends

@@ -113,21 +113,21 @@ class Llava(Family):
         """
         device = tokens.index.device
         block = self.layout.arrange(tokens, self.model.model.image_newline)
-        embed = self.language_model.body.embed_tokens
-        ids = self.tokenize(BEFORE) if before is None else before
-        before_ids = torch.tensor(list(ids), dtype=torch.int64, device=device)
-        after_ids = torch.tensor(list(after), dtype=torch.int64, device=device)
-        embeds = torch.cat([embed(before_ids), block.embeds, embed(after_ids)])
-        start = len(before_ids)
+        before = self.tokenize(BEFORE) if before is None else before
+        start = len(before)
+        # The host does not wait for the device, which may still be encoding frames.
+        ids = torch.tensor([*before, *after], dtype=torch.int64).to(device, non_blocking=True)
+        text = self.language_model.body.embed_tokens(ids)
+        embeds = torch.cat([text[:start], block.embeds, text[start:]])
         if positions == "original":
             length, places = self.layout.length(tokens.grid), block.places
         else:
             length, places = len(block.places), torch.arange(len(block.places), device=device)
         end = start + length
-        rest = end + torch.arange(len(after_ids), device=device)
+        rest = end + torch.arange(len(after), device=device)
         rotary = torch.cat([torch.arange(start, device=device), start + places, rest])
         newlines = len(block.places) - len(tokens)
-        return Prompt(embeds, rotary, start + block.visual, end + len(after_ids), newlines)
+        return Prompt(embeds, rotary, start + block.visual, end + len(after), newlines)
 
     def prompt_for(
         self, tokens: VisualTokens, question: str, seconds: Sequence[float], duration_s: float, positions: str

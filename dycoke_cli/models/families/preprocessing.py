@@ -18,6 +18,7 @@ CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 LARGEST_MIN_PIXELS = 2**22  # limit on min_pixels, to which a file can have every frame enlarged
+FLOAT_BYTES = 2**27  # of the float32 frames that are resized at once on CUDA: five frames of 1080p
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,34 @@ class FramePreprocessing:
         if crop is not None:
             top, left = (size[0] - crop[0]) // 2, (size[1] - crop[1]) // 2
             images = images[:, :, top : top + crop[0], left : left + crop[1]]
-        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (self.mean, self.std))
+        mean, std = torch.tensor([self.mean, self.std]).to(device, non_blocking=True)[:, :, None, None]
         return (images / 255 - mean) / std
 
 
 def resized(frames: PixelArray, size: Size, device: torch.device) -> Tensor:
     """Resize frames on the device: (frames, 3, height, width) float32, integer values from 0 to 255."""
+    if device.type == "cuda":
+        return resized_in_slices(frames, size, device)
     images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    if device.type != "cuda":
-        return F.interpolate(images, size, mode="bicubic", antialias=True).contiguous().to(device, torch.float32)
-    # Frames are transferred as bytes, and converted to float one at a time to bound memory.
-    return torch.cat([resized_as_bytes(image.to(device), size) for image in images.split(1)])
+    return F.interpolate(images, size, mode="bicubic", antialias=True).contiguous().to(device, torch.float32)
+
+
+def resized_in_slices(frames: PixelArray, size: Size, device: torch.device) -> Tensor:
+    """Transfer frames as bytes and resize them in float, as many at once as FLOAT_BYTES allows; see `resized`."""
+    together = max(1, FLOAT_BYTES // (math.prod(frames.shape[1:]) * torch.float32.itemsize))
+    slices = (frames[first : first + together] for first in range(0, len(frames), together))
+    return torch.cat([resized_as_bytes(transferred(part, device).permute(0, 3, 1, 2), size) for part in slices])
+
+
+def transferred(frames: PixelArray, device: torch.device) -> Tensor:
+    """Copy frames, whose array may be read-only and in any memory order, to a device: the same shape, uint8.
+
+    On CUDA the host does not wait for the device, which may still be encoding earlier frames.
+    """
+    # Pinned memory is copied when the device's queue arrives there. Torch uses it again after that.
+    staged = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    staged.numpy()[:] = frames
+    return staged.to(device, non_blocking=True)
 
 
 def resized_as_bytes(images: Tensor, size: Size) -> Tensor:
@@ -89,7 +107,7 @@ def resized_as_bytes(images: Tensor, size: Size) -> Tensor:
     """
     values = images.float()
     for step in ((images.shape[2], size[1]), size):
-        values = F.interpolate(values, step, mode="bicubic", antialias=True).round().clamp(0, 255)
+        values = F.interpolate(values, step, mode="bicubic", antialias=True).round_().clamp_(0, 255)
     return values
 
 
