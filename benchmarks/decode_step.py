@@ -21,18 +21,21 @@ import transformers
 from torch import Tensor, nn
 
 from benchmarks.text_model import CLOCKS, SIDE, TEXT_AFTER, TEXT_BEFORE, text_model
-from dycoke_cli.engine.attention import attached
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.compiled import Compiler
 from dycoke_cli.engine.decode import Compiled, DecodeStep
-from dycoke_cli.engine.decode_pass import DecodePass
+from dycoke_cli.engine.decode_attention import DecodeAttention
+from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.engine.kv_pruning import KVPruning
+from dycoke_cli.engine.operators import Operators
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.protocol import Method
-from dycoke_cli.models.language_model import LanguageModel, cache_argument
+from dycoke_cli.models.language_model import LanguageModel
+from dycoke_cli.models.layer_weights import join
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.tokens import VisualTokens
+from training.packing import cache_argument
 
 CPU = torch.device("cpu")
 UNMEASURED = 2  # turns at the start
@@ -43,6 +46,7 @@ class ConstantResult(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
+        self.out_features, self.weight = linear.out_features, linear.weight
         self.register_buffer("result", torch.randn(1, 1, linear.out_features))
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -68,14 +72,10 @@ def steps(model: Any, method: Method, visual: int, repeats: int, compiled: Compi
     buffer.store.normal_()
     buffer.lengths = [length]
     plan = KVPruning([torch.arange(TEXT_BEFORE, TEXT_BEFORE + kept)], [length], room, buffer.slots, 1)
-    current = DecodePass(buffer, plan, method.selector(plan.counts, plan.width), 1)
-    step, token = DecodeStep(language, [current], torch.tensor([length]), compiled), torch.tensor([5])
-
-    def run() -> object:
-        with attached(model.model):
-            return step(token)
-
-    return run
+    decoder = Decoder(language, Operators())
+    attention = DecodeAttention(buffer, plan, method.selector(plan.counts, plan.width), 1, decoder.operators)
+    step, token = DecodeStep(decoder, [attention], torch.tensor([length]), compiled), torch.tensor([5])
+    return lambda: step(token)
 
 
 def stock_steps(model: Any, visual: int) -> Callable[[], object]:
@@ -98,7 +98,9 @@ def stock_steps(model: Any, visual: int) -> Callable[[], object]:
 def compare(layers: int, visual: int, repeats: int, compiled: bool, products: bool, clock: str) -> dict[str, Any]:
     """Time one step of every arm in turns; return medians, and ratios to `generate`."""
     model, now = text_model(layers, CPU), CLOCKS[clock]
-    if not products:
+    if products:
+        join(model.model)
+    else:
         without_products(model)
     methods = {"full": Full(), "dycoke": Dycoke()}
     arms = {"generate": stock_steps(model, visual)}

@@ -1,7 +1,7 @@
 """Models, clips and reference data shared by the tests."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,16 @@ def clip_frames() -> torch.Tensor:
     with safe_open(GOLDEN / "clips" / "clip_a.safetensors", "pt") as file:
         frames: torch.Tensor = file.get_tensor("frames_u8")
     return frames
+
+
+@pytest.fixture
+def without_tf32() -> Iterator[None]:
+    """Compute float32 on CUDA as on a CPU: TF32, the default of convolutions, has 10 bits of mantissa, not 23."""
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = False
+    yield
+    products.allow_tf32, convolutions.allow_tf32 = before
 
 
 @pytest.fixture(autouse=True)

@@ -95,6 +95,23 @@ def test_no_circles() -> None:
     assert sorted(graph) == []
 
 
+def test_the_engine_calls_no_forward_of_a_text_model() -> None:
+    """It imports nothing of transformers, and calls neither a model, nor its layers or output layer.
+
+    `tests/engine/test_decoder.py` refuses these calls while the engine runs.
+    """
+    called = []
+    for path in (PACKAGE / "engine").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom) and "transformers" in ast.unparse(node):
+                called.append(f"{path.name}: {ast.unparse(node)}")
+            if isinstance(node, ast.Call):
+                words = ast.unparse(node.func).replace("[", ".").split(".")
+                if {"body", "head", "lm_head", "layers", "forward", "embed_tokens"} & set(words):
+                    called.append(f"{path.name}: {ast.unparse(node)}")
+    assert called == []
+
+
 def test_functions_are_short() -> None:
     """No function of the package has a body of more than 50 lines."""
     long = []

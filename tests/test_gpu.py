@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.memory import compare
-from dycoke_cli.engine.attention import grouped_attention
-from dycoke_cli.engine.graph_store import GraphStore, decode_kernel
+from dycoke_cli.engine.attention import attention_row, causal_attention, grouped_attention
+from dycoke_cli.engine.graph_store import GraphStore
+from dycoke_cli.engine.kernels.checked import NAMES, checked_operators
+from dycoke_cli.engine.operators import Operators
 from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.methods.full import Full
 from dycoke_cli.methods.options import make_method
@@ -14,14 +16,16 @@ from dycoke_cli.methods.protocol import Method
 from dycoke_cli.methods.registry import METHODS as TABLE
 from dycoke_cli.models import checkpoints, loading
 from dycoke_cli.models.families.llava import Llava
+from dycoke_cli.models.flops import TextShape
 from tests.conftest import GOLDEN, clip_frames
 from tests.engine.test_generate import QUESTIONS, answer, prompt_for, read_set, run
 from tests.engine.test_graph import assert_same, static
 
-pytestmark = pytest.mark.gpu
-
 CHAINS = ["vidcom2+dynamic", "evs+fastv"]
 METHODS = [Dycoke(variant="official"), *(make_method(name, {}) for name in [*TABLE, *CHAINS])]
+
+
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("without_tf32")]
 
 
 def load(dtype: torch.dtype) -> Llava:
@@ -49,7 +53,6 @@ def test_resizing_on_the_device(tiny: Llava) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_cuda_gives_the_tokens_of_the_cpu(tiny: Llava, method: Method) -> None:
     """In float32, both produce the same tokens and read sets at every step."""
-    torch.backends.cuda.matmul.allow_tf32 = False
     # Frames of the model's size, because resizing rounds differently on the two devices.
     frames, cuda = resized(clip_frames()[:9], tiny).numpy(), load(torch.float32)
     here = run(tiny, [prompt_for(tiny, frames, QUESTIONS[0], method)], method)
@@ -62,7 +65,6 @@ def test_cuda_gives_the_tokens_of_the_cpu(tiny: Llava, method: Method) -> None:
 @pytest.mark.parametrize("method", [Full(), Dycoke(gate=0.97)], ids=repr)
 def test_compiled_graphs_give_the_tokens_of_eager_steps(method: Method) -> None:
     """In float32, a captured step of torch.compile returns the same tokens as the eager step."""
-    torch.backends.cuda.matmul.allow_tf32 = False
     model, device = load(torch.float32), torch.device("cuda")
     graphs, eager = GraphStore.of(model.language_model, compiled=True), GraphStore(device, replayed=False)
     for count in (9, 16):
@@ -72,40 +74,66 @@ def test_compiled_graphs_give_the_tokens_of_eager_steps(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
-@pytest.mark.parametrize("kernel", [True, False])
-def test_graphs_give_the_tokens_of_eager_steps(method: Method, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """float32; first and later runs, single prompts and batches, with and without the decode kernel."""
-    torch.backends.cuda.matmul.allow_tf32 = False
+@pytest.mark.parametrize("kernels", [True, False])
+def test_graphs_give_the_tokens_of_eager_steps(method: Method, kernels: bool) -> None:
+    """float32; first and later runs, single prompts and batches, with and without the Triton kernels."""
     model, device = load(torch.float32), torch.device("cuda")
-    assert decode_kernel(device) is not None
-    if not kernel:
-        monkeypatch.setattr("dycoke_cli.engine.graph_store.decode_kernel", lambda device: None)
-    graphs, eager = GraphStore(device), GraphStore(device, replayed=False)
+    graphs = GraphStore(device, operators=None if kernels else Operators())
+    eager = GraphStore(device, operators=Operators(), replayed=False)
     for counts in ((5, 9, 16), (6, 9, 15)):
         prompts = [prompt_for(model, clip_frames()[:count].numpy(), QUESTIONS[0], method) for count in counts]
         assert_same(static(model, prompts, method, graphs), static(model, prompts, method, eager), 3)
         assert_same(static(model, prompts[:1], method, graphs), static(model, prompts[:1], method, eager), 1)
-    assert [step.refused for step in graphs.steps] == [None] * len(graphs.steps)
+    assert all(step.replays and step.refused is None for step in graphs.steps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("head_norms", [False, True])
+@pytest.mark.parametrize("name", ["0.5b", "7b", "tiny"])
+def test_every_kernel_is_accepted(name: str, dtype: torch.dtype, head_norms: bool) -> None:
+    """None is left to PyTorch, at the sizes of real models."""
+    sizes = {"0.5b": (24, 896, 4864, 14, 2, 64, 9), "7b": (28, 3584, 18944, 28, 4, 128, 9)}
+    shape = TextShape(*sizes.get(name, (8, 64, 100, 4, 2, 16, 9)))
+    chosen = checked_operators(torch.device("cuda"), dtype, shape, head_norms)
+    assert [kernel for kernel in NAMES if getattr(chosen, kernel) is getattr(Operators(), kernel)] == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("starts", [[0], [3000], [3000, 3000], [700, 3000]])
+def test_a_later_chunk_is_masked_attention(dtype: torch.dtype, starts: list[int]) -> None:
+    """The flash kernel without a mask, for rows of one length, and blocks with one, for others."""
+    query = torch.randn(len(starts), 1300, 14, 64, device="cuda", dtype=dtype)
+    keys, values = torch.randn(2, len(starts), 2, max(starts) + 1300, 64, device="cuda", dtype=dtype)
+    last = torch.tensor(starts, device="cuda")[:, None] + torch.arange(1300, device="cuda")
+    mask = torch.arange(keys.shape[2], device="cuda") <= last[:, :, None]
+    wanted = grouped_attention(query, keys, values, mask[:, None])
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(causal_attention(query, keys, values, starts), wanted, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 28, 4, 128, 6000), (16, 14, 2, 64, 900)])
 def test_the_decode_kernel_equals_attention(dtype: torch.dtype, shape: tuple[int, int, int, int, int]) -> None:
-    """Head counts of real models, rows of different length, a slot table with gaps."""
+    """Head counts of real models, rows of different length, a slot table with gaps; and its weights."""
+    from dycoke_cli.engine.kernels.attention import attend_and_score, attend_in_place
+
     batch, heads, kv_heads, width, slots = shape
     store = torch.randn(2, batch, slots, kv_heads, width, device="cuda", dtype=dtype)
-    query = torch.randn(batch, heads, 1, width, device="cuda", dtype=dtype)
+    query = torch.randn(batch, 1, heads, width, device="cuda", dtype=dtype)
     newest = torch.randint(1, slots, (batch,), device="cuda")
-    kernel = decode_kernel(torch.device("cuda"))
-    assert kernel is not None
     places = torch.arange(slots, device="cuda")
     counts = places <= newest[:, None]
     keys, values = store.transpose(2, 3)
     gaps = torch.where(counts, places + torch.arange(batch, device="cuda")[:, None] * slots, -1)
-    wanted = grouped_attention(query, keys, values, 0.1, counts[:, None, None])
+    wanted = grouped_attention(query, keys, values, counts[:, None, None])
     tolerance = 1e-4 if dtype == torch.float32 else 2e-2
     for table in (None, gaps):
-        torch.testing.assert_close(kernel(query, store, newest, table, 0.1), wanted, atol=tolerance, rtol=tolerance)
+        ours = attend_in_place(query, store, newest, table)
+        torch.testing.assert_close(ours, wanted, atol=tolerance, rtol=tolerance)
+    out, row = attend_and_score(query, store, newest)
+    torch.testing.assert_close(out, wanted, atol=tolerance, rtol=tolerance)
+    scores = attention_row(query, keys, counts[:, None, None])
+    torch.testing.assert_close(row, scores, atol=tolerance * float(scores.max()), rtol=tolerance)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import astuple, dataclass
 
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
 
-from dycoke_cli.models.language_model import cache_argument
 from training.question import Question
 from training.tokenizer import AFTER_VIDEO, BEFORE_VIDEO, answer_ids, question_ids
 
@@ -155,3 +156,12 @@ def packed_logits(
     ).hidden_states
     answering = pack.targets != IGNORED
     return model.lm_head(states[-1][answering]), pack.targets[answering], states
+
+
+def cache_argument(decoder: nn.Module) -> str:
+    """Return the name of the cache argument of a transformers decoder: `cache` from transformers 5.24 on.
+
+    The name is read from the signature of `forward`: earlier versions accept `cache` as an extra keyword, ignore it,
+    and run without a cache.
+    """
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"

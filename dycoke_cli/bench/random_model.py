@@ -10,6 +10,7 @@ from dycoke_cli.errors import OutOfMemoryError, UsageError
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.families.original_llava import model_config
+from dycoke_cli.models.layer_weights import join
 from dycoke_cli.models.names import DEMO
 
 SPREAD = 0.02  # standard deviation of the weights; normalised layers keep hidden states and logits finite with it
@@ -85,6 +86,7 @@ class Shape:
             )
         with device:
             model = _llava(self.config(), dtype)
+        join(model.language_model.body)
         _fill(model.model)
         return model
 

@@ -66,7 +66,7 @@ class RunSizes:
         together = length if self.unchunked else min(length, TOGETHER[self.device.type])
         visual = visual_values(text, levels, grid.total)
         prompt = (length + kept * levels) * text.hidden
-        prefill = visual + prompt + prefill_values(text, levels, together)
+        prefill = visual + prompt + prefill_values(text, levels, together, self.device)
         patches = min(CHUNK[self.device.type], grid.frames) * self.outline.patches_of(frames, self.size)
         tower = visual + self.outline.tower_activations(patches)
         return MemoryNeed(

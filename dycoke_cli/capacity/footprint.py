@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from dycoke_cli.engine.decoder import PIECE
 from dycoke_cli.engine.generate import Stop
 from dycoke_cli.engine.kv_pruning import round_up
 from dycoke_cli.engine.prefill import TOGETHER
@@ -50,7 +51,7 @@ class Footprint:
             kv=per_layer * (slots * entered.cut + deep_slots * (text.layers - entered.cut)) * size,
             prompt=(entered.length + entered.visual * model.levels) * text.hidden * size,
             logits=text.vocabulary * (size + torch.float32.itemsize),
-            shared=max(visual, prefill_values(text, model.levels, together)) * size,
+            shared=max(visual, prefill_values(text, model.levels, together, language.device)) * size,
             stacked=stacked,
         )
 
@@ -70,12 +71,13 @@ def visual_values(text: TextShape, levels: int, tokens: int) -> int:
     return tokens * (1 + levels) * text.hidden
 
 
-def prefill_values(text: TextShape, levels: int, positions: int) -> int:
-    """Count the activations of a layer that processes so many positions at once.
+def prefill_values(text: TextShape, levels: int, positions: int, device: torch.device) -> int:
+    """Count the activations of a layer that processes so many positions at once, its feed-forward network in pieces.
 
-    Stock models get DeepStack's features a second time, at their places in the prompt.
+    DeepStack's features of these positions are copied.
     """
-    return positions * (text.activations_per_position + levels * text.hidden)
+    piece = min(positions, PIECE[device.type])
+    return positions * (text.activations_per_position + levels * text.hidden) + piece * text.feed_forward_per_position
 
 
 def remaining_tokens(method: Method, grid: Grid) -> VisualTokens:

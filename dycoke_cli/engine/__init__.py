@@ -1,1 +1,1 @@
-"""Inference engine: KV buffer, prefill, decode steps and sampling around the stock text model of transformers."""
+"""Inference engine: the decoder and its operators, KV buffer, prefill, decode steps and sampling."""

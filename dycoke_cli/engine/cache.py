@@ -77,10 +77,10 @@ class KVBuffer:
 
     def of(self, layer: int) -> Tensor:
         """Return keys and values of one layer: (2, batch, slots, kv_heads, head_dim)."""
-        store, place = self._locate(layer)
+        store, place = self.place(layer)
         return store[place]
 
-    def _locate(self, layer: int) -> tuple[Tensor, int]:
+    def place(self, layer: int) -> tuple[Tensor, int]:
         """Return the store that contains a layer, and its index in that store. Raise IndexError if none does."""
         place = layer - self.layers.start
         for store in self.stores:
@@ -89,31 +89,16 @@ class KVBuffer:
             place -= len(store)
         raise IndexError(f"layer {layer} is not in this buffer")
 
-    def write(self, layer: int, key: Tensor, value: Tensor, starts: list[int]) -> None:
-        """Write `key` and `value` (batch, kv_heads, new, head_dim) from slot `starts[row]` on in each row."""
-        new = key.shape[2]
-        keys, values = self.of(layer)
-        for first, row_slice in _runs(starts):
-            keys[row_slice, first : first + new] = key[row_slice].transpose(1, 2)
-            values[row_slice, first : first + new] = value[row_slice].transpose(1, 2)
-
     def read(self, layer: int, end: int) -> tuple[Tensor, Tensor]:
         """Return views of keys and values in the first `end` slots: two (batch, kv_heads, end, head_dim)."""
         keys, values = self.of(layer)[:, :, :end].transpose(2, 3)
         return keys, values
 
-    def put(self, layer: int, key: Tensor, value: Tensor, flat: Tensor) -> None:
-        """Write one new token's `key` and `value` (batch, kv_heads, 1, head_dim) at `flat` (batch,) int64.
-
-        flat: row * slots + slot, a tensor so that a captured step can advance it on the device.
-        """
-        store, place = self._locate(layer)
-        # torch.compile would functionalize the in-place write and copy the whole store for each layer.
-        put = torch.ops.dycoke.put if torch.compiler.is_compiling() else put_token
-        put(store, place, key, value, flat.to(store.device))
-
     def gather(self, layer: int, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """Copy keys and values at `flat` (batch, chosen) int64, see `put`: two (batch, kv_heads, chosen, head_dim)."""
+        """Copy keys and values at `flat` (batch, chosen) int64, each row * slots + slot.
+
+        Returns two tensors (batch, kv_heads, chosen, head_dim).
+        """
         store = self.of(layer)
         chosen = flat.flatten().to(store.device)
         # Keys and values in one call: indexing takes most of the time.
@@ -155,24 +140,3 @@ class KVBuffer:
             target[:, :, :, :filled] = source[:, :, :, :filled]
         forked.lengths = [filled] * rows
         return forked
-
-
-def put_token(store: Tensor, place: int, key: Tensor, value: Tensor, flat: Tensor) -> None:
-    """Write one token's `key` and `value` into the layer with index `place` in `store`; see `KVBuffer.put`.
-
-    The argument is the whole store, as inductor miscompiles an operator that writes into a view of it: the next step
-    does not read the written values (observed with torch 2.15 on a CPU).
-    """
-    for half, new in zip(store[place], (key, value), strict=True):
-        half.flatten(0, 1).index_copy_(0, flat, new[:, :, 0])
-
-
-def _runs(starts: list[int]) -> list[tuple[int, slice]]:
-    """Group adjacent rows that write at the same slot, so that rows of one length need one copy."""
-    runs: list[tuple[int, slice]] = []
-    for row, start in enumerate(starts):
-        if runs and runs[-1][0] == start:
-            runs[-1] = (start, slice(runs[-1][1].start, row + 1))
-        else:
-            runs.append((start, slice(row, row + 1)))
-    return runs

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from dycoke_cli.engine.cache import put_token
 from dycoke_cli.engine.decode import DecodeStep, Outcome
-from dycoke_cli.engine.decode_pass import Kernel
+from dycoke_cli.engine.operators import Attend, write_tokens
 from dycoke_cli.errors import ModelError, UsageError
 
 # A step is compiled once for each method, for one row or several, and for rows of equal or different length. More
@@ -51,7 +50,7 @@ class Compiler:
         self.backend = backend
         # With CUDA's tools but no GPU, torch logs a warning in the middle of an answer.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-        _register_put()
+        _register_write()
 
     def __call__(self, step: DecodeStep) -> Callable[[], Outcome]:
         """Return the compiled `step.run`, compiled at its first call, which raises ModelError if compilation fails."""
@@ -75,22 +74,21 @@ class Compiler:
 
 
 @cache
-def _register_put() -> None:
-    """Register `put_token` as a custom operator that mutates the store, so that the compiler adds no copies."""
-    schema = "(Tensor(a!) store, int place, Tensor key, Tensor value, Tensor flat) -> ()"
-    torch.library.custom_op("dycoke::put", put_token, mutates_args={"store"}, schema=schema)
+def _register_write() -> None:
+    """Register `write_tokens` as a custom operator that mutates the store, so that the compiler adds no copies."""
+    schema = "(Tensor(a!) store, int layer, Tensor key, Tensor value, Tensor first) -> ()"
+    torch.library.custom_op("dycoke::write_tokens", write_tokens, mutates_args={"store"}, schema=schema)
 
 
 @cache
-def opaque(kernel: Kernel) -> Kernel:
-    """Register `kernel` as a custom operator, which the compiler calls without tracing it."""
-    name = getattr(kernel, "__name__", "kernel")
-    schema = "(Tensor query, Tensor store, Tensor newest, Tensor? table, float scaling) -> Tensor"
-    operator = torch.library.custom_op(f"dycoke::{name}", kernel, mutates_args=(), schema=schema)
+def opaque(attend: Attend) -> Attend:
+    """Register attention in place as a custom operator, which the compiler calls without tracing it."""
+    name = getattr(attend, "__name__", "attend")
+    schema = "(Tensor query, Tensor store, Tensor newest, Tensor? table) -> Tensor"
+    operator = torch.library.custom_op(f"dycoke::{name}", attend, mutates_args=(), schema=schema)
 
     @operator.register_fake
-    def output_like(query: Tensor, store: Tensor, newest: Tensor, table: Tensor | None, scaling: float) -> Tensor:
-        batch, heads, new, head_dim = query.shape
-        return query.new_empty(batch, new, heads, head_dim)
+    def output_like(query: Tensor, store: Tensor, newest: Tensor, table: Tensor | None) -> Tensor:
+        return torch.empty_like(query, memory_format=torch.contiguous_format)
 
     return operator

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dycoke_cli.engine.decode_pass import DecodePass, SplitPass
+from dycoke_cli.engine.decode_attention import DecodeAttention, SplitAttention
+from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.methods.protocol import Selection
-from dycoke_cli.models.language_model import LanguageModel
 
 
 class Outcome(NamedTuple):
@@ -47,18 +47,21 @@ class Outcome(NamedTuple):
 class DecodeStep:
     """The decode step of one run, called for every token. `run` can be captured; the other methods run on the host.
 
-    parts: one pass for all layers, or several for disjoint ranges of layers, the last of which may select; positions:
+    parts: the attention of all layers, or of disjoint ranges of layers, the last of which may select; positions:
     (batch,) int64, rotary position of the first new token; compiled: returns a compiled replacement of `run`.
     """
 
     def __init__(
-        self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor, compiled: "Compiled | None" = None
+        self,
+        decoder: Decoder,
+        parts: Sequence[DecodeAttention],
+        positions: Tensor,
+        compiled: "Compiled | None" = None,
     ) -> None:
-        self.model, self.parts = model, list(parts)
-        self.current = parts[0] if len(parts) == 1 else SplitPass(parts)
+        self.decoder, self.parts = decoder, list(parts)
+        self.attention = parts[0] if len(parts) == 1 else SplitAttention(parts)
         self.positions = positions[:, None].clone()
         self.tokens = torch.zeros_like(self.positions)
-        self.cache_argument = model.cache_argument
         self.work = self.run if compiled is None else compiled(self)
 
     @property
@@ -69,14 +72,8 @@ class DecodeStep:
         """Run `tokens` at `positions` and advance positions and slots, all on the device."""
         for part in self.parts:
             part.begin()
-        hidden = self.model.body(
-            input_ids=self.tokens,
-            position_ids=self.positions,
-            use_cache=True,
-            dycoke=self.current,
-            **{self.cache_argument: self.current},
-        ).last_hidden_state
-        logits: Tensor = self.model.head(hidden)[:, 0].to(self.model.device)
+        hidden = self.decoder.run(self.decoder.embed(self.tokens), self.positions, self.attention)
+        logits = self.decoder.logits(hidden)[:, 0]
         for part in self.parts:
             part.newest.add_(1)
         self.positions.add_(1)

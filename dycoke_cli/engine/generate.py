@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dycoke_cli.engine.attention import attached
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.decode import Outcome
-from dycoke_cli.engine.decode_pass import DecodePass
+from dycoke_cli.engine.decode_attention import DecodeAttention
+from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.kv_pruning import KVPruning
 from dycoke_cli.engine.prefill import prefill
@@ -62,10 +62,9 @@ class Step:
 
 
 @torch.inference_mode()
-def share(model: LanguageModel, prompt: Prompt, buffer: KVBuffer) -> None:
+def share(model: LanguageModel, prompt: Prompt, buffer: KVBuffer, graphs: GraphStore | None = None) -> None:
     """Prefill the shared prefix of several questions into an empty buffer of one row."""
-    with attached(model.body):
-        prefill(model, buffer, [prompt])
+    prefill((graphs or GraphStore.of(model)).decoder(model), buffer, [prompt])
 
 
 @torch.inference_mode()
@@ -88,28 +87,28 @@ def generate(
     """
     room = stop.max_new_tokens
     graphs = graphs or GraphStore.of(model)
-    with attached(model.body):
-        logits, buffers, visual, pruned = _fill(model, prompts, method, buffer, room, graphs)
-        positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
-        sampler = Sampler(sampling, len(prompts), model.device)
-        running, outcome, run = [True] * len(prompts), Outcome(logits, None, None), _Run(graphs, len(prompts))
-        for number in range(room):
-            tokens = sampler.pick(outcome.logits)
-            arrival = TokenTransfer(tokens)
-            rows = run.rows
-            ahead = run.step(tokens) if arrival.later and 0 < number < room - 1 else None
-            picked = dict(zip(rows, arrival.ids(), strict=True))
-            ids = tuple(picked[row] if runs else None for row, runs in enumerate(running))
-            yield Step(number, ids, *outcome, pruned, rows, tuple(len(visual[row]) for row in rows))
-            running = [token is not None and token not in stop.ids for token in ids]
-            if not any(running) or number + 1 == room:
-                return
-            if number == 0:  # after the first token, so that it does not wait
-                run.begin(model, buffers, visual, method, room, positions)
-            if (places := run.leave(running)) is not None:
-                sampler.only(places)
-                tokens, ahead = tokens[places], ahead and ahead.only(places)
-            outcome = ahead or run.step(tokens)
+    decoder = graphs.decoder(model)
+    logits, buffers, visual, pruned = _fill(decoder, prompts, method, buffer, room, graphs)
+    positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
+    sampler = Sampler(sampling, len(prompts), model.device)
+    running, outcome, run = [True] * len(prompts), Outcome(logits, None, None), _Run(graphs, len(prompts))
+    for number in range(room):
+        tokens = sampler.pick(outcome.logits)
+        arrival = TokenTransfer(tokens)
+        rows = run.rows
+        ahead = run.step(tokens) if arrival.later and 0 < number < room - 1 else None
+        picked = dict(zip(rows, arrival.ids(), strict=True))
+        ids = tuple(picked[row] if runs else None for row, runs in enumerate(running))
+        yield Step(number, ids, *outcome, pruned, rows, tuple(len(visual[row]) for row in rows))
+        running = [token is not None and token not in stop.ids for token in ids]
+        if not any(running) or number + 1 == room:
+            return
+        if number == 0:  # after the first token, so that it does not wait
+            run.begin(decoder, buffers, visual, method, room, positions)
+        if (places := run.leave(running)) is not None:
+            sampler.only(places)
+            tokens, ahead = tokens[places], ahead and ahead.only(places)
+        outcome = ahead or run.step(tokens)
 
 
 class _Run:
@@ -120,7 +119,7 @@ class _Run:
 
     def begin(
         self,
-        model: LanguageModel,
+        decoder: Decoder,
         buffers: list[KVBuffer],
         visual: list[Tensor],
         method: Method,
@@ -128,12 +127,12 @@ class _Run:
         positions: Tensor,
     ) -> None:
         """Create the step; the method selects from the last of `buffers`. positions: (batch,) int64."""
-        kernel, parts = self.graphs.kernel_for(model.head_dim), []
+        bucket, parts = self.graphs.bucket, []
         for buffer in buffers:
-            plan = KVPruning(visual, buffer.lengths, room, buffer.slots, self.graphs.bucket)
+            plan = KVPruning(visual, buffer.lengths, room, buffer.slots, bucket)
             selector = method.selector(plan.counts, plan.width) if buffer is buffers[-1] else None
-            parts.append(DecodePass(buffer, plan, selector, self.graphs.bucket, kernel))
-        self.current = self.graphs.step(model, parts, positions)
+            parts.append(DecodeAttention(buffer, plan, selector, bucket, decoder.operators))
+        self.current = self.graphs.step(decoder, parts, positions)
 
     def step(self, tokens: Tensor) -> Outcome:
         """Run one step on `tokens` (rows,) int64."""
@@ -149,7 +148,7 @@ class _Run:
         places = _packed(alive, ended, count)
         index = torch.tensor(places, device=self.current.positions.device)
         parts = [part.only(places, index) for part in self.current.parts]
-        self.current = self.graphs.step(self.current.model, parts, self.current.positions[index, 0])
+        self.current = self.graphs.step(self.current.decoder, parts, self.current.positions[index, 0])
         self.rows = tuple(self.rows[place] for place in places)
         return places
 
@@ -162,7 +161,7 @@ def _packed(alive: list[int], ended: list[int], count: int) -> list[int]:
 
 
 def _fill(
-    model: LanguageModel,
+    decoder: Decoder,
     prompts: list[Prompt],
     method: Method,
     buffer: KVBuffer | None,
@@ -172,8 +171,8 @@ def _fill(
     """Prefill the prompts; returns as `pruned_prefill`, with None as the last value if nothing was pruned."""
     prefill_pruner = method.prefill_pruner()
     if prefill_pruner is None:
-        buffer = buffer or graphs.empty_buffer(model, len(prompts), max(map(len, prompts)) + room)
-        return prefill(model, buffer, prompts), [buffer], [prompt.visual for prompt in prompts], None
+        buffer = buffer or graphs.empty_buffer(decoder.model, len(prompts), max(map(len, prompts)) + room)
+        return prefill(decoder, buffer, prompts), [buffer], [prompt.visual for prompt in prompts], None
     if buffer is not None:
         raise ValueError(f"method {method.name} acts inside the prefill: it needs whole prompts, not a filled buffer")
-    return pruned_prefill(model, prompts, prefill_pruner, room)
+    return pruned_prefill(decoder, prompts, prefill_pruner, room)

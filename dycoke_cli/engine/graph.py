@@ -1,30 +1,35 @@
 """Decode steps as CUDA graphs, captured once per shape and replayed for every step and run of that shape.
 
-A step of a 7B model is about a thousand kernel launches, which take the host several times longer than the device takes
-to run them. A replayed graph is one launch.
+A step of a 7B model is hundreds of kernel launches, which take the host longer than the device takes to run them. A
+replayed graph is one launch.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from dycoke_cli.engine.decode import Compiled, DecodeStep, Outcome
-from dycoke_cli.engine.decode_pass import DecodePass
-from dycoke_cli.models.language_model import LanguageModel
+from dycoke_cli.engine.decode_attention import DecodeAttention
+from dycoke_cli.engine.decoder import Decoder
 
-WARM_UPS = 3  # runs before a capture, in which libraries select algorithms and allocate workspaces
+# Steps that run without a graph before one is captured. In them libraries select algorithms, kernels are compiled and
+# workspaces are allocated, as a capture requires; a short answer needs no graph.
+WARM_UPS = 3
+LEAST_LEFT = 4  # a capture takes about as long as so many replays save: it must serve more steps than that
 
+T = TypeVar("T")
 Capture = Callable[[Callable[[], Outcome]], Callable[[], Outcome]]
 
 
 def cuda_graph(run: Callable[[], Outcome]) -> Callable[[], Outcome]:
-    """Capture `run` as a CUDA graph. Return its replay, whose outcome the next replay overwrites."""
+    """Capture `run` on the current stream as a CUDA graph. Return its replay, which overwrites its earlier outcome."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device
+    # Other threads may use the device.
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
         outcome = run()
 
     def replay() -> Outcome:
@@ -42,63 +47,68 @@ class CapturedStep(DecodeStep):
 
     def __init__(
         self,
-        model: LanguageModel,
-        parts: Sequence[DecodePass],
+        decoder: Decoder,
+        parts: Sequence[DecodeAttention],
         positions: Tensor,
         capture: Capture = cuda_graph,
         compiled: Compiled | None = None,
     ) -> None:
-        super().__init__(model, parts, positions, compiled)
+        super().__init__(decoder, parts, positions, compiled)
         self.capture = capture
+        self.warm_ups = 0
         self.refused: str | None = None  # the error if the step could not be captured
         self.replays: dict[tuple[tuple[int, int], ...], Callable[[], Outcome]] = {}
+        # Steps that are not replayed, and captures, run on a stream of their own, as captures must.
+        self.stream = torch.cuda.Stream(self.tokens.device) if self.tokens.is_cuda else None
 
     def __call__(self, tokens: Tensor) -> Outcome:
         """Run one step on `tokens` (batch,) int64. Later steps do not overwrite the outcome."""
-        device = self.tokens.device
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        with torch.cuda.device(self.tokens.device) if self.stream is not None else nullcontext():
             self.tokens.copy_(tokens[:, None])
             self.settle()
             extent = tuple(part.extent for part in self.parts)
-            if extent not in self.replays:
-                self.replays[extent] = self._captured()
-            outcome = self.replays[extent]().cloned()
+            if extent not in self.replays and self._pays():
+                self.replays[extent] = self._apart(self._captured)
+            if extent in self.replays:
+                outcome = self.replays[extent]().cloned()
+            else:
+                self.warm_ups += 1
+                outcome = self._apart(self.work).cloned()
         self.advance()
         return outcome
 
+    def _pays(self) -> bool:
+        """Return whether a capture is likely to pay: after the first steps, if enough may follow."""
+        part = self.parts[0]
+        return self.warm_ups >= WARM_UPS and part.room - part.generated >= LEAST_LEFT
+
+    def _apart(self, run: Callable[[], T]) -> T:
+        """Call `run` on the stream for captures, after the work so far and before all later work."""
+        if self.stream is None:
+            return run()
+        current = torch.cuda.current_stream()
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            result = run()
+        current.wait_stream(self.stream)
+        return result
+
     def _captured(self) -> Callable[[], Outcome]:
-        """Warm up and capture the step, and restore its tensors after each run."""
-        before = {name: tensor.clone() for name, tensor in self.tensors()}
-        device = self.tokens.device
-        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        if stream is not None:
-            stream.wait_stream(torch.cuda.current_stream(device))
-        with nullcontext() if stream is None else torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                self.work()
-                self._restore(before)
-        if stream is not None:
-            torch.cuda.current_stream(device).wait_stream(stream)
+        """Capture the step, which runs nothing."""
         try:
-            replay = self.capture(self.work)
+            return self.capture(self.work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             # Some models cannot be captured: they read a value on the host, or use several devices.
             logging.getLogger(__name__).warning("decode step not captured: %s", str(error).strip().splitlines()[:1])
             self.refused = str(error)
-            replay = self.work
-        self._restore(before)
-        return replay
-
-    def _restore(self, before: dict[str, Tensor]) -> None:
-        for name, tensor in self.tensors():
-            tensor.copy_(before[name])
+            return self.work
 
     @property
     def signature(self) -> tuple[Any, ...]:
         """Memory, shapes and settings; graphs of one run can be replayed for another if these are equal."""
-        signed: list[Any] = [self.model.body]
+        signed: list[Any] = [self.decoder]
         for part in self.parts:
             store = part.buffer.store
             signed.append((store.data_ptr(), store.shape, part.bucket))

@@ -1,51 +1,21 @@
 """Keep captured decode steps and their key-value buffer between runs; create steps and buffers for a run."""
 
-import logging
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from dycoke_cli.engine.attention import grouped_attention
 from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.decode import Compiled, DecodeStep
-from dycoke_cli.engine.decode_pass import DecodePass, Kernel
+from dycoke_cli.engine.decode_attention import DecodeAttention
+from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.engine.graph import Capture, CapturedStep, cuda_graph
 from dycoke_cli.engine.kv_pruning import round_up
+from dycoke_cli.engine.operators import Operators
 from dycoke_cli.models.language_model import LanguageModel
 
 BUCKET = 256  # lengths in captured steps are rounded up to a multiple of it
-
-
-@cache
-def decode_kernel(device: torch.device) -> Kernel | None:
-    """Return the decode kernel if it runs and agrees with PyTorch's attention on `device`, else None.
-
-    A missing Triton, a driver, a compiler or a new version may make it fail; steps then copy the keys and values that
-    they read, as on a CPU.
-    """
-    try:
-        from dycoke_cli.engine.kernel import attend_in_place
-
-        with torch.inference_mode(), torch.cuda.device(device):
-            generator = torch.Generator(device).manual_seed(0)
-            store = torch.randn(2, 2, 200, 2, 64, device=device, generator=generator)
-            query = torch.randn(2, 6, 1, 64, device=device, generator=generator)
-            newest = torch.tensor([199, 70], device=device)
-            places = torch.arange(200, device=device)
-            counts = places <= newest[:, None]
-            flat = torch.where(counts, places + torch.tensor([[0], [200]], device=device), -1)
-            keys, values = store.transpose(2, 3)
-            expected = grouped_attention(query, keys, values, 0.2, counts[:, None, None])
-            for table in (None, flat):
-                torch.testing.assert_close(
-                    attend_in_place(query, store, newest, table, 0.2), expected, atol=1e-2, rtol=1e-2
-                )
-    except Exception as error:  # any failure: attention works without the kernel
-        logging.getLogger(__name__).warning("decode kernel not used: %s", str(error).strip().splitlines()[:1])
-        return None
-    return attend_in_place
 
 
 class GraphStore:
@@ -59,13 +29,14 @@ class GraphStore:
         device: torch.device,
         capture: Capture | None = None,
         bucket: int = BUCKET,
-        kernel: Kernel | None = None,
+        operators: Operators | None = None,
         replayed: bool = True,
         compiled: Compiled | None = None,
     ) -> None:
         self.capture = capture or (cuda_graph if device.type == "cuda" and replayed else None)
         self.bucket = bucket if self.capture else 1  # lengths are rounded up to a multiple of it
-        self.device, self.kernel, self.compiled = device, kernel, compiled
+        self.device, self.operators, self.compiled = device, operators, compiled
+        self._decoder: Decoder | None = None
         self.buffer: KVBuffer | None = None
         self.steps: list[CapturedStep] = []
 
@@ -79,16 +50,26 @@ class GraphStore:
             model.device, replayed=len(set(model.layer_devices)) == 1, compiled=_compiler() if compiled else None
         )
 
-    def kernel_for(self, head_dim: int) -> Kernel | None:
-        """Return the kernel if it supports heads of width `head_dim`, else None."""
-        if head_dim < 16 or head_dim.bit_count() != 1 or self.capture is None:
-            return None
-        kernel = self.kernel or (decode_kernel(self.device) if self.device.type == "cuda" else None)
-        if kernel is None or self.compiled is None:
-            return kernel
+    def decoder(self, model: LanguageModel) -> Decoder:
+        """Return the decoder of a model, with the operators for its device."""
+        if self._decoder is None or self._decoder.model is not model:
+            self._decoder = Decoder(model, self.operators or self._operators(model))
+        return self._decoder
+
+    def _operators(self, model: LanguageModel) -> Operators:
+        if self.device.type != "cuda":
+            return Operators()
+        from dycoke_cli.engine.kernels.checked import checked_operators
+
+        operators = checked_operators(self.device, model.dtype, model.shape, model.weights[0].head_norms is not None)
+        if self.capture is None:  # the lengths of such steps are exact, without surplus slots
+            operators = replace(operators, attend=None, attend_and_score=None)
+        if self.compiled is None:
+            return operators
         from dycoke_cli.engine.compiled import opaque
 
-        return opaque(kernel)
+        # The compiler fuses what is between the products itself.
+        return Operators(attend=operators.attend and opaque(operators.attend))
 
     @property
     def kept_bytes(self) -> int:
@@ -125,11 +106,11 @@ class GraphStore:
         power = 1 << max(running - 1, 0).bit_length()
         return min(power, rows)
 
-    def step(self, model: LanguageModel, parts: Sequence[DecodePass], positions: Tensor) -> DecodeStep:
+    def step(self, decoder: Decoder, parts: Sequence[DecodeAttention], positions: Tensor) -> DecodeStep:
         """Return the step of a run, a kept captured one if its signature is the same."""
         if self.capture is None:
-            return DecodeStep(model, parts, positions, self.compiled)
-        step = CapturedStep(model, parts, positions, self.capture, self.compiled)
+            return DecodeStep(decoder, parts, positions, self.compiled)
+        step = CapturedStep(decoder, parts, positions, self.capture, self.compiled)
         for kept in self.steps:
             if kept.signature == step.signature:
                 return kept.reload(step)

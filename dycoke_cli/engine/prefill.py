@@ -1,73 +1,65 @@
 """Prefill: append prompts to the buffer as a padded batch and return each row's next-token logits."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from dycoke_cli.engine.attention import grouped_attention
+from dycoke_cli.engine.attention import causal_attention
 from dycoke_cli.engine.cache import KVBuffer
-from dycoke_cli.engine.deepstack import stock_arguments
+from dycoke_cli.engine.decoder import Decoder
+from dycoke_cli.engine.deepstack import DeepStack
 from dycoke_cli.models.language_model import LanguageModel
+from dycoke_cli.system.free_memory import free_bytes
 from dycoke_cli.tokens import Prompt
 
-# Positions per forward pass, over all rows: enough to occupy the device, few enough that a layer's intermediate values
-# are small compared with the weights.
-TOGETHER = {"cpu": 4096, "cuda": 8192}
-QUERIES = 512  # queries per attention call after the first chunk; bounds the size of the mask
+# Positions that run together, over all rows, at most: enough to occupy the device, few enough that a layer's values are
+# small compared with the weights. On CUDA also at most as many as SHARE_OF_FREE of the free memory holds, but LEAST.
+TOGETHER = {"cpu": 4096, "cuda": 16384}
+SHARE_OF_FREE, LEAST = 0.25, 2048
 
 
-class PrefillPass:
-    """A pass that appends prompts to the buffer with causal attention.
+class PrefillAttention:
+    """Causal attention of prompts that are appended to the buffer.
 
-    Shorter prompts are padded at the end. Causality alone prevents attention to the padding, so a batch needs no mask,
-    and a single prompt runs exactly as in the stock model.
+    Shorter prompts are padded at the end. Causality alone prevents attention to the padding, so a batch needs no mask.
     """
 
     def __init__(self, buffer: KVBuffer, new: int) -> None:
         self.buffer, self.new = buffer, new
         self.starts = list(buffer.lengths)
-        self.follows = any(self.starts)
+        slots = [row * buffer.slots + start for row, start in enumerate(self.starts)]
+        self.first = torch.tensor(slots, device=buffer.store.device)
 
-    def update(self, key: Tensor, value: Tensor, layer: int, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
-        """Store the new keys and values; see `Pass.update`."""
-        self.buffer.write(layer, key, value, self.starts)
-        return self.buffer.read(layer, max(self.starts) + self.new) if self.follows else (key, value)
+    def place(self, layer: int) -> tuple[Tensor, int, Tensor]:
+        """See `decoder.Attention`."""
+        store, index = self.buffer.place(layer)
+        return store, index, self.first.to(store.device)
 
-    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Compute causal attention; see `Pass.attend`."""
-        if not self.follows:
-            out: Tensor = sdpa_attention_forward(module, query, key, value, None, scaling=scaling)[0]
-            return out
-        device = query.device
-        starts = torch.tensor(self.starts, device=device)[:, None]
-        blocks = []
-        for first in range(0, self.new, QUERIES):
-            queries = query[:, :, first : first + QUERIES]
-            end = max(self.starts) + first + queries.shape[2]
-            last = starts + first + torch.arange(queries.shape[2], device=device)
-            mask = (torch.arange(end, device=device) <= last[:, :, None])[:, None]
-            blocks.append(grouped_attention(queries, key[:, :, :end], value[:, :, :end], scaling, mask))
-        return torch.cat(blocks, dim=1)
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Return the filled length; part of the cache interface of transformers."""
-        return max(self.starts)
+    def attend(self, layer: int, query: Tensor) -> Tensor:
+        """See `decoder.Attention`."""
+        return causal_attention(query, *self.buffer.read(layer, max(self.starts) + self.new), self.starts)
 
 
-def prefill(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt]) -> Tensor:
+def prefill(decoder: Decoder, buffer: KVBuffer, prompts: list[Prompt]) -> Tensor:
     """Append one prompt to each row of `buffer`. Return the logits of the last positions, (batch, vocabulary).
 
-    The buffer may be empty or contain earlier prompts. Rows run in groups of at most TOGETHER positions, and a longer
-    row in chunks; the grouping does not change the result. Logits have the model's dtype.
+    The buffer may be empty or contain earlier prompts. Rows run in groups of at most so many positions as run together,
+    and a longer row in chunks; the grouping does not change the result. Logits have the model's dtype.
     """
-    together, logits, row = TOGETHER[model.device.type], [], 0
+    together, logits, row = positions_together(decoder.model), [], 0
     while row < len(prompts):
         count = _group_size(prompts[row:], together)
-        logits.append(_append(model, buffer, prompts[row : row + count], row, together))
+        logits.append(_append(decoder, buffer, prompts[row : row + count], row, together))
         row += count
     return logits[0] if len(logits) == 1 else torch.cat(logits)
+
+
+def positions_together(model: LanguageModel) -> int:
+    """Return how many positions of `model` run together, over all rows."""
+    most = TOGETHER[model.device.type]
+    if model.device.type != "cuda":
+        return most
+    each = model.shape.activations_per_position * model.dtype.itemsize
+    return min(most, max(LEAST, int(SHARE_OF_FREE * free_bytes(model.device)) // each))
 
 
 def _group_size(prompts: list[Prompt], together: int) -> int:
@@ -80,31 +72,23 @@ def _group_size(prompts: list[Prompt], together: int) -> int:
     return len(prompts)
 
 
-def _append(model: LanguageModel, buffer: KVBuffer, prompts: list[Prompt], row: int, together: int) -> Tensor:
+def _append(decoder: Decoder, buffer: KVBuffer, prompts: list[Prompt], row: int, together: int) -> Tensor:
     """Run prompts for the rows from `row` on, in chunks. Return the logits of their last positions."""
     part = buffer.part(row, row + len(prompts))
+    before = part.lengths
     embeds, positions = stack_prompts(prompts)
     step = max(1, together // len(prompts))
     for first in range(0, embeds.shape[1], step):
         chunk = embeds[:, first : first + step]
-        current = PrefillPass(part, chunk.shape[1])
-        hidden = model.body(
-            inputs_embeds=chunk,
-            position_ids=positions[..., first : first + step],
-            use_cache=True,
-            dycoke=current,
-            **{model.cache_argument: current},
-            **stock_arguments(prompts, range(first, first + chunk.shape[1])),
-        ).last_hidden_state
-        part.lengths = [start + chunk.shape[1] for start in current.starts]
-    before = buffer.lengths[row : row + len(prompts)]
+        features = DeepStack.of(prompts, range(first, first + chunk.shape[1]))
+        attention = PrefillAttention(part, chunk.shape[1])
+        hidden = decoder.run(chunk, positions[..., first : first + step], attention, after_layer=features)
+        part.lengths = [start + chunk.shape[1] for start in attention.starts]
     buffer.lengths[row : row + len(prompts)] = [
         length + len(prompt) for length, prompt in zip(before, prompts, strict=True)
     ]
     # Several prompts run as one chunk; the last chunk of a single prompt contains its end.
-    ends = [len(prompt) - 1 - first for prompt in prompts]
-    logits: Tensor = model.head(at_rows(hidden, ends))[:, 0]
-    return logits.to(model.device)
+    return decoder.logits(at_rows(hidden, [len(prompt) - 1 - first for prompt in prompts]))[:, 0]
 
 
 def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:

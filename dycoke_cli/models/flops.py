@@ -35,12 +35,17 @@ class TextShape(NamedTuple):
 
     @property
     def activations_per_position(self) -> int:
-        """Return the peak number of activations of one position inside a layer.
+        """Return the peak number of activations of one position in a layer, beside its feed-forward network.
 
-        Three of width `intermediate` in the feed-forward network, and six of width `hidden`: the residual stream before
-        and after, queries, keys, values and output.
+        Six of width `hidden`: the residual stream, its norm, the product of queries, keys and values, rotated queries,
+        and the output.
         """
-        return 3 * self.intermediate + 6 * self.hidden
+        return 6 * self.hidden
+
+    @property
+    def feed_forward_per_position(self) -> int:
+        """Return the number of activations inside the feed-forward network of one position: gate, up, their product."""
+        return 3 * self.intermediate
 
 
 class VisionShape(NamedTuple):

@@ -1,14 +1,14 @@
 """LanguageModel: a transformers decoder and its output layer, with the sizes that the engine needs."""
 
-import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dycoke_cli.models.flops import TextShape
+from dycoke_cli.models.layer_weights import LayerWeights, Norm, Projections
 
 # Rotary scaling types for which max_position_embeddings may still be the number of positions before scaling.
 SCALED = ("linear", "dynamic", "yarn")
@@ -43,9 +43,35 @@ class LanguageModel:
         return self.body.embed_tokens.weight.dtype
 
     @cached_property
-    def cache_argument(self) -> str:
-        """Return the name of the argument by which `body` and its layers take their cache."""
-        return cache_argument(self.body)
+    def weights(self) -> tuple[LayerWeights, ...]:
+        """Return the weights of each layer. Raises ModelError for layers that the engine cannot run."""
+        return tuple(map(LayerWeights.of, self.body.layers))
+
+    @cached_property
+    def output(self) -> Projections:
+        """Return the linear layer over the vocabulary."""
+        return Projections(self.head)
+
+    @property
+    def embedding(self) -> Tensor:
+        """Return the embeddings of tokens (vocabulary, hidden)."""
+        return self.body.embed_tokens.weight
+
+    @property
+    def norm(self) -> Norm:
+        """Return the norm after the last layer."""
+        return Norm.of(self.body.norm)
+
+    def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute cosine and sine of the rotary angles, two (batch, new, head_dim) in the dtype of `hidden`.
+
+        positions: (batch, new), or (3, batch, new) in families that count frames, rows and columns.
+        """
+        angles = self.body.rotary_emb
+        if positions.dim() == 2 and hasattr(angles, "mrope_section"):
+            positions = positions.expand(3, *positions.shape)
+        cos, sin = angles(hidden, positions)
+        return cos, sin
 
     @property
     def context(self) -> int:
@@ -69,12 +95,3 @@ class LanguageModel:
     def kv_bytes_per_token(self) -> int:
         """Return the bytes of one slot of the key-value buffer, over all layers."""
         return self.shape.kv_values_per_position * self.dtype.itemsize
-
-
-def cache_argument(decoder: nn.Module) -> str:
-    """Return the name of the cache argument of a transformers decoder: `cache` from transformers 5.24 on.
-
-    The name is read from the signature of `forward`: earlier versions accept `cache` as an extra keyword, ignore it,
-    and run without a cache.
-    """
-    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"

@@ -30,11 +30,15 @@ def load(
     VideoLayout that override the checkpoint's own. All three are for LLaVA only; other families raise UsageError.
     Raises ModelError for an unsupported architecture, and for missing or unused weights, with their names.
     """
+    from dycoke_cli.models.layer_weights import join
+
     if checkpoint.family is not None:
         _refuse_llava_options(checkpoint.name, quantize, spread, layout)
         model, tokenizer = _load_files(checkpoint, dtype, config=checkpoint.model_config)
+        model = model.to(device)
+        join(model.model.language_model)
         with adding_remedy(checkpoint.folder):
-            return family_class(checkpoint).from_model(model.to(device), tokenizer, checkpoint.folder)
+            return family_class(checkpoint).from_model(model, tokenizer, checkpoint.folder)
     from dycoke_cli.models.families import original_llava
     from dycoke_cli.models.families.llava import Llava
     from dycoke_cli.models.quantization import quantization_config
@@ -52,6 +56,7 @@ def load(
         raise OutOfMemoryError(message, "Use --quantize int8, or int4")
     if "device_map" not in options:
         model = model.to(device)
+    join(model.model.language_model)
     return Llava(model, tokenizer, replace(video_layout(checkpoint), **layout))
 
 

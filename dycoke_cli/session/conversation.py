@@ -138,7 +138,7 @@ class Conversation:
         self.video_end = int(prompt.visual.max()) + 1
         slots = self.video_end + HEADROOM + session.stop.max_new_tokens
         self.buffer = session.graphs.empty_buffer(model, 1, slots)
-        share(model, prompt.split(self.video_end)[0], self.buffer)
+        share(model, prompt.split(self.video_end)[0], self.buffer, session.graphs)
 
     def _make_room(self, slots: int) -> int:
         """Grow the buffer to hold `slots` positions, at least doubling it; return how many are filled."""

@@ -126,7 +126,7 @@ class Session(BaseSession):
         if len(prompts) == 1:
             return buffer, prompts, 0
         at = min(_common(prompts), min(map(len, prompts)) - 1)
-        share(self.model.language_model, prompts[0].split(at)[0], buffer)
+        share(self.model.language_model, prompts[0].split(at)[0], buffer, self.graphs)
         return buffer, [prompt.split(at)[1] for prompt in prompts], at
 
 

@@ -43,10 +43,10 @@ def test_need_of_known_sizes() -> None:
 
 
 def test_unchunked_prefill_needs_more_work_memory() -> None:
-    """A chunked prefill of 14,464 positions holds the activations of 8,192 and the embeddings of the rest."""
-    positions = 64 * 14 * 15 + fit.TEXT
-    more = replace(SIZES_7B, unchunked=True).need().work - SIZES_7B.need().work
-    assert more == 2 * QWEN_7B.activations_per_position * (positions - 8192)
+    """A chunked prefill of 27,904 positions holds the activations of 16,384 and the embeddings of the rest."""
+    positions = 128 * 14 * 15 + fit.TEXT
+    more = replace(SIZES_7B, unchunked=True).need(128).work - SIZES_7B.need(128).work
+    assert more == 2 * 6 * 3584 * (positions - 16384)
 
 
 def refusal(sizes: RunSizes, free: int) -> tuple[str, list[str]]:

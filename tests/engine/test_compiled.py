@@ -15,6 +15,7 @@ from dycoke_cli.config.settings import Settings
 from dycoke_cli.engine import compiled
 from dycoke_cli.engine.compiled import Compiler, check_compiler, opaque
 from dycoke_cli.engine.graph_store import GraphStore
+from dycoke_cli.engine.operators import Operators
 from dycoke_cli.errors import ModelError, UsageError
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.dycoke import Dycoke
@@ -107,7 +108,7 @@ def test_a_batch_of_different_lengths(low: Llava) -> None:
 def test_a_compiled_step_is_captured(low: Llava) -> None:
     """Compiled steps with padded shapes and an opaque kernel can be captured, as on CUDA."""
     method, backend, capture = make_method("dycoke", {"gate": "0.97", "l": "2"}), Counting(), Replays()
-    store = GraphStore(CPU, capture, bucket=32, kernel=attend_plainly, compiled=Compiler(backend))
+    store = GraphStore(CPU, capture, bucket=32, operators=Operators(attend=attend_plainly), compiled=Compiler(backend))
     for count in (12, 9, 16):
         prompt = prompt_for(low, frames(count), QUESTIONS[0], method)
         assert_same(static(low, [prompt], method, store, 5), run(low, [prompt], method, new=5), 1)
@@ -184,9 +185,7 @@ def test_an_opaque_kernel_computes_the_same() -> None:
     """The operator computes what the kernel does, and is registered once."""
     kernel = opaque(attend_plainly)
     assert opaque(attend_plainly) is kernel
-    store, query = torch.randn(2, 1, 8, 2, 16), torch.randn(1, 4, 1, 16)
+    store, query = torch.randn(2, 1, 8, 2, 16), torch.randn(1, 1, 4, 16)
     newest = torch.tensor([5])
     for table in (None, torch.tensor([[0, 3, -1]])):
-        torch.testing.assert_close(
-            kernel(query, store, newest, table, 0.2), attend_plainly(query, store, newest, table, 0.2)
-        )
+        torch.testing.assert_close(kernel(query, store, newest, table), attend_plainly(query, store, newest, table))

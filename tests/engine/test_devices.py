@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dycoke_cli.engine.cache import KVBuffer
+from dycoke_cli.engine.operators import write_tokens
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.language_model import LanguageModel
@@ -22,14 +23,15 @@ def test_each_layer_has_its_part_on_its_own_device() -> None:
     assert buffer.nbytes == 4 * 2 * 2 * 7 * 3 * 4 * 4
     assert buffer.bytes_per_token == 4 * 2 * 3 * 4 * 4
     for layer, device in zip(range(2, 6), (CPU, META, META, CPU), strict=True):
-        key = torch.randn(2, 3, 5, 4, device=device)
-        buffer.write(layer, key, key + 1, [0, 0])
+        key = torch.randn(2, 5, 3, 4, device=device)
+        store, place = buffer.place(layer)
+        write_tokens(store, place, key, key + 1, torch.tensor([0, 7], device=device))
         places = torch.tensor([[0, 4], [7 + 1, 7 + 2]])
         for read in (buffer.read(layer, 5), buffer.gather(layer, places)):
             assert {tensor.device for tensor in read} == {device}
         if device == CPU:
-            assert torch.equal(buffer.read(layer, 5)[0], key)
-            assert torch.equal(buffer.gather(layer, places)[1][1], key[1][:, [1, 2]] + 1)
+            assert torch.equal(buffer.read(layer, 5)[0], key.transpose(1, 2))
+            assert torch.equal(buffer.gather(layer, places)[1][1], key[1, [1, 2]].transpose(0, 1) + 1)
     with pytest.raises(IndexError):
         buffer.read(6, 1)
     single = KVBuffer(range(2), 1, 3, 1, 2, torch.float32, [CPU, META])

@@ -11,6 +11,7 @@ from dycoke_cli.engine.decode import Outcome
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.graph import CapturedStep
 from dycoke_cli.engine.graph_store import GraphStore
+from dycoke_cli.engine.operators import Operators
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.options import make_method
 from dycoke_cli.methods.protocol import Method
@@ -86,22 +87,22 @@ def test_a_step_that_cannot_be_captured_runs_as_it_is(tiny: Llava, caplog: pytes
 
 
 def attend_plainly(
-    query: torch.Tensor, store: torch.Tensor, newest: torch.Tensor, table: torch.Tensor | None, scaling: float
+    query: torch.Tensor, store: torch.Tensor, newest: torch.Tensor, table: torch.Tensor | None
 ) -> torch.Tensor:
-    """Compute what the decode kernel computes, in PyTorch; see `kernel.attend_in_place`."""
+    """Compute what the kernel of decode steps computes, in PyTorch; see `kernels.attention.attend_in_place`."""
     slots = store.shape[2]
     if table is None:
         places = torch.arange(slots).repeat(len(newest), 1)
         table = torch.where(places <= newest[:, None], places + torch.arange(len(newest))[:, None] * slots, -1)
     keys, values = (half.flatten(0, 1)[table.clamp(min=0)].transpose(1, 2) for half in store)
-    return grouped_attention(query, keys, values, scaling, (table >= 0)[:, None, None])
+    return grouped_attention(query, keys, values, (table >= 0)[:, None, None])
 
 
 @pytest.mark.parametrize("method", METHODS[1:5], ids=lambda method: f"{method.name} {method.options()}")
 def test_a_kernel_that_reads_in_place_changes_nothing(tiny: Llava, method: Method) -> None:
     """With a kernel that reads the buffer in place, results are equal and one graph serves a whole run."""
     capture = Replays()
-    store = GraphStore(torch.device("cpu"), capture, bucket=4, kernel=attend_plainly)
+    store = GraphStore(torch.device("cpu"), capture, bucket=4, operators=Operators(attend=attend_plainly))
     prompts = [prompt_for(tiny, frames(n), text, method) for n, text in zip((5, 12, 9), QUESTIONS, strict=True)]
     assert_same(static(tiny, prompts, method, store), run(tiny, prompts, method, new=NEW), 3)
     assert capture.captures == 1
@@ -118,14 +119,37 @@ def test_runs_of_one_shape_share_their_graphs(tiny: Llava) -> None:
     assert len(store.steps) == 1
 
 
-def test_warming_up_leaves_no_trace(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of warm-up runs before a capture does not change the result."""
-    method = make_method("dycoke", {"gate": "0.97"})
+@pytest.mark.parametrize("warm_ups", [0, 2, 7])
+def test_the_first_steps_are_the_warm_up(tiny: Llava, warm_ups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of steps before a capture does not change the result; they compute each token once."""
+    method, runs, work = make_method("dycoke", {"gate": "0.97"}), 0, CapturedStep.run
+
+    def counted(self: CapturedStep) -> Outcome:
+        nonlocal runs
+        runs += 1
+        return work(self)
+
     prompt = prompt_for(tiny, frames(9), QUESTIONS[0], method)
     wanted = run(tiny, [prompt], method, new=NEW)
-    monkeypatch.setattr("dycoke_cli.engine.graph.WARM_UPS", 7)
+    monkeypatch.setattr("dycoke_cli.engine.graph.WARM_UPS", warm_ups)
+    monkeypatch.setattr(CapturedStep, "run", counted)
     store = GraphStore(torch.device("cpu"), Replays(), bucket=4)  # a capture every few steps
     assert_same(static(tiny, [prompt], method, store), wanted, 1)
+    assert runs == NEW - 1
+
+
+def test_a_graph_is_captured_only_if_it_pays(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before the first steps have warmed up, nor for the few that may follow them; later runs replay at once."""
+    monkeypatch.setattr("dycoke_cli.engine.graph.WARM_UPS", 3)
+    monkeypatch.setattr("dycoke_cli.engine.graph.LEAST_LEFT", 4)
+    method = make_method("dycoke", {})
+    prompt = prompt_for(tiny, frames(9), QUESTIONS[0], method)
+    for new, captures in ((2, [0, 0]), (7, [0, 1]), (8, [1, 1])):
+        capture = Replays()
+        store = GraphStore(torch.device("cpu"), capture)
+        for wanted in captures:
+            static(tiny, [prompt], method, store, new)
+            assert capture.captures == wanted, new
 
 
 def test_every_tensor_of_a_step_keeps_its_place(tiny: Llava, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dycoke_cli.engine.cache import KVBuffer
+from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.engine.generate import Step, Stop, generate
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.fastv import Fastv
@@ -162,18 +163,18 @@ def test_dropped_rows_leave_computation_and_cache(tiny: Llava, monkeypatch: pyte
         made.append(empty(*arguments))
         return made[-1]
 
+    whole = Decoder._layer
+
+    def counted(self: Decoder, number: int, weights: Any, hidden: torch.Tensor, *rest: Any) -> Any:
+        after, update = whole(self, number, weights, hidden, *rest)
+        lengths[number].append(update.shape[1])
+        return after, update
+
     monkeypatch.setattr(KVBuffer, "empty", noted)
-    hooks = [
-        layer.mlp.register_forward_pre_hook(lambda _, args, at=at: lengths[at].append(args[0].shape[1]))
-        for at, layer in enumerate(tiny.language_model.body.layers)
-    ]
+    monkeypatch.setattr(Decoder, "_layer", counted)
     method = Fastv(l=3, keep=0.5)
     prompt = prompt_for(tiny, frames(8), QUESTIONS[0], method)
-    try:
-        run(tiny, [prompt], method, new=4)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run(tiny, [prompt], method, new=4)
     left = len(prompt) - 36
     assert dict(lengths) == {layer: [len(prompt) if layer < 3 else left, 1, 1, 1] for layer in range(8)}
     assert [(buffer.layers, buffer.slots) for buffer in made] == [(range(3), len(prompt) + 4), (range(3, 8), left + 4)]

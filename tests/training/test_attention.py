@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from dycoke_cli.models.language_model import cache_argument
 from training.attention_loss import (
     ANSWER_NAME_HEAD,
     BASIS_LAYER,
@@ -21,7 +20,7 @@ from training.labels import POSITION_LABELS, clip_labels, extend_disappeared
 from training.mentions import mentions
 from training.model import build_model
 from training.name_labels import answer_labels, name_before, name_labels
-from training.packing import pack_questions, packed_logits, packed_mask, read_video
+from training.packing import cache_argument, pack_questions, packed_logits, packed_mask, read_video
 from training.pool import Recipe
 from training.question import Mention, Question, Region
 from training.questions import KINDS, ask

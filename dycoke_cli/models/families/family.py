@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -92,7 +93,7 @@ class Family(Outline):
     def facts(self) -> ModelFacts:
         """The properties of the model that compression methods check."""
 
-    @property
+    @cached_property
     def language_model(self) -> LanguageModel:
         """The decoder and output layer that the engine runs."""
         return LanguageModel(self.model.model.language_model, self.model.lm_head)
