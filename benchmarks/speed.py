@@ -11,18 +11,21 @@ speed-cuda.json.
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from dycoke_cli.bench.case import BenchResult
 from dycoke_cli.bench.plan import target_plan
 from dycoke_cli.bench.run import bench
 from dycoke_cli.bench.target import verdicts
-from dycoke_cli.cli.bench import show
+from dycoke_cli.cli.bench import save, show
 from dycoke_cli.cli.interrupt import INTERRUPTED, Termination
 from dycoke_cli.cli.terminal import Terminal
 from dycoke_cli.config.settings import Settings
@@ -37,6 +40,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- speed: written by `python -m benchmarks.speed --readme` -->", "<!-- end of speed -->"
 KINDS = ("cpu", "cuda")
+COMPILED_S = 60.0  # the least that the bench of the compiled `generate` takes on a GPU
 
 
 def decoding_ratio(ffmpeg: str | None, rounds: int) -> float | None:
@@ -50,15 +54,43 @@ def decoding_ratio(ffmpeg: str | None, rounds: int) -> float | None:
     return ratio
 
 
-def measure(device: str, repeats: int, out: Path | None, ffmpeg: str | None) -> None:
-    """Run the measurements for the targets of a device, print and save them."""
+def measure(
+    device: str, repeats: int, out: Path | None, ffmpeg: str | None, left_s: Callable[[], float] = lambda: math.inf
+) -> None:
+    """Run the measurements for the targets of a device, print and save them; after each case what there is so far.
+
+    left_s: returns the seconds until the caller's time limit, in which the compiled `generate` may find no room.
+    """
     kind = choose_device(device).type
+    out = out or RESULTS / f"speed-{kind}.json"
+    plan = target_plan(Settings(device=device), repeats)
+    # Last, on one case, because compiling takes a minute for each: no target is beside it.
+    compiled = replace(plan, cases=plan.cases[:1], arms=(), stock=False)
+    plan = replace(plan, compiled_stock="no")
     with Terminal(quiet=False, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Decoding beside ffmpeg", 0, 0)
         # First, so that a failure loses no other measurement.
         ratio = decoding_ratio(ffmpeg, repeats) if kind == "cpu" else None
-        result = bench(target_plan(Settings(device=device), repeats), terminal.callbacks)
-    show(result, out or RESULTS / f"speed-{kind}.json", False, True, terminal.callbacks, ratio)
+        result = bench(plan, terminal.callbacks, lambda result: save(result, out, ratio))
+        if compiled.stocks and not result.interrupted:
+            if left_s() < COMPILED_S:
+                terminal.callbacks.notice(f"{compiled.stocks[0]} is left out, for lack of time")
+            else:
+                result = joined(result, bench(compiled, terminal.callbacks))
+    show(result, out, False, True, terminal.callbacks, ratio)
+
+
+def joined(result: BenchResult, more: BenchResult) -> BenchResult:
+    """Add the arms and runs of a second bench of the same network to a first one."""
+    return replace(
+        result,
+        arms=[*result.arms, *more.arms],
+        runs=[*result.runs, *more.runs],
+        peaks=result.peaks | more.peaks,
+        failures=[*result.failures, *more.failures],
+        first_decodes=[*result.first_decodes, *more.first_decodes],
+        interrupted=more.interrupted,
+    )
 
 
 def filled(readme: str, results: Mapping[str, dict[str, Any]]) -> str:

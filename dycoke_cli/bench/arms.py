@@ -14,13 +14,14 @@ from transformers import GenerationConfig
 from dycoke_cli.bench.case import Case, Counts
 from dycoke_cli.bench.inputs import Pictures, Source
 from dycoke_cli.comparison.depth import Depth
-from dycoke_cli.comparison.stock import GREEDY, TokenTimer, embeds_inputs
+from dycoke_cli.comparison.stock import TokenTimer, embeds_inputs
+from dycoke_cli.comparison.stock_config import generation_of, options_of
 from dycoke_cli.engine.generate import Stop, generate
 from dycoke_cli.engine.graph_store import GraphStore
 from dycoke_cli.engine.sampling import Sampling
 from dycoke_cli.methods.arm import Arm
 from dycoke_cli.methods.full import Full
-from dycoke_cli.methods.parsing import STOCK
+from dycoke_cli.methods.parsing import STOCK, STOCK_COMPILED
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.session.video import encode_compressed
@@ -37,6 +38,7 @@ class Measured(NamedTuple):
     time_s: dict[str, float | None]
     counts: Counts
     peak_above_start: int | None
+    compiling: tuple[dict[str, float | None], ...] = ()  # times of earlier, unmeasured runs, which also compiled
 
 
 class BenchArm(ABC):
@@ -110,14 +112,14 @@ def _mean(read: int | Tensor) -> int:
 
 
 class StockArm(BenchArm):
-    """Transformers only, greedy, in its fastest configuration: SDPA, a dynamic cache, no returned logits.
+    """Transformers only, greedy, as `generate` is called by default: SDPA, a dynamic cache, no returned logits.
 
     It starts from pixels if the case includes vision, else from embeddings. Its peak is measured from after its inputs
     are made.
     """
 
-    def __init__(self, model: Llava) -> None:
-        super().__init__(model, Full(), {"label": STOCK, "name": STOCK, "options": {}})
+    def __init__(self, model: Llava, label: str = STOCK) -> None:
+        super().__init__(model, Full(), {"label": label, "name": label, "options": options_of(label)})
 
     @torch.inference_mode()
     def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
@@ -158,14 +160,34 @@ class StockArm(BenchArm):
     def _generation(self, case: Case) -> GenerationConfig:
         # An end token outside the vocabulary: `generate` checks for it, but every run has the same length.
         never = self.model.language_model.body.config.vocab_size
-        return GenerationConfig(
+        return generation_of(
+            self.label,
+            self.model.language_model.device,
             max_new_tokens=case.new_tokens,
             eos_token_id=never,
             pad_token_id=0,
             use_cache=True,
             return_dict_in_generate=False,
-            **GREEDY,
         )
+
+
+class CompiledStockArm(StockArm):
+    """Transformers only, in its fastest documented configuration: a static cache and a compiled forward."""
+
+    def __init__(self, model: Llava) -> None:
+        from dycoke_cli.comparison.compiled_stock import CompiledForward
+
+        super().__init__(model, STOCK_COMPILED)
+        self.forward = CompiledForward(model.model)
+
+    def run(self, case: Case, source: Source, rows: Sequence[VisualTokens]) -> Measured:
+        """Run `generate` until a run compiles nothing, and return this one; see `BenchArm.run`."""
+        measured, compiling = self.forward.settled(lambda: super(CompiledStockArm, self).run(case, source, rows))
+        return measured._replace(compiling=tuple(each.time_s for each in compiling))
+
+    def reset(self) -> None:
+        """Release the compiled forward; see `BenchArm.reset`."""
+        self.forward.reset()
 
 
 def _times(
@@ -185,7 +207,12 @@ def _times(
     }
 
 
-def make_arms(model: Llava, arms: Sequence[Arm], stock: bool, compiled: bool) -> list[BenchArm]:
-    """Build the arms on `model`; compiled: run the decode steps of this engine through torch.compile."""
-    ready: list[BenchArm] = [StockArm(model)] if stock else []
+def make_arms(model: Llava, arms: Sequence[Arm], stocks: Sequence[str], compiled: bool) -> list[BenchArm]:
+    """Build the arms on `model`, first those of transformers alone.
+
+    stocks: from `STOCKS`. compiled: run the decode steps of this engine through torch.compile.
+    """
+    ready: list[BenchArm] = [
+        CompiledStockArm(model) if label == STOCK_COMPILED else StockArm(model) for label in stocks
+    ]
     return ready + [EngineArm(model, arm, compiled) for arm in arms]

@@ -64,6 +64,15 @@ class TowerTrial:
     time_s: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class AssemblyTrial:
+    """Times of compressing the features of a video and building its prompt, on features already on the device."""
+
+    frames: int
+    label: str  # of the arm whose method compresses
+    time_s: tuple[float, ...]
+
+
 @dataclass
 class BenchResult:
     """All measurements of a bench so far."""
@@ -75,10 +84,12 @@ class BenchResult:
     repeats: int
     limits: Limits | None = None
     tower: TowerTrial | None = None
+    assembly: AssemblyTrial | None = None  # None: no arm is dycoke, or no case has vision
     runs: list[Run] = field(default_factory=list)
     peaks: dict[tuple[str, Case], int | None] = field(default_factory=dict)  # bytes above weights, of that arm alone
-    failures: list[dict[str, Any]] = field(default_factory=list)  # label, case, error
+    failures: list[dict[str, Any]] = field(default_factory=list)  # label, case, error, remedy where it is known
     compiled: bool = False  # this engine's decode steps ran through torch.compile
-    first_decodes: list[dict[str, Any]] = field(default_factory=list)  # label, case, decode_s of unmeasured first runs
+    # Of unmeasured runs, the first ones and those that compiled: label, case, decode_s, total_s.
+    first_decodes: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
     video: str | None = None  # the file that is decoded in each run; None: frames of noise

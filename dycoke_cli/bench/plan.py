@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
 from dycoke_cli.bench.case import Case
 from dycoke_cli.bench.random_model import Shape
-from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH
+from dycoke_cli.bench.target import CPU, GPU, target_cases
 from dycoke_cli.config.settings import Settings
 from dycoke_cli.errors import UsageError
 from dycoke_cli.methods.arm import Arm
+from dycoke_cli.methods.parsing import STOCK, STOCK_COMPILED
+from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import choose_device
 from dycoke_cli.system.free_memory import free_bytes
 
@@ -22,7 +25,11 @@ GPU_FRAMES, GPU_TOKENS = (16, 32, 64), 128
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: `arms` on this engine, and transformers' `generate` if `stock`, on each of `cases`."""
+    """What to measure on each of `cases`: `arms` on this engine, and transformers' `generate` if `stock`.
+
+    compiled_stock: whether `generate` with a compiled forward is an arm too; "if_possible": if there is a compiler.
+    compiled_stock_cases: it runs on so many of the first cases, each of which it compiles anew; None: on all.
+    """
 
     shape: Shape
     cases: tuple[Case, ...]
@@ -32,6 +39,18 @@ class Plan:
     settings: Settings  # device, dtype, and the decoding options of the video
     video: str | None = None  # a file; None: frames of noise
     threads: int | None = None  # of the CPU; None: torch's default
+    compiled_stock: Literal["no", "yes", "if_possible"] = "no"
+    compiled_stock_cases: int | None = None
+
+    def runs(self, label: str, number: int) -> bool:
+        """Return whether an arm runs on the case with this number, from 0."""
+        limited = label == STOCK_COMPILED and self.compiled_stock_cases is not None
+        return not limited or number < (self.compiled_stock_cases or 0)
+
+    @property
+    def stocks(self) -> list[str]:
+        """The arms of transformers alone, from `parsing.STOCKS`."""
+        return [STOCK] * self.stock + [STOCK_COMPILED] * (self.compiled_stock != "no")
 
 
 @dataclass(frozen=True)
@@ -49,11 +68,14 @@ class BenchOptions:
     threads: int | None = None
 
 
-def make_plan(wish: BenchOptions, arms: Sequence[Arm], stock: bool, settings: Settings) -> Plan:
+def make_plan(
+    wish: BenchOptions, arms: Sequence[Arm], stock: bool, settings: Settings, compiled_stock: bool | None = False
+) -> Plan:
     """Build a plan with one case for each combination of size and batch.
 
-    Only cases with batch 1 include vision: the vision tower encodes a few frames at a time for any batch, so its time
-    does not depend on it. Raises UsageError.
+    compiled_stock: None: on CUDA, if there is a compiler; on a CPU compiling takes minutes. Only cases with batch 1
+    include vision: the vision tower encodes a few frames at a time for any batch, so its time does not depend on it.
+    Raises UsageError.
     """
     device = choose_device(settings.device)
     shape = Shape(wish.shape or _default_shape(device), wish.layers)
@@ -72,7 +94,8 @@ def make_plan(wish: BenchOptions, arms: Sequence[Arm], stock: bool, settings: Se
         for batch in wish.batch
         for count in frames
     )
-    return Plan(shape, cases, tuple(arms), stock, wish.repeats, settings, wish.video, wish.threads)
+    compiled = _default_compiled_stock(device) if compiled_stock is None else "yes" if compiled_stock else "no"
+    return Plan(shape, cases, tuple(arms), stock, wish.repeats, settings, wish.video, wish.threads, compiled)
 
 
 def target_plan(settings: Settings, repeats: int = 3) -> Plan:
@@ -80,8 +103,38 @@ def target_plan(settings: Settings, repeats: int = 3) -> Plan:
     device = choose_device(settings.device)
     arms = (Arm.of("full", {}), Arm.of("dycoke", {}))
     if device.type == "cuda":
-        return Plan(Shape(GPU.shape), (GPU.case, GPU_BATCH.case), arms, True, repeats, settings)
+        cases, compiled = target_cases(device.type), _default_compiled_stock(device)
+        return Plan(
+            Shape(GPU.shape), cases, arms, True, repeats, settings,
+            compiled_stock=compiled, compiled_stock_cases=1,  # no target is beside it, and compiling takes a minute
+        )  # fmt: skip
     return Plan(Shape(CPU.shape), (CPU.case,), arms, True, repeats, settings, threads=CPU.threads)
+
+
+def with_compilers(plan: Plan, device: torch.device, callbacks: Callbacks) -> Plan:
+    """Return the plan without the compiled `generate` if it is included by default and there is no compiler.
+
+    Raises UsageError if a compiler is missing for anything else that is to be compiled.
+    """
+    from dycoke_cli.engine.compiled import check_compiler
+
+    if plan.settings.compile:
+        check_compiler(device)
+    if plan.compiled_stock == "no":
+        return plan
+    try:
+        check_compiler(device, STOCK_COMPILED)
+    except UsageError as error:
+        if plan.compiled_stock == "yes":
+            raise
+        callbacks.notice(f"{STOCK_COMPILED} is left out: {error.message}")
+        return replace(plan, compiled_stock="no")
+    return plan
+
+
+def _default_compiled_stock(device: torch.device) -> Literal["no", "if_possible"]:
+    """Return whether `generate` with a compiled forward is an arm by default: not on a CPU, where compiling is slow."""
+    return "if_possible" if device.type == "cuda" else "no"
 
 
 def whole_numbers(option: str, text: str | None) -> tuple[int, ...] | None:

@@ -1,49 +1,53 @@
 """Run a bench: time every arm on every case, in turns, and measure peak memory and the machine's limits."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
 import torch
 
-from dycoke_cli.bench.arms import BenchArm, StockArm, make_arms
-from dycoke_cli.bench.case import BenchResult, Case, Counts, MinimumWork, Run, TowerTrial
+from dycoke_cli.bench.arms import AFTER, BEFORE, BenchArm, make_arms
+from dycoke_cli.bench.case import AssemblyTrial, BenchResult, Case, Counts, MinimumWork, Run, TowerTrial
 from dycoke_cli.bench.inputs import Noise, Source, source_of, synthetic_rows
 from dycoke_cli.bench.limits import measure_limits
 from dycoke_cli.bench.peak import peaks_apart
-from dycoke_cli.bench.plan import Plan
+from dycoke_cli.bench.plan import Plan, with_compilers
 from dycoke_cli.comparison.depth import Depth, keys_by_step, visual_by_layer
 from dycoke_cli.comparison.run import turns
+from dycoke_cli.comparison.stock_config import CompileFailed, options_of
 from dycoke_cli.errors import OutOfMemoryError
-from dycoke_cli.methods.arm import refuse_duplicates
+from dycoke_cli.methods.arm import Arm, refuse_duplicates
+from dycoke_cli.methods.dycoke import Dycoke
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.models.flops import TextShape, VisionShape, true_flops, vision_flops
 from dycoke_cli.models.language_model import LanguageModel
+from dycoke_cli.session.video import TOGETHER
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.device import choose_device, choose_dtype, cpu_threads, out_of_memory_explained, suitable_threads
 from dycoke_cli.system.free_memory import free_bytes
 from dycoke_cli.system.machine import machine_facts
 from dycoke_cli.system.measure import Stopwatch
+from dycoke_cli.tokens import VisualTokens
 
 TOWER_FRAMES = {"cpu": 4, "cuda": 16}  # frames on which the vision tower alone is timed
 
 
-def bench(plan: Plan, callbacks: Callbacks) -> BenchResult:
+def bench(plan: Plan, callbacks: Callbacks, save: Callable[[BenchResult], None] | None = None) -> BenchResult:
     """Measure all of `plan`; after an interruption, return the measurements so far.
+
+    save: called with these after each case, so that a process which is killed later leaves them.
 
     Each arm runs every case once unmeasured, then the arms take turns on the same weights and inputs; each repeat
     starts with another arm. One more run of each arm measures its peak: from the CUDA allocator, after all arms have
-    released their memory, or on a CPU in a separate process. An arm that runs out of memory is recorded as a failure
-    and skipped. Raises a DyCokeError before anything is allocated if the plan cannot run at all.
+    released their memory, or on a CPU in a separate process. An arm that runs out of memory, or whose forward
+    transformers cannot compile, is recorded as a failure and skipped. Raises a DyCokeError before anything is allocated
+    if the plan cannot run at all.
     """
     device = choose_device(plan.settings.device)
     dtype = choose_dtype(plan.settings.dtype, device)
-    if plan.settings.compile:
-        from dycoke_cli.engine.compiled import check_compiler
-
-        check_compiler(device)
+    plan = with_compilers(plan, device, callbacks)
     outline = plan.shape.outline(dtype)
     for arm in plan.arms:
         arm.method.check(outline.facts)
@@ -53,7 +57,7 @@ def bench(plan: Plan, callbacks: Callbacks) -> BenchResult:
         callbacks.progress("Building the network", 0, 0)
         progress = _Progress(plan, device, callbacks)
         try:
-            _timings(plan, result, device, dtype, progress)
+            _timings(plan, result, device, dtype, progress, save or (lambda result: None))
             if device.type == "cpu":
                 for label in (arm["label"] for arm in result.arms):
                     progress.report(f"Peak memory of {label}")
@@ -69,9 +73,12 @@ class _Progress:
     """The progress of a bench, in units of work."""
 
     def __init__(self, plan: Plan, device: torch.device, callbacks: Callbacks) -> None:
-        arms = len(plan.arms) + plan.stock
+        labels = [*plan.stocks, *(arm.label for arm in plan.arms)]
+        runs = sum(plan.runs(label, number) for label in labels for number in range(len(plan.cases)))
         towers = any(case.vision for case in plan.cases)
-        self.total = 1 + towers + len(plan.cases) * arms * (plan.repeats + 1) + (arms if device.type == "cpu" else 0)
+        merges = towers and _merging_arm(plan) is not None
+        peaks = len(labels) if device.type == "cpu" else 0
+        self.total = 1 + towers + merges + runs * (plan.repeats + 1) + peaks
         self.done, self.callbacks = 0, callbacks
 
     def report(self, task: str) -> None:
@@ -93,7 +100,10 @@ def _empty_result(plan: Plan, outline: Llava, device: torch.device, dtype: torch
     return BenchResult(
         shape,
         machine_facts(device),
-        [*([StockArm(outline).described] if plan.stock else []), *(arm.described for arm in plan.arms)],
+        [
+            *({"label": label, "name": label, "options": options_of(label)} for label in plan.stocks),
+            *(arm.described for arm in plan.arms),
+        ],
         list(plan.cases),
         plan.repeats,
         compiled=plan.settings.compile,
@@ -101,8 +111,15 @@ def _empty_result(plan: Plan, outline: Llava, device: torch.device, dtype: torch
     )
 
 
-def _timings(plan: Plan, result: BenchResult, device: torch.device, dtype: torch.dtype, progress: _Progress) -> None:
-    """Measure the limits, the vision tower and all arms; the network is freed afterwards."""
+def _timings(
+    plan: Plan,
+    result: BenchResult,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: _Progress,
+    save: Callable[[BenchResult], None],
+) -> None:
+    """Measure the limits, the parts that are timed alone, and all arms; the network is freed afterwards."""
     with out_of_memory_explained():
         model = plan.shape.build(device, dtype, free_bytes(device))
     with suitable_threads(device, model.weight_bytes), source_of(plan.video, model, plan.settings) as source:
@@ -111,9 +128,14 @@ def _timings(plan: Plan, result: BenchResult, device: torch.device, dtype: torch
         if frames := [case.frames for case in plan.cases if case.vision]:
             progress.report("Measuring the vision tower")
             result.tower = _tower(model, min(frames[0], TOWER_FRAMES[device.type]), plan.repeats)
-        arms = make_arms(model, plan.arms, plan.stock, plan.settings.compile)
-        for case in plan.cases:
-            _case(result, model, arms, case, source, progress)
+            if (arm := _merging_arm(plan)) is not None:
+                progress.report("Measuring token merging")
+                result.assembly = _assembly(model, arm, frames[0], plan.repeats)
+        arms = make_arms(model, plan.arms, plan.stocks, plan.settings.compile)
+        for number, case in enumerate(plan.cases):
+            running = [arm for arm in arms if plan.runs(arm.label, number)]
+            _case(result, model, running, case, source, progress)
+            save(result)
 
 
 @torch.inference_mode()
@@ -131,6 +153,32 @@ def _tower(model: Llava, frames: int, repeats: int) -> TowerTrial:
     return TowerTrial(frames, flops, tuple(seconds))
 
 
+def _merging_arm(plan: Plan) -> Arm | None:
+    """Return the first arm that is dycoke, None without one."""
+    return next((arm for arm in plan.arms if isinstance(arm.method, Dycoke)), None)
+
+
+@torch.inference_mode()
+def _assembly(model: Llava, arm: Arm, frames: int, repeats: int) -> AssemblyTrial:
+    """Time compression and building of the prompt on random features, after one unmeasured run.
+
+    The features are compressed in parts of as many frames as `encode_compressed` compresses at once.
+    """
+    language_model, method = model.language_model, arm.method
+    device = language_model.device
+    shape = (*model.grid(frames), language_model.body.config.hidden_size)
+    features = torch.randn(shape, generator=torch.Generator(device).manual_seed(0), device=device)
+    together = frames if method.window is None else -(-TOGETHER // method.window) * method.window
+    parts = [VisualTokens.uncompressed(part) for part in features.to(language_model.dtype).split(together)]
+    watch, seconds = Stopwatch(device), []
+    for repeat in range(-1, repeats):
+        watch.restart()
+        model.prompt(VisualTokens.concatenate([*map(method.compress, parts)]), AFTER, method.positions, BEFORE)
+        if repeat >= 0:
+            seconds.append(watch.lap())
+    return AssemblyTrial(frames, arm.label, tuple(seconds))
+
+
 def _case(
     result: BenchResult, model: Llava, arms: Sequence[BenchArm], case: Case, source: Source, progress: _Progress
 ) -> None:
@@ -144,13 +192,17 @@ def _case(
         gc.collect()  # so that reference cycles of earlier runs do not count in this run's memory
         try:
             with out_of_memory_explained():
-                time_s, counts, peak = arm.run(case, source, rows)
-        except OutOfMemoryError as error:
+                time_s, counts, peak, compiling = arm.run(case, source, rows)
+        except (OutOfMemoryError, CompileFailed) as error:
             failed.add(arm.label)
             result.failures.append({"label": arm.label, "case": asdict(case), "error": error.message})
+            if isinstance(error, CompileFailed):
+                result.failures[-1]["remedy"] = error.remedy
             continue
+        for first in compiling or ([time_s] if repeat < 0 else []):
+            times = {"decode_s": first["decode"], "total_s": first["total"]}
+            result.first_decodes.append({"label": arm.label, "case": asdict(case), **times})
         if repeat < 0:
-            result.first_decodes.append({"label": arm.label, "case": asdict(case), "decode_s": time_s["decode"]})
             continue
         needs = minimum_work(model.language_model, case, counts, arm.depth)
         result.runs.append(Run(case, arm.label, repeat, turn, time_s, counts, needs, peak))

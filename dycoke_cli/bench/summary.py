@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from dycoke_cli.bench.case import PHASES, BenchResult, Case, MinimumWork, Run
-from dycoke_cli.comparison.summary import Spread, speedup
-from dycoke_cli.methods.parsing import STOCK
+from dycoke_cli.comparison.summary import Spread, compile_seconds, speedup
+from dycoke_cli.methods.parsing import STOCK, STOCK_COMPILED
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Row:
     per_token_of_limit: float | None  # time of a step / time to read its bytes at the measured bandwidth
     against_generate: Ratios
     against_full: Ratios
+    compile_s: float | None = None  # by how much unmeasured runs that compiled were longer; None: nothing was compiled
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,12 @@ class Growth:
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows in the order of the cases, the vision tower alone, and growth if there are several sizes."""
+    """The rows in the order of the cases, the parts that are timed alone, and growth if there are several sizes."""
 
     result: BenchResult
     rows: tuple[Row, ...]
     tower_of_limit: float | None  # share of the measured matrix rate
+    assembly_s: float | None  # compressing the features of a video and building its prompt
     growth: tuple[Growth, ...]
 
     def row(self, case: Case, accepts: Callable[[dict[str, Any]], bool]) -> Row | None:
@@ -74,7 +76,8 @@ def summarise(result: BenchResult) -> Summary:
     ]
     tower, limits = result.tower, result.limits
     of_limit = tower.flops / median(tower.time_s) / limits.matrix_flops_per_s if tower and limits else None
-    return Summary(result, tuple(rows), of_limit, tuple(_growths(rows)))
+    assembly_s = median(result.assembly.time_s) if result.assembly else None
+    return Summary(result, tuple(rows), of_limit, assembly_s, tuple(_growths(rows)))
 
 
 def _runs(result: BenchResult, case: Case, label: str) -> list[Run]:
@@ -102,7 +105,17 @@ def _row(result: BenchResult, case: Case, arm: dict[str, Any], runs: Sequence[Ru
         per_token_of_limit=per_token.median * limits.copy_bytes_per_s / bytes_read if per_token and limits else None,
         against_generate=_ratios(result, case, label, STOCK),
         against_full=_ratios(result, case, label, full),
+        compile_s=_compile_s(result, case, label, time_s["total"]),
     )
+
+
+def _compile_s(result: BenchResult, case: Case, label: str, measured: Spread | None) -> float | None:
+    """Return the seconds that an arm compiled before its measured runs, by difference from their median."""
+    if measured is None or not (label == STOCK_COMPILED or (result.compiled and label != STOCK)):
+        return None
+    own = (label, asdict(case))
+    unmeasured = [each["total_s"] for each in result.first_decodes if (each["label"], each["case"]) == own]
+    return compile_seconds(unmeasured, measured.median)
 
 
 def _spreads(runs: Sequence[Run]) -> dict[str, Spread | None]:

@@ -1,6 +1,7 @@
 """`dycoke bench`: measure speed and memory on this machine."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,8 +35,9 @@ def bench_command(
             "--method",
             "-M",
             metavar="NAME[:K=V,...]",
-            help="Arm to measure: a method, with its own options after a colon, or transformers' generate. Repeat for "
-            "several. (default: generate, full, dycoke)",
+            help="Arm to measure: a method, with its own options after a colon, or transformers' generate, also as "
+            "generate:compiled with a static cache and torch.compile. Repeat for several. (default: generate, full, "
+            "dycoke; on a GPU also generate:compiled)",
         ),
     ] = None,
     option: opt.MethodOptions = None,
@@ -114,17 +116,18 @@ def bench_command(
         plan = _plan(given, flags, config)
         from dycoke_cli.bench.run import bench
 
-        result = bench(plan, terminal.callbacks)
+        result = bench(plan, terminal.callbacks, partial(save, output=output) if output is not None else None)
     show(result, output, as_json, targets, None if quiet else terminal.callbacks)
 
 
 def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> "Plan":
     """Return the arms and sizes to measure."""
     from dycoke_cli.cli.arms import read_arms
-    from dycoke_cli.methods.parsing import STOCK
+    from dycoke_cli.methods.parsing import STOCK, STOCK_COMPILED, split_stock
 
-    names = [name for name in given["methods"] or [] if name != STOCK]
-    stock = given["methods"] is None or STOCK in given["methods"]
+    names, stocks = split_stock(given["methods"] or [])
+    stock = given["methods"] is None or STOCK in stocks
+    compiled_stock = None if given["methods"] is None else STOCK_COMPILED in stocks
     if given["methods"] is None:
         settings, arms = read_arms(flags, [], given["option"] or [], True, config)
     elif names:
@@ -138,7 +141,7 @@ def _plan(given: dict[str, Any], flags: dict[str, Any], config: Path | None) -> 
     counted = {key: whole_numbers(f"--{key.replace('_', '-')}", given[key]) for key in LISTS}
     sizes: dict[str, Any] = {key: given[key] for key in ("shape", "layers", "video", "threads", "new_tokens")}
     wish = BenchOptions(**(sizes | counted), repeats=given["repeat"])
-    return make_plan(wish, arms, stock, settings)
+    return make_plan(wish, arms, stock, settings, compiled_stock)
 
 
 def show(
@@ -160,18 +163,16 @@ def show(
     from dycoke_cli.bench.target import verdicts
     from dycoke_cli.display.bench import bench_tables
     from dycoke_cli.display.bench_records import bench_record
-    from dycoke_cli.display.output_files import write_file
     from dycoke_cli.display.targets import target_table
 
     summary = summarise(result)
     held = verdicts(summary, decoding)
-    record = bench_record(summary, held)
     if output is not None:
-        write_file(output, json_text(record, "utf-8") + "\n")
+        save(result, output, decoding)
         if callbacks is not None:
             callbacks.notice(f"All results are in {output}")
     if as_json:
-        write_json(record)
+        write_json(bench_record(summary, held))
     else:
         console = Console(highlight=False)
         for part in bench_tables(summary):
@@ -184,4 +185,16 @@ def show(
         raise KeyboardInterrupt
     if result.failures:
         first = result.failures[0]
-        raise FailedItemsError(f"{first['label']}: {first['error']}", "Use fewer --frames or a smaller --batch")
+        remedy = first.get("remedy", "Use fewer --frames or a smaller --batch")
+        raise FailedItemsError(f"{first['label']}: {first['error']}", remedy)
+
+
+def save(result: "BenchResult", output: Path, decoding: float | None = None) -> None:
+    """Write the measurements so far and the verdicts on them to a JSON file; decoding: see `target.verdicts`."""
+    from dycoke_cli.bench.summary import summarise
+    from dycoke_cli.bench.target import verdicts
+    from dycoke_cli.display.bench_records import bench_record
+    from dycoke_cli.display.output_files import write_file
+
+    summary = summarise(result)
+    write_file(output, json_text(bench_record(summary, verdicts(summary, decoding)), "utf-8") + "\n")

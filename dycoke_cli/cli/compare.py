@@ -9,6 +9,7 @@ import typer
 from dycoke_cli.cli import options as opt
 from dycoke_cli.cli.streams import write_json
 from dycoke_cli.errors import UsageError
+from dycoke_cli.methods.parsing import STOCK, STOCK_COMPILED, split_stock
 
 if TYPE_CHECKING:
     from dycoke_cli.comparison.result import Comparison
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from dycoke_cli.methods.arm import Arm
 
 STDOUT = "-"
+SEVERAL = (
+    "Repeat for several. generate is transformers alone, and generate:compiled the same with a static cache and "
+    "torch.compile."
+)
 # Compared answers are greedy; these values override settings files and variables.
 GREEDY = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0}
 
@@ -30,7 +35,7 @@ def compare_command(
     ] = None,
     preset: opt.Preset = None,
     model: opt.Model = None,
-    methods: Annotated[list[str] | None, opt.several_methods("Repeat for several.")] = None,
+    methods: Annotated[list[str] | None, opt.several_methods(SEVERAL)] = None,
     option: opt.MethodOptions = None,
     sweep: Annotated[
         list[str] | None,
@@ -74,39 +79,58 @@ def compare_command(
     from dycoke_cli.video.path import readable_path
 
     video, question = _video_and_question(video, question)
-    if sweep and len(methods or []) > 1:
-        raise UsageError(f"--sweep {sweep[0]} could belong to any of {len(methods or [])} methods", "Name one method")
+    names, stocks = _split(methods or [], option or [], sweep or [])
     if repeat < 1:
         raise UsageError(f"--repeat is {repeat}, which is below 1", "Use --repeat 1 or above")
     if as_csv == STDOUT and as_json:
         raise UsageError("--json and --csv - both write to stdout", "Name a file for --csv")
     csv_file = None if as_csv == STDOUT else as_csv
     check_outputs({"--csv": csv_file, "--report": report}, [video, config])  # before the runs, not after them
-    chosen = arm_settings({**flags, **GREEDY}, methods or [], option or [], config, list(grid(sweep or [])))
+    chosen = arm_settings({**flags, **GREEDY}, names, option or [], config, list(grid(sweep or [])))
     settings, video = chosen[-1], readable_path(video)
     with Terminal(quiet=quiet, stats=False, answers=False, several=False, counted=True) as terminal:
         terminal.progress("Preparing", 0, 0)  # torch alone takes seconds
-        arms = build_arms(chosen, baseline)
+        arms = build_arms(chosen if names or not stocks else [], baseline)
         from dycoke_cli.comparison.run import compare
 
+        stock, compiled = baseline or STOCK in stocks, STOCK_COMPILED in stocks
         traced = report is not None
-        comparison = compare(video, question, arms, settings, baseline, repeat, traced, terminal.callbacks)
+        comparison = compare(video, question, arms, settings, stock, repeat, traced, terminal.callbacks, compiled)
     _print_result(comparison, as_json, as_csv)
     if report is not None:
         from dycoke_cli.display.report import comparison_runs, write_report
 
         settings = settings.model_copy(update={"model": comparison.model["name"]})
         own = settings.model_dump(exclude={"method", "options", "cache", "cache_size"})
-        command = _command(video, question, arms, settings, baseline, repeat)
+        command = _command(video, question, arms, stocks, settings, baseline, repeat)
         write_report(report, comparison_runs(comparison), comparison.frames, comparison.model, own, command)
 
 
-def _command(video: str, question: str, arms: "list[Arm]", settings: "Settings", baseline: bool, repeat: int) -> str:
+def _split(methods: list[str], option: list[str], sweep: list[str]) -> tuple[list[str], list[str]]:
+    """Separate this project's methods from `generate`. Raises UsageError for options that no single method has."""
+    names, stocks = split_stock(methods)
+    if sweep and len(names) > 1:
+        raise UsageError(f"--sweep {sweep[0]} could belong to any of {len(names)} methods", "Name one method")
+    if stocks and not names and (option or sweep):
+        raise UsageError(f"{stocks[0]} has no option {(option or sweep)[0]!r}", "Name a method with -M too")
+    return names, stocks
+
+
+def _command(
+    video: str,
+    question: str,
+    arms: "list[Arm]",
+    stocks: list[str],
+    settings: "Settings",
+    baseline: bool,
+    repeat: int,
+) -> str:
     """Return the shell command that repeats a comparison, with each value of a sweep as an arm."""
     from dycoke_cli.config.presets import DEFAULT_METHOD
 
     shared = settings.model_copy(update={"method": DEFAULT_METHOD, "options": {}})
-    methods = [word for arm in arms if not arm.baseline for word in ("-M", arm.label)]
+    labels = [*(arm.label for arm in arms if not arm.baseline), *stocks]
+    methods = [word for label in labels for word in ("-M", label)]
     flags = [*methods, "--repeat", str(repeat), *(["--baseline"] if baseline else [])]
     return shared.as_command("compare", [video, question], flags)
 

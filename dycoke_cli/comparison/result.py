@@ -1,6 +1,6 @@
 """The result of a comparison: every measured run, in plain values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dycoke_cli.comparison.depth import Computed
@@ -31,6 +31,8 @@ class Comparison:
     load_model_s: float
     reference: str | None  # the label of the uncompressed arm on the same engine; None: not requested
     runs: tuple[Run, ...]
+    # Of each arm that was compiled: total times of its unmeasured runs that compiled.
+    compiling_s: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:

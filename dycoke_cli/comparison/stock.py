@@ -3,24 +3,22 @@
 import time
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from dycoke_cli.methods.parsing import STOCK
+from dycoke_cli.comparison.stock_config import generation_of, options_of
+from dycoke_cli.methods.parsing import STOCK, STOCK_COMPILED
 from dycoke_cli.models.families.family import Family
 from dycoke_cli.session.answer import Answer, Memory, StepRecord, Times, TokenCounts
 from dycoke_cli.session.video import Video
 from dycoke_cli.system.device import out_of_memory_explained, suitable_threads
 from dycoke_cli.system.measure import PeakMemory, Stopwatch
 
-# All set explicitly, because the checkpoint's generation_config.json supplies every value that is not set.
-GREEDY: dict[str, Any] = {
-    "do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "temperature": 1.0, "top_p": 1.0, "top_k": 50,
-}  # fmt: skip
+if TYPE_CHECKING:
+    from dycoke_cli.comparison.compiled_stock import CompiledForward
 
 
 def embeds_inputs(embeds: Tensor) -> dict[str, Tensor]:
@@ -57,28 +55,42 @@ class StockGenerate:
 
     For a LLaVA layout that transformers does not support, it starts from this project's embeddings (`from_pixels` is
     False).
+
+    label: one of `STOCKS`. For the compiled one, `answer` runs until nothing is compiled any more, and `compiling_s`
+    contains the total times of the runs before.
     """
 
-    def __init__(self, model: Family, video: Video, max_new_tokens: int) -> None:
-        self.model, self.video, self.clip = model, video, video.clip
+    def __init__(self, model: Family, video: Video, max_new_tokens: int, label: str = STOCK) -> None:
+        self.model, self.video, self.clip, self.label = model, video, video.clip, label
         self.from_pixels = model.stock_from_pixels
-        self.generation = GenerationConfig(
+        device = model.language_model.device
+        self.generation = generation_of(
+            label,
+            device,
             max_new_tokens=max_new_tokens,
             eos_token_id=sorted(model.stop_ids),
             pad_token_id=min(model.stop_ids),
-            **GREEDY,
         )
-        device = model.language_model.device
         self.watch, self.peak = Stopwatch(device), PeakMemory(device)
+        self.compiling_s: list[float] = []
+        self.forward = _compiled_forward(model) if label == STOCK_COMPILED else None
 
     @property
     def described(self) -> dict[str, Any]:
         """The arm as in JSON records: label, name, options."""
         inputs = "pixels" if self.from_pixels else "embeddings"
-        return {"label": STOCK, "name": STOCK, "options": {"inputs": inputs}}
+        return {"label": self.label, "name": self.label, "options": {"inputs": inputs, **options_of(self.label)}}
+
+    def answer(self, question: str) -> Answer:
+        """Answer the question, measured."""
+        if self.forward is None:
+            return self._answer(question)
+        answer, compiling = self.forward.settled(lambda: self._answer(question))
+        self.compiling_s += [each.time_s.total for each in compiling]
+        return answer
 
     @torch.inference_mode()
-    def answer(self, question: str) -> Answer:
+    def _answer(self, question: str) -> Answer:
         """Answer the question once, measured."""
         with out_of_memory_explained(), suitable_threads(self.model.language_model.device, self.model.weight_bytes):
             if not self.from_pixels:
@@ -109,7 +121,10 @@ class StockGenerate:
         ids, visual, length = timer.ids, grid.total, self.model.video_length(grid)
         shown = [token for token in ids if token not in self.model.stop_ids]
         language_model = self.model.language_model
-        kv = (prompt + len(ids) - 1) * language_model.kv_bytes_per_token
+        per_token = language_model.kv_bytes_per_token
+        uncompressed = kv = (prompt + len(ids) - 1) * per_token
+        if self.forward is not None:  # a static cache has room for the longest answer
+            kv = (prompt + self.generation.max_new_tokens - 1) * per_token
         return Answer(
             question=question,
             answer=self.model.decode(shown).strip(),
@@ -119,7 +134,9 @@ class StockGenerate:
             ),
             steps=tuple(StepRecord(number, visual, 1.0, 0, False) for number in range(len(ids))),
             time_s=self._times(timer, prepared_s),
-            memory_bytes=Memory(self.model.weight_bytes, kv, kv, self.peak.peak, self.peak.above_start, self.peak.of),
+            memory_bytes=Memory(
+                self.model.weight_bytes, kv, uncompressed, self.peak.peak, self.peak.above_start, self.peak.of
+            ),
         )
 
     def _times(self, timer: TokenTimer, prepared_s: float) -> Times:
@@ -130,3 +147,9 @@ class StockGenerate:
         vision, prefill = (None, None) if self.from_pixels else (prepared_s, first_s)
         per_token = median(later) if later else None
         return Times(self.video.pending.seconds, vision, prefill, first_token, decode, per_token, first_token + decode)
+
+
+def _compiled_forward(model: Family) -> "CompiledForward":
+    from dycoke_cli.comparison.compiled_stock import CompiledForward  # here, because it imports torch's compiler
+
+    return CompiledForward(model.model)

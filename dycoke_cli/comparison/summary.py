@@ -34,6 +34,11 @@ def speedup(ours: Spread | None, theirs: Spread | None) -> float | None:
     return theirs.median / ours.median if ours and theirs and ours.median else None
 
 
+def compile_seconds(unmeasured: Sequence[float], measured: float) -> float:
+    """Return by how many seconds unmeasured runs, which also compiled, were longer than a measured run."""
+    return sum(max(0.0, total - measured) for total in unmeasured)
+
+
 @dataclass(frozen=True)
 class Ratios:
     """Ratios of medians of two arms: a speed-up above 1 is faster, a ratio below 1 is less. None: not measured."""
@@ -70,6 +75,7 @@ class Summary:
     agreement: float | None  # token-level F1, mean over the repeats
     agreement_exact: bool | None  # the same text in every repeat
     changes: tuple[DiffPiece, ...]  # the diff from the uncompressed answer; empty without one
+    compile_s: float | None = None  # by how much unmeasured runs that compiled were longer; None: nothing was compiled
 
 
 Figure = Callable[[Answer], float | None]
@@ -86,10 +92,14 @@ def summarise(comparison: Comparison) -> list[Summary]:
     """Return one summary per arm, in the order of the command."""
     full = comparison.of(comparison.reference) if comparison.reference else []
     stock = comparison.of(STOCK)
-    return [_summary(comparison.of(label), full, stock) for label in comparison.labels]
+    return [
+        _summary(comparison.of(label), full, stock, comparison.compiling_s.get(label)) for label in comparison.labels
+    ]
 
 
-def _summary(runs: Sequence[Run], full: Sequence[Run], stock: Sequence[Run]) -> Summary:
+def _summary(
+    runs: Sequence[Run], full: Sequence[Run], stock: Sequence[Run], compiling_s: Sequence[float] | None
+) -> Summary:
     first = runs[0]
     answers, tokens = [run.answer.answer for run in runs], first.answer.tokens
     read = [step.retained for step in first.answer.steps[1:]]
@@ -113,6 +123,9 @@ def _summary(runs: Sequence[Run], full: Sequence[Run], stock: Sequence[Run]) -> 
         agreement=None if reference is None else fmean(token_f1(answer, reference) for answer in answers),
         agreement_exact=None if reference is None else set(answers) == {reference},
         changes=() if reference is None else tuple(differences(answers[0], reference)),
+        compile_s=None
+        if compiling_s is None
+        else compile_seconds(compiling_s, median(run.answer.time_s.total for run in runs)),
     )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from dycoke_cli.display.cells import figures_table, flops, note, share, spread_cell, times, title
 from dycoke_cli.display.panel import NOT_MEASURED, seconds, size
+from dycoke_cli.methods.parsing import STOCK_COMPILED, STOCKS
 
 if TYPE_CHECKING:
     from dycoke_cli.bench.summary import Growth, Row, Summary
@@ -56,6 +57,8 @@ def _heading(summary: "Summary") -> Text:
     if result.tower:
         rate = share(summary.tower_of_limit, 0)
         text.append(f" · vision tower at {rate} of that")
+    if summary.assembly_s is not None:
+        text.append(f" · merging and prompt {seconds(summary.assembly_s)}")
     return text.append("\n")
 
 
@@ -134,7 +137,7 @@ def _notes(summary: "Summary") -> Iterator[str]:
             "(all weights, and the keys and values that are read) are computed; of rate: share of the measured matrix "
             "rate that the prefill reaches; of time: time of a decode step / time to copy its bytes."
         )
-    if any(row.case.vision and row.label == "generate" for row in summary.rows):
+    if any(row.case.vision and row.label in STOCKS for row in summary.rows):
         yield "generate runs the vision tower inside its prefill: compare its first token."
     if any(not row.case.vision for row in summary.rows):
         yield "Without vision: the visual tokens are random, and generate gets embeddings."
@@ -143,15 +146,26 @@ def _notes(summary: "Summary") -> Iterator[str]:
     if summary.rows and result.peaks:
         how = "in a separate process for each arm" if result.shape["device"] == "cpu" else "by the device's allocator"
         yield f"Peaks do not include weights and inputs; measured {how}."
-    if result.compiled:
-        yield "torch.compile ran the steps of this engine, not those of generate. Decoding time of the first run:"
-        yield from (
-            f"  {first['label']} at {first['case']['visual']:,} tokens: {first['decode_s']:.1f} s"
-            for first in result.first_decodes
-            if first["label"] != "generate"
-        )
-        yield "  This includes compiling; no other figure does."
+    yield from _compiling(summary)
     for failure in result.failures:
-        yield f"{failure['label']} is missing or incomplete: {failure['error']}."
+        remedy = f" {failure['remedy']}." if "remedy" in failure else ""
+        yield f"{failure['label']} is missing or incomplete: {failure['error']}.{remedy}"
     if result.interrupted:
         yield "Interrupted: these are the measurements so far."
+
+
+def _compiling(summary: "Summary") -> Iterator[str]:
+    """Yield which steps were compiled, and how long this took."""
+    rows = [row for row in summary.rows if row.compile_s is not None]
+    if not rows:
+        return
+    stock = any(row.label == STOCK_COMPILED for row in rows)
+    who = ["this engine"] * summary.result.compiled + [STOCK_COMPILED] * stock
+    yield (
+        f"torch.compile ran the decode steps of {' and '.join(who)}. Time for compiling, by difference: the first run, "
+        "which is not measured, less the median of the measured ones; short if torch's cache on disk has the code:"
+    )
+    for row in rows:
+        batch = f" × {row.case.batch}" if row.case.batch > 1 else ""
+        yield f"  {row.label} at {row.case.visual:,}{batch} tokens: {row.compile_s:.1f} s"
+    yield "  No other figure includes it."

@@ -16,6 +16,7 @@ def bench_record(summary: "Summary", verdicts: "Sequence[Verdict]") -> dict[str,
     """Build the object; a figure that was not measured is null."""
     result = summary.result
     tower = {**asdict(result.tower), "of_limit": summary.tower_of_limit} if result.tower else None
+    assembly = {**asdict(result.assembly), "median_s": summary.assembly_s} if result.assembly else None
     return {
         "schema": SCHEMA,
         "machine": result.machine,
@@ -25,6 +26,7 @@ def bench_record(summary: "Summary", verdicts: "Sequence[Verdict]") -> dict[str,
         "repeats": result.repeats,
         "limits": asdict(result.limits) if result.limits else None,
         "vision_tower": tower,
+        "ttm_and_assembly": assembly,
         "summary": [record_of(row, "described") for row in summary.rows],
         "growth": [asdict(growth) for growth in summary.growth],
         "targets": [target_record(verdict) for verdict in verdicts],

@@ -161,6 +161,12 @@ def _notes(comparison: "Comparison", summaries: "Sequence[Summary]") -> Iterator
         yield "In the ratios, model excludes video decoding, and peak is the peak above weights."
     if len({summary.generated for summary in summaries}) > 1:
         yield "Answers differ in length, so totals are not comparable; prefill and per token are."
+    if compiled := [summary for summary in summaries if summary.compile_s is not None]:
+        took = ", ".join(f"{summary.method} {summary.compile_s:.1f} s" for summary in compiled)
+        yield (
+            "torch.compile ran the decode steps of these arms. Time for compiling, by difference: the first run, which "
+            f"is not measured, less the median of the measured ones: {took}. No other figure includes it."
+        )
     if any(summary.time_s["vision"] is None for summary in summaries):
         yield "generate runs the vision tower inside its prefill: compare its first token."
     yield (

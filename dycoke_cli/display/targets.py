@@ -36,14 +36,20 @@ def target_table(verdicts: "Sequence[Verdict]") -> Iterator[RenderableType]:
 
 
 def bound(verdict: "Verdict") -> str:
-    """Format the bound of a target: ≥ 1.9× or ≤ 60%."""
+    """Format the bound of a target: ≥ 1.9×, ≤ 60% or ≤ 3 ms."""
     target = verdict.target
-    value = f"{target.bound:.0%}" if target.unit == "%" else f"{target.bound:g}×"
-    return f"{'≥' if target.at_least else '≤'} {value}"
+    return limit(target.at_least, target.bound, target.unit)
+
+
+def limit(at_least: bool, value: float, unit: str) -> str:
+    """Format a bound from its value and unit."""
+    formats = {"%": f"{value:.0%}", "×": f"{value:g}×", "ms": f"{value:g} ms"}
+    return f"{'≥' if at_least else '≤'} {formats[unit]}"
 
 
 def figure(value: float | None, unit: str) -> str:
     """Format the figure of a target, with enough decimals to compare it with the bound; a dash for None."""
     if value is None:
         return NOT_MEASURED
-    return f"{value:.1%}" if unit == "%" else f"{value:.3f}×"
+    formats = {"%": f"{value:.1%}", "×": f"{value:.3f}×", "ms": f"{value:.2f} ms"}
+    return formats[unit]

@@ -24,12 +24,15 @@ KINDS = 64
 FIXED = (0, 1, 4, 5)  # axes of a KVBuffer's store with constant size: layers, keys and values, kv_heads, head_dim
 
 
-def check_compiler(device: torch.device) -> None:
-    """Raise UsageError if Triton or a compiler that torch.compile needs for `device` is missing."""
+def check_compiler(device: torch.device, asked: str = "--compile") -> None:
+    """Raise UsageError if Triton or a compiler that torch.compile needs for `device` is missing.
+
+    asked: what needs it, for the message.
+    """
     if device.type == "cuda":
         if find_spec("triton") is None:
             raise UsageError(
-                "--compile needs Triton on CUDA, which is not installed", "Install it, or leave out --compile"
+                f"{asked} needs Triton on CUDA, which is not installed", f"Install it, or leave out {asked}"
             )
         names, label = [os.environ.get("CC", ""), "gcc", "clang", "cc"], "a C compiler"
     else:
@@ -38,8 +41,8 @@ def check_compiler(device: torch.device) -> None:
         label = f"the C++ compiler {names[0]!r}"
     if not any(name and shutil.which(name) for name in names):
         raise UsageError(
-            f"--compile needs {label}, which is not installed",
-            "Install one (Debian, Ubuntu: apt install g++), or leave out --compile",
+            f"{asked} needs {label}, which is not installed",
+            f"Install one (Debian, Ubuntu: apt install g++), or leave out {asked}",
         )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dycoke_cli.bench.case import BenchResult, Case, Counts, MinimumWork, Run, TowerTrial
+from dycoke_cli.bench.case import AssemblyTrial, BenchResult, Case, Counts, MinimumWork, Run, TowerTrial
 from dycoke_cli.bench.limits import Limits
 
 ARMS = [
@@ -42,4 +42,6 @@ def bench_result(cases: list[Case], runs: list[Run], **changes: Any) -> BenchRes
         "device": "cpu",
     }
     given: dict[str, Any] = {"shape": shape, "machine": MACHINE, "arms": ARMS, "cases": cases, "repeats": 3}
-    return BenchResult(**(given | changes), limits=LIMITS, tower=TowerTrial(4, 300, (1.0, 2.0, 3.0)), runs=runs)
+    given["tower"] = TowerTrial(4, 300, (1.0, 2.0, 3.0))
+    given["assembly"] = AssemblyTrial(64, "dycoke", (0.003, 0.002, 0.009))
+    return BenchResult(**(given | changes), limits=LIMITS, runs=runs)

@@ -25,6 +25,7 @@ from dycoke_cli.methods.full import Full
 from dycoke_cli.models.families.llava import Llava
 from dycoke_cli.system.callbacks import Callbacks
 from dycoke_cli.system.free_memory import free_bytes
+from dycoke_cli.tokens import VisualTokens
 from tests.bench.made import LIMITS
 
 CPU = torch.device("cpu")
@@ -91,9 +92,40 @@ def test_limits_tower_and_peaks_are_measured(found: BenchResult) -> None:
     assert found.tower is not None
     assert len(found.tower.time_s) == 2
     assert min(found.tower.time_s) > 0
+    assert found.assembly is not None
+    assert (found.assembly.frames, found.assembly.label, len(found.assembly.time_s)) == (4, "dycoke", 2)
+    assert min(found.assembly.time_s) > 0
     assert found.peaks.keys() == {(arm["label"], case) for arm in found.arms for case in (PIXELS, BATCH)}
     assert found.failures == []
     assert not found.interrupted
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"), [({}, [16, 4]), ({"variant": "official"}, [20])], ids=["paper", "official"]
+)
+def test_assembly_compresses_as_the_engine_does(
+    demo: Llava, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], parts: list[int]
+) -> None:
+    """20 frames in parts of 16; by a method without windows at once; both in an unmeasured and a measured run."""
+    seen, original = [], Dycoke.compress
+
+    def watched(self: Dycoke, tokens: VisualTokens) -> VisualTokens:
+        seen.append(tokens.grid.frames)
+        return original(self, tokens)
+
+    monkeypatch.setattr(Dycoke, "compress", watched)
+    trial = run._assembly(demo, Arm.of("dycoke", options), 20, 1)
+    assert seen == parts * 2
+    assert len(trial.time_s) == 1
+
+
+def test_results_are_saved_after_each_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`save` gets the runs of the first case before the second one runs."""
+    monkeypatch.setattr(run, "measure_limits", lambda device, dtype: LIMITS)
+    monkeypatch.setattr(run, "peaks_apart", lambda spec: [1] * len(spec["cases"]))
+    saved: list[list[Case]] = []
+    run.bench(PLAN, Callbacks(), lambda result: saved.append([each.case for each in result.runs]))
+    assert saved == [[PIXELS] * 6, [PIXELS] * 6 + [BATCH] * 6]
 
 
 def test_arms_give_the_same_tokens_from_the_same_inputs(demo: Llava, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from dycoke_cli.bench.case import Case
+from dycoke_cli.bench.case import AssemblyTrial, Case
 from dycoke_cli.bench.limits import Limits
 from dycoke_cli.bench.summary import summarise
-from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH, TARGETS, Verdict, verdicts
+from dycoke_cli.bench.target import CPU, GPU, GPU_BATCH, GPU_PREFILL, TARGETS, Verdict, target_cases, verdicts
 from tests.bench.made import ARMS, bench_result, run
 
 STOCK_S, STOCK_STEP_S = 10.0, 1.0
@@ -71,19 +71,27 @@ def test_another_case_other_options_or_threads_measure_no_target() -> None:
     assert "threads" in held["cpu_first_token"].reason
 
 
-def test_gpu_targets_by_hand() -> None:
-    """On a made-up GPU, every value follows from the times of its runs."""
+def gpu_bench(**changes: Any) -> dict[str, Verdict]:
+    """Verdicts on a made-up GPU whose times of the targets' cases are written out here."""
     runs = [
         run(GPU.case, "generate", 0, 9.0, 0.3),
         run(GPU.case, "full", 0, 4.0, 0.1, vision=1.0),
         run(GPU.case, "dycoke", 0, 2.0, 0.102, vision=1.0),
+        run(GPU_PREFILL.case, "generate", 0, 3.0, 0.3),
+        run(GPU_PREFILL.case, "full", 0, 4.0, 0.1),
+        run(GPU_BATCH.case, "generate", 0, 5.0, 1.5),
         run(GPU_BATCH.case, "full", 0, 4.0, 0.5),
         run(GPU_BATCH.case, "dycoke", 0, 2.0, 0.4),
     ]
     shape = {**bench_result([], []).shape, "name": "7b", "dtype": "bfloat16", "device": "cuda"}
-    found = bench_result([GPU.case, GPU_BATCH.case], runs, shape=shape)
+    found = bench_result([GPU.case, GPU_PREFILL.case, GPU_BATCH.case], runs, shape=shape, **changes)
     found.peaks = {("generate", GPU.case): 100, ("dycoke", GPU.case): 49}
-    held = {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
+    return {verdict.target.key: verdict for verdict in verdicts(summarise(found))}
+
+
+def test_gpu_targets_by_hand() -> None:
+    """On a made-up GPU, every value follows from the times of its runs."""
+    held = gpu_bench()
     values = {key: verdict.value for key, verdict in held.items() if verdict.value is not None}
     total = (9.0 + 127 * 0.3) / (3.0 + 127 * 0.102)
     assert values == pytest.approx(
@@ -93,6 +101,9 @@ def test_gpu_targets_by_hand() -> None:
             "gpu_per_token_of_limit": 1.02,
             "gpu_prefill_of_limit": 0.1,
             "gpu_vision_of_limit": 0.3,
+            "gpu_assembly": 3.0,
+            "gpu_full_prefill": 0.75,
+            "gpu_batch_full_prefill": 1.25,
             "gpu_per_token_of_full": 1.02,
             "gpu_peak": 0.49,
             "gpu_batch_per_token_of_full": 0.8,
@@ -101,6 +112,20 @@ def test_gpu_targets_by_hand() -> None:
     )
     assert held["gpu_prefill_of_limit"].met is False
     assert held["gpu_peak"].met is True
+    assert held["gpu_assembly"].met is True
+    assert (held["gpu_full_prefill"].met, held["gpu_batch_full_prefill"].met) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [None, AssemblyTrial(32, "dycoke", (0.001,)), AssemblyTrial(64, "dycoke:k=0.5", (0.001,))],
+    ids=["no trial", "other frames", "other options"],
+)
+def test_another_assembly_measures_no_target(trial: AssemblyTrial | None) -> None:
+    """Merging fewer frames, or by another arm than the default dycoke, leaves the target unmeasured."""
+    arms = [*ARMS, {"label": "dycoke:k=0.5", "name": "dycoke", "options": {"k": 0.5, "l": 3, "p": 0.7}}]
+    assert gpu_bench(arms=arms, assembly=trial)["gpu_assembly"].met is None
+    assert gpu_bench(arms=arms, assembly=AssemblyTrial(64, "dycoke", (0.0031,)))["gpu_assembly"].met is False
 
 
 def test_decoding_is_compared_with_ffmpeg() -> None:
@@ -114,4 +139,6 @@ def test_setups_have_the_documented_sizes() -> None:
     assert Case(64, 12544, 1, 128, True) == GPU.case
     assert Case(64, 12544, 16, 128, False) == GPU_BATCH.case
     assert Case(16, 3136, 1, 32, False) == CPU.case
+    assert target_cases("cpu") == (CPU.case,)
+    assert target_cases("cuda") == (GPU.case, GPU_PREFILL.case, GPU_BATCH.case)
     assert len({target.key for target in TARGETS}) == len(TARGETS)
