@@ -8,7 +8,7 @@ MATRIX, ATTENTION, OTHER = "matrix product", "attention", "other"
 TOP = 12
 # Attention first: its kernels are built from the parts of matrix products, and carry their names.
 KINDS = (
-    (ATTENTION, re.compile(r"attention|attend|flash|fmha|sdpa|(^|[^a-z])_(read|combine)")),
+    (ATTENTION, re.compile(r"attention|attend|flash|fmha|sdpa|(^|[^a-z])_(read|combine|score)")),
     (
         MATRIX,
         re.compile(

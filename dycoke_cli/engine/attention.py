@@ -6,6 +6,8 @@ from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_flash_attention
 from torch.nn.attention.bias import causal_lower_right
 
+from dycoke_cli.system.device import upload
+
 QUERIES = 512  # queries per masked call; bounds the size of the mask
 
 
@@ -23,7 +25,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, starts: list[int
         bias = causal_lower_right(new, read)
         return F.scaled_dot_product_attention(rows, key, value, bias, enable_gqa=True).transpose(1, 2)
     # Other kernels would make the mask of the whole chunk, or with shared keys all its weights.
-    before = torch.tensor(starts, device=query.device)[:, None]
+    before = upload(starts, query.device)[:, None]
     blocks = []
     for first in range(0, new, QUERIES):
         block = query[:, first : first + QUERIES]

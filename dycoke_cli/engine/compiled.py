@@ -64,7 +64,8 @@ class Compiler:
                 for store, axis in product(part.buffer.stores, FIXED):
                     torch._dynamo.mark_static(store, axis)
             try:
-                with torch._dynamo.config.patch(recompile_limit=KINDS):
+                # Fractions, as those of norms, are constants of the model; lengths are not.
+                with torch._dynamo.config.patch(recompile_limit=KINDS, specialize_float=True):
                     outcome: Outcome = compiled()
             except TorchDynamoException as error:
                 reason = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__

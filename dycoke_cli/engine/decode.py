@@ -14,6 +14,7 @@ from torch import Tensor
 from dycoke_cli.engine.decode_attention import DecodeAttention, SplitAttention
 from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.methods.protocol import Selection
+from dycoke_cli.system.device import upload
 
 
 class Outcome(NamedTuple):
@@ -33,7 +34,7 @@ class Outcome(NamedTuple):
 
     def only(self, rows: list[int]) -> "Outcome":
         """Return only `rows`, in this order."""
-        index = torch.tensor(rows).to(self.logits.device, non_blocking=True)
+        index = upload(rows, self.logits.device)
 
         def take(tensor: Tensor | None) -> Any:
             return None if tensor is None else tensor.index_select(0, index)

@@ -11,6 +11,7 @@ from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.kv_pruning import KVPruning, round_up
 from dycoke_cli.engine.operators import Operators
 from dycoke_cli.methods.protocol import Selection, Selector
+from dycoke_cli.system.device import upload
 
 
 class DecodeAttention:
@@ -25,8 +26,7 @@ class DecodeAttention:
         self, buffer: KVBuffer, plan: KVPruning, selector: Selector | None, bucket: int, operators: Operators
     ) -> None:
         self.buffer, self.plan, self.selector, self.bucket, self.operators = buffer, plan, selector, bucket, operators
-        device = buffer.store.device
-        self.newest = torch.tensor(buffer.lengths, device=device)  # (batch,) int64, slot of the new token
+        self.newest = upload(buffer.lengths, buffer.store.device)  # (batch,) int64, slot of the new token
         self.generated = 1  # generated tokens in the buffer after the step
         self.scores: Tensor | None = None
         self.selection: Selection | None = None

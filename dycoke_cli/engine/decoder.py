@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from dycoke_cli.engine.operators import Operators
 from dycoke_cli.models.language_model import LanguageModel
@@ -32,11 +32,17 @@ class Attention(Protocol):
         ...
 
 
-class Decoder:
-    """The forward of a text model, with a set of operators for what is between the matrix products."""
+class Decoder(nn.Module):
+    """The forward of a text model, with a set of operators for what is between the matrix products.
+
+    It is a module because a compiler takes the numbers that a module holds as constants, and those of other objects as
+    values that change.
+    """
 
     def __init__(self, model: LanguageModel, operators: Operators) -> None:
+        super().__init__()
         self.model, self.operators = model, operators
+        self.layers, self.norm, self.output = model.weights, model.norm, model.output
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the embeddings of token ids: (batch, new) int64 to (batch, new, hidden)."""
@@ -57,8 +63,8 @@ class Decoder:
         """
         cos, sin = self.model.rotary(hidden, positions)
         update: Tensor | None = None  # the last layer's output, which the next norm adds to the hidden states
-        for number in range(self.model.layers) if layers is None else layers:
-            layer = self.model.weights[number]
+        for number in range(len(self.layers)) if layers is None else layers:
+            layer = self.layers[number]
             if layer.device != hidden.device:  # a model may be on several devices
                 hidden, cos, sin = (each.to(layer.device) for each in (hidden, cos, sin))
                 update = None if update is None else update.to(layer.device)
@@ -109,10 +115,10 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the next-token logits (batch, new, vocabulary) of hidden states after all layers."""
-        norm, output = self.model.norm, self.model.output
-        with _current(norm.weight.device):
-            normed = self.operators.norm(hidden.to(norm.weight.device), *norm)
-        (logits,) = output(normed.to(output.device))
+        device = self.norm.weight.device
+        with _current(device):
+            normed = self.operators.norm(hidden.to(device), *self.norm)
+        (logits,) = self.output(normed.to(self.output.device))
         return logits.to(self.model.device)
 
 

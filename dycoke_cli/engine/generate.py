@@ -18,6 +18,7 @@ from dycoke_cli.engine.sampling import Sampler, Sampling
 from dycoke_cli.engine.token_transfer import TokenTransfer
 from dycoke_cli.methods.protocol import Method, Selection
 from dycoke_cli.models.language_model import LanguageModel
+from dycoke_cli.system.device import upload
 from dycoke_cli.tokens import Prompt
 
 
@@ -89,7 +90,7 @@ def generate(
     graphs = graphs or GraphStore.of(model)
     decoder = graphs.decoder(model)
     logits, buffers, visual, pruned = _fill(decoder, prompts, method, buffer, room, graphs)
-    positions = torch.tensor([prompt.next_position for prompt in prompts], device=model.device)
+    positions = upload([prompt.next_position for prompt in prompts], model.device)
     sampler = Sampler(sampling, len(prompts), model.device)
     running, outcome, run = [True] * len(prompts), Outcome(logits, None, None), _Run(graphs, len(prompts))
     for number in range(room):
@@ -146,7 +147,7 @@ class _Run:
             return None
         ended = [place for place, row in enumerate(self.rows) if not running[row]]
         places = _packed(alive, ended, count)
-        index = torch.tensor(places, device=self.current.positions.device)
+        index = upload(places, self.current.positions.device)
         parts = [part.only(places, index) for part in self.current.parts]
         self.current = self.graphs.step(self.current.decoder, parts, self.current.positions[index, 0])
         self.rows = tuple(self.rows[place] for place in places)

@@ -77,8 +77,8 @@ def write_tokens(store: Tensor, layer: int, key: Tensor, value: Tensor, first: T
 
 
 def silu_multiply(gate: Tensor, up: Tensor) -> Tensor:
-    """Return silu(gate) * up, both (batch, new, intermediate) with a contiguous last axis and equal strides."""
-    return F.silu(gate) * up
+    """Return silu(gate) * up, both (batch, new, intermediate), the last axis contiguous; `gate` may be overwritten."""
+    return F.silu(gate, inplace=True) * up
 
 
 @dataclass(frozen=True)

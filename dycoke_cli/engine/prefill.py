@@ -8,6 +8,7 @@ from dycoke_cli.engine.cache import KVBuffer
 from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.engine.deepstack import DeepStack
 from dycoke_cli.models.language_model import LanguageModel
+from dycoke_cli.system.device import upload
 from dycoke_cli.system.free_memory import free_bytes
 from dycoke_cli.tokens import Prompt
 
@@ -27,7 +28,7 @@ class PrefillAttention:
         self.buffer, self.new = buffer, new
         self.starts = list(buffer.lengths)
         slots = [row * buffer.slots + start for row, start in enumerate(self.starts)]
-        self.first = torch.tensor(slots, device=buffer.store.device)
+        self.first = upload(slots, buffer.store.device)
 
     def place(self, layer: int) -> tuple[Tensor, int, Tensor]:
         """See `decoder.Attention`."""
@@ -104,8 +105,7 @@ def stack_prompts(prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
 
 def at_rows(hidden: Tensor, places: list[int]) -> Tensor:
     """Select one position of each row of (batch, new, hidden): (batch, 1, hidden)."""
-    index = torch.tensor(places, device=hidden.device)
-    return hidden[torch.arange(len(places), device=hidden.device), index][:, None]
+    return hidden[torch.arange(len(places), device=hidden.device), upload(places, hidden.device)][:, None]
 
 
 def _pad(tensor: Tensor, length: int) -> Tensor:

@@ -16,6 +16,7 @@ from dycoke_cli.engine.decoder import Decoder
 from dycoke_cli.engine.deepstack import DeepStack
 from dycoke_cli.engine.prefill import PrefillAttention, at_rows, stack_prompts
 from dycoke_cli.methods.protocol import PrefillPruner
+from dycoke_cli.system.device import upload
 from dycoke_cli.tokens import Prompt
 
 
@@ -32,7 +33,7 @@ class ScoredAttention(PrefillAttention):
     def __init__(self, buffer: KVBuffer, prompts: list[Prompt], layer: int) -> None:
         super().__init__(buffer, max(map(len, prompts)))
         self.layer = layer
-        self.last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=buffer.store.device)
+        self.last = upload([len(prompt) - 1 for prompt in prompts], buffer.store.device)
         self.row: Tensor | None = None  # (batch, length) float32, see `attention_row`
 
     def attend(self, layer: int, query: Tensor) -> Tensor:

@@ -129,6 +129,8 @@ def _is_plain(module: Any) -> bool:
 
 def _side_by_side(parts: Sequence[Tensor | None]) -> Tensor | None:
     """Return one tensor over `parts` (rows, ...), if they follow each other in memory in this order, else None."""
+    if len(parts) == 1:
+        return parts[0]
     present = [part for part in parts if part is not None and part.is_contiguous()]
     if len(present) < len(parts):
         return None

@@ -1,6 +1,6 @@
 """Choose the device, dtype and CPU threads of a run, and turn out-of-memory errors into one error type."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -34,6 +34,11 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return DTYPES[name]
+
+
+def upload(numbers: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Return whole numbers as an int64 tensor on a device, without waiting for the work that the device has queued."""
+    return torch.tensor(numbers, dtype=torch.int64).to(device, non_blocking=True)
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def test_it_is_a_default_on_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_can_be_limited_to_the_first_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for the targets, where each further case would cost a minute; the other arms run on all."""
     count_compilations(monkeypatch)
-    result = run.bench(replace(PLAN, compiled_stock_cases=1, repeats=1), Callbacks())
+    result = run.bench(replace(PLAN, arms=(), compiled_stock_cases=1, repeats=1), Callbacks())
     cases = {label: [each.case for each in result.runs if each.label == label] for label in (STOCK, STOCK_COMPILED)}
     assert cases == {STOCK: [PIXELS, BATCH], STOCK_COMPILED: [PIXELS]}
 

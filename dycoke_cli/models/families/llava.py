@@ -12,6 +12,7 @@ from dycoke_cli.models.families.family import Family, PixelArray, Size
 from dycoke_cli.models.families.layout import VideoLayout
 from dycoke_cli.models.families.preprocessing import resized
 from dycoke_cli.models.families.saliency import encode_with_saliency
+from dycoke_cli.system.device import upload
 from dycoke_cli.tokens import Grid, Prompt, VisualTokens
 from dycoke_cli.video.frame_buffer import Pixels
 
@@ -115,8 +116,7 @@ class Llava(Family):
         block = self.layout.arrange(tokens, self.model.model.image_newline)
         before = self.tokenize(BEFORE) if before is None else before
         start = len(before)
-        # The host does not wait for the device, which may still be encoding frames.
-        ids = torch.tensor([*before, *after], dtype=torch.int64).to(device, non_blocking=True)
+        ids = upload([*before, *after], device)
         text = self.language_model.body.embed_tokens(ids)
         embeds = torch.cat([text[:start], block.embeds, text[start:]])
         if positions == "original":
