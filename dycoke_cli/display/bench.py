@@ -109,7 +109,7 @@ def _against(summary: "Summary") -> Table:
         speedups = [times(ratios.speedup_first_token), times(ratios.speedup_per_token), times(ratios.speedup_total)]
         return speedups + ([size(row.peak_above_weights), share(ratios.peak_share, 0)] if peaks else [])
 
-    return _by_case(summary, ["first token", "per token", "total", *(["peak", "of its peak"] if peaks else [])], cells)
+    return _by_case(summary, ["first token", "per token", "total", *(["peak", "share"] if peaks else [])], cells)
 
 
 def _growth(growths: "Sequence[Growth]") -> Table:
