@@ -61,7 +61,7 @@ def make_clip(path: Path, gop: int | None = None) -> None:
 def ours(path: Path, model: Llava, frames: int, decoder: Decoder) -> None:
     """Read and resize as `ask` does, in pieces of 4 frames."""
     with VideoReader(decoder) as reader:
-        pixels = reader.submit(path, Sampling(frames=frames)).coming().pixels
+        pixels = reader.submit(path, Sampling(frames=frames)).announced().pixels
         for start in range(0, len(pixels), 4):
             model.pixels(pixels[start : start + 4])
 
