@@ -4,6 +4,7 @@ The weights are those of the transformers modules; none of their forwards is cal
 computes the angles of rotary positions. gpt-fast and nano-vllm are its models.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -105,7 +106,9 @@ class Decoder(nn.Module):
 
     def _feed_forward(self, layer: LayerWeights, normed: Tensor) -> Tensor:
         """Compute the feed-forward network in pieces of the prompt; several of them overwrite `normed`."""
-        pieces = normed.split(max(1, PIECE[normed.device.type] // len(normed)), dim=1)
+        # Pieces of one size, whose memory an allocator uses again.
+        count = math.ceil(normed.shape[0] * normed.shape[1] / PIECE[normed.device.type])
+        pieces = normed.split(math.ceil(normed.shape[1] / count), dim=1)
         for piece in pieces:
             (output,) = layer.down(self.operators.silu_multiply(*layer.gate_up(piece)))
             if len(pieces) == 1:
